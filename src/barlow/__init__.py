@@ -1,0 +1,1 @@
+"""Self-supervised pretraining that shows why it works."""

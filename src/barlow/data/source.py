@@ -1,0 +1,49 @@
+"""The seam between storage and the loop: a Source gives batches of samples in any order it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that could be read, and which ones they are.
+
+    Attributes:
+        samples: a tensor whose first axis is the sample, or a list of one tensor per sample when sizes differ
+            (pictures of a folder); other modalities put here what their views understand.
+        indices: (N,) int64, the position of each sample in its source. Bad samples are missing from both.
+    """
+
+    samples: Any
+    indices: Tensor
+
+
+class Source(Protocol):
+    """Samples by position, labels optional.
+
+    Attributes:
+        name: what to call the data in the journal and on the page.
+        labels: (len,) int64, or None: the normal case.
+        class_names: names of the classes, empty without labels.
+        bad: reason by position for every sample that was asked for and could not be read.
+    """
+
+    name: str
+    labels: Tensor | None
+    class_names: Sequence[str]
+    bad: dict[int, str]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Return what a person would call sample `index`: its path, or its number."""
+        ...
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the samples of `order` in that order, `batch_size` positions at a time, the bad ones left out."""
+        ...
