@@ -1,0 +1,170 @@
+"""Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230), with the normalisations that the paper on it sets apart.
+
+    C = z_a^T z_b / N   after normalisation,      L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2   (equation 2)
+"""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.collectives import AllMean, identity, num_processes
+from barlow.collectives import all_mean as mean_over_processes
+from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
+from barlow.methods.terms import Terms
+
+Normalization = Literal["pearson", "feature_cosine", "sample_cosine", "scalar", "covariance", "raw", "whiten"]
+
+
+def barlow_twins_loss(
+    z_a: Float[Tensor, "n d"],
+    z_b: Float[Tensor, "n d"],
+    *,
+    redundancy_weight: float = 0.005,
+    normalization: Normalization = "pearson",
+    form: Form = "auto",
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Drive the cross-correlation matrix C of two views towards the identity.
+
+        C = n(z_a)^T n(z_b) / N,      L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2.
+
+    Statistics, products and sums are in float32 (float64 for float64 input), also under autocast. N is the number
+    of samples that came, never a nominal batch size. Below N = 0.75 D, C is not built: see `correlation.py`.
+
+    Args:
+        z_a: embeddings of view a.
+        z_b: embeddings of view b, row by row of the same samples.
+        redundancy_weight: lambda; 0.005 in the paper (section 4), 0.0051 in the official code.
+        normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
+        form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with parts "on_diagonal" and "off_diagonal" (weighted) that add up to the total.
+
+    Raises:
+        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, unknown names, negative lambda.
+    """
+    _check(z_a, z_b, redundancy_weight, form)
+    with torch.autocast(device_type=z_a.device.type, enabled=False):
+        dtype = torch.promote_types(torch.promote_types(z_a.dtype, z_b.dtype), torch.float32)
+        n_a = normalize(z_a.to(dtype), normalization, all_mean=all_mean)
+        n_b = normalize(z_b.to(dtype), normalization, all_mean=all_mean)
+        diagonal, off_diagonal_squares = diagonal_and_rest(n_a, n_b, form=form, all_mean=all_mean)
+        on_diagonal = (1 - diagonal).square().sum()
+        off_diagonal = redundancy_weight * off_diagonal_squares
+    return Terms(on_diagonal + off_diagonal, {"on_diagonal": on_diagonal, "off_diagonal": off_diagonal})
+
+
+def normalize(
+    z: Float[Tensor, "n d"], normalization: Normalization, *, eps: float = EPS, all_mean: AllMean = identity
+) -> Float[Tensor, "n d"]:
+    """Normalise the embeddings of one view, so that C = n(z_a)^T n(z_b) / N is the matrix that the name promises.
+
+    | name           | n(z)                                        | C                                              |
+    |----------------|---------------------------------------------|------------------------------------------------|
+    | pearson        | (z - mean) / sqrt(var + eps), per feature   | Pearson correlations: the official code        |
+    | feature_cosine | z / sqrt(mean of z^2 + eps), per feature    | equation 1 of the paper as printed: no centring|
+    | sample_cosine  | sqrt(D) z / |z|, per sample                 | the radius makes the trace of E z z^T equal D  |
+    | scalar         | (z - mean) / sqrt(mean of all var + eps)    | one number for all features (Theorem 3)        |
+    | covariance     | z - mean                                    | equation 3, centred, divided by N              |
+    | raw            | z                                           | equation 3, divided by N                       |
+    | whiten         | (z - mean) L^-T, covariance = L L^T         | whitened cross-covariance; needs N > D         |
+
+    Args:
+        z: embeddings of one view.
+        normalization: one of the names above.
+        eps: added to the mean square inside the root, so that a constant or zero feature gives finite gradients.
+        all_mean: mean over all processes.
+
+    Returns:
+        Normalised embeddings of the same shape.
+
+    Raises:
+        ValueError: an unknown name; "whiten" with N <= D.
+    """
+    n, d = z.shape
+    match normalization:
+        case "pearson":
+            return standardize(z, eps=eps, all_mean=all_mean)
+        case "feature_cosine":
+            return z * torch.rsqrt(all_mean(z.square().mean(dim=0), n) + eps)
+        case "sample_cosine":
+            return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + eps)
+        case "scalar":
+            centred = center(z, all_mean=all_mean)
+            return centred * torch.rsqrt(all_mean(centred.square().mean(), n) + eps)
+        case "covariance":
+            return center(z, all_mean=all_mean)
+        case "raw":
+            return z
+        case "whiten":
+            return whiten(z, eps=eps, all_mean=all_mean)
+    raise ValueError(_unknown("normalization", normalization, get_args(Normalization)))
+
+
+class BarlowTwins(nn.Module):
+    """Backbone, projector and the loss: views -> Terms.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        projector: h -> z of shape (N, D).
+        loss: (z_a, z_b, all_mean=...) -> Terms; `barlow_twins_loss` with the run's weight and normalisation.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = barlow_twins_loss
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector
+        self.loss = loss
+
+    def represent(self, view: Any) -> Float[Tensor, "n d"]:
+        """Return h, the representation that is kept after pretraining."""
+        h: Tensor = self.backbone(view)
+        return h
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two views of one batch.
+
+        Raises:
+            ValueError: not exactly two views.
+        """
+        if len(views) != 2:
+            raise ValueError(f"views: got {len(views)}, wanted 2 for Barlow Twins")
+        # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
+        z_a, z_b = (self.projector(self.represent(view)) for view in views)
+        return self.loss(z_a, z_b, all_mean=mean_over_processes if num_processes() > 1 else identity)
+
+
+def barlow_twins(
+    backbone: nn.Module, projector: nn.Module, *, redundancy_weight: float, normalization: Normalization
+) -> BarlowTwins:
+    """Build the method with the numbers of a recipe."""
+    loss = partial(barlow_twins_loss, redundancy_weight=redundancy_weight, normalization=normalization)
+    return BarlowTwins(backbone, projector, loss)
+
+
+def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> None:
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(
+            f"z_a, z_b: got shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, wanted the same (N, D) twice"
+        )
+    if z_a.shape[0] * num_processes() < 2:
+        raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: C is a statistic of the batch")
+    if redundancy_weight < 0:
+        raise ValueError(f"redundancy_weight: got {redundancy_weight}, wanted 0 or more")
+    if form not in get_args(Form):
+        raise ValueError(_unknown("form", form, get_args(Form)))
+
+
+def _unknown(argument: str, got: str, choices: Sequence[str]) -> str:
+    nearest = get_close_matches(str(got), choices, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{argument}: got {got!r}, wanted one of {', '.join(choices)}{hint}"
