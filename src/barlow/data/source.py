@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ class Batch:
     indices: Tensor
 
 
+@runtime_checkable
 class Source(Protocol):
     """Samples by position, labels optional.
 
@@ -45,5 +46,8 @@ class Source(Protocol):
         ...
 
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
-        """Yield the samples of `order` in that order, `batch_size` positions at a time, the bad ones left out."""
+        """Yield the samples of `order` in that order, `batch_size` positions at a time, the bad ones left out.
+
+        A batch of which nothing could be read is not yielded: no consumer has a use for an empty one.
+        """
         ...
