@@ -46,7 +46,7 @@ def standardize(
     Returns:
         Standardised embeddings; a constant feature becomes 0.
     """
-    if all_mean is identity and z.shape[0] > 1:
+    if all_mean is identity and z.shape[0] > 1 and eps > 0:
         # The same formula in one fused kernel: half the time where N is much larger than D.
         return nn.functional.batch_norm(z, None, None, training=True, eps=eps)
     centred = center(z, all_mean=all_mean)

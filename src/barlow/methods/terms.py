@@ -1,15 +1,17 @@
 """What every loss and every method returns: the number to minimise and its named parts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(NamedTuple):
     """A loss and the parts it is made of.
+
+    A named tuple, not a dataclass: it is as frozen, and Fabric and DDP find the tensors inside it.
 
     Attributes:
         total: the scalar to minimise, with gradient.
@@ -19,4 +21,4 @@ class Terms:
     """
 
     total: Float[Tensor, ""]
-    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})

@@ -1,0 +1,25 @@
+"""What all tests share: one torch thread, the data folder beside the repository, and shape checks switched off on demand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jaxtyping import config
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data beside the repository; the test is skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the data folder {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the repository")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def as_users_call_it() -> Iterator[None]:
+    """Without the run-time type checks of the test suite, so that the library's own errors are seen."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
