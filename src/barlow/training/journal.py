@@ -1,0 +1,177 @@
+"""The journal of a run: one JSON record per event, the only log format. No torch: the report reads it too."""
+
+import json
+import math
+import numbers
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from barlow.training.durable_file import durable_file
+
+Record = dict[str, Any]
+UNDONE_BY_REWIND = ("step", "probe", "checkpoint", "finish")
+SIGNIFICANT_DIGITS = 7  # A float32 has no more.
+
+
+class Journal:
+    """Appends records to a file of JSON lines, each flushed at once so that `kill -9` loses none."""
+
+    def __init__(
+        self, path: Path, *, enabled: bool = True, listener: Callable[[Record], None] | None = None
+    ) -> None:
+        """Open the journal, or continue one; a last line that a crash cut short is removed.
+
+        Args:
+            path: the file; its folder is made where it is missing.
+            enabled: False on every process but the first: nothing is read or written.
+            listener: called with each record after it is written (see `tensorboard.py`).
+        """
+        self.path = path
+        self.enabled = enabled
+        self._listener = listener
+        self._file: IO[str] | None = None
+        if enabled:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _mend_last_line(path)
+            self._file = self._open()
+
+    def write(self, event: str, /, **fields: Any) -> None:
+        """Append one record: {"event": event, "time": unix seconds, **fields}.
+
+        Args:
+            event: what happened: "start", "step", "warning", ...
+            fields: strings, booleans, numbers, None, and lists and mappings of them. Floats are rounded to 7
+                significant digits; those that are not finite become "nan", "inf" or "-inf", since JSON has no
+                such numbers and `float` reads them back.
+
+        Raises:
+            ValueError: a value that JSON cannot hold, a tensor for one, a field called "event" or "time",
+                or a closed journal.
+        """
+        if not self.enabled:
+            return
+        if self._file is None:
+            raise ValueError(f"journal {self.path} is closed; no {event!r} record can be written")
+        if taken := {"event", "time"} & fields.keys():
+            raise ValueError(
+                f"journal field {min(taken)!r} is written by the journal itself; choose another name"
+            )
+        record = {"event": event, "time": round(time.time(), 3)}
+        record |= {name: _plain(value, name) for name, value in fields.items()}
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._listener is not None:
+            self._listener(record)
+
+    def rewind(self, step: int) -> int:
+        """Forget the steps after a checkpoint, which a resumed run takes again.
+
+        Warnings, bad samples, starts and resumes stay: they happened. The file is replaced whole.
+
+        Args:
+            step: the checkpoint's step; step, probe, checkpoint and finish records with a larger "step" go.
+
+        Returns:
+            The number of records removed.
+        """
+        if not self.enabled:
+            return 0
+        records = read_journal(self.path)
+        kept = [record for record in records if not _is_after(record, step)]
+        if len(kept) < len(records):
+            self.close()
+            with durable_file(self.path) as file:
+                file.writelines((json.dumps(record) + "\n").encode() for record in kept)
+            self._file = self._open()
+        return len(records) - len(kept)
+
+    def close(self) -> None:
+        """Close the file; what was written is already with the system."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> "Journal":
+        """Return the journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the journal."""
+        self.close()
+
+    def _open(self) -> IO[str]:
+        return self.path.open("a", encoding="utf-8", newline="\n")
+
+
+def read_journal(path: Path) -> list[Record]:
+    """Return the records of a journal, oldest first; a last line that was cut short is left out.
+
+    Args:
+        path: the journal of a run, running or not.
+
+    Returns:
+        The records; floats that were not finite are the strings "nan", "inf", "-inf".
+
+    Raises:
+        ValueError: no such file, or a line before the last that is no record.
+    """
+    if not path.is_file():
+        raise ValueError(f"journal: there is no file {path}")
+    lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            records.append(_record(line))
+        except ValueError:
+            if number == len(lines):  # No newline follows: the process was stopped in the middle of a record.
+                break
+            raise ValueError(f"journal: line {number} of {path} is no record: {line[:60]!r}") from None
+    return records
+
+
+def _record(line: bytes) -> Record:
+    record = json.loads(line)
+    if not isinstance(record, dict) or "event" not in record:
+        raise ValueError("not a record")
+    return record
+
+
+def _is_after(record: Record, step: int) -> bool:
+    return record["event"] in UNDONE_BY_REWIND and record.get("step", 0) > step
+
+
+def _mend_last_line(path: Path) -> None:
+    """End the file with a newline, lest the next record be glued to what a crash left of the last one."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        start_of_last = content.rfind(b"\n") + 1
+        try:
+            _record(content[start_of_last:])
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(start_of_last)
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return `value` as JSON holds it; `name` is its place in the record, for the message."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else str(number)
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, f"{name}.{key}") for key, item in value.items()}
+    raise ValueError(
+        f"journal field {name!r}: got a {type(value).__name__}, wanted a string, a number, None, or lists "
+        "and string-keyed mappings of them; of a tensor or an array pass .item() or .tolist()"
+    )

@@ -1,0 +1,171 @@
+"""Optimizers: two groups of parameters, and LARS as the Barlow Twins repository applies it.
+
+Weights (two axes or more) decay and, under LARS, adapt. Biases and norms (at most one axis) do neither and
+may have a learning rate of their own. Each group keeps its highest learning rate as `peak`, which
+`schedules.py` scales.
+"""
+
+import math
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, ParamsT
+
+OptimizerName = Literal["adamw", "lars", "sgd"]
+NAMES = ("adamw", "lars", "sgd")
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive learning rates with momentum; the learning rate stays outside the momentum buffer.
+
+    u = g + weight_decay * p;  u <- trust * |p| / |u| * u where the group adapts and both norms are positive;
+    m <- momentum * m + u;  p <- p - lr * m.
+
+    timm's LARS does not serve here: its denominator is |g| + weight_decay * |p|, and it stops adapting when
+    the weight decay is zero. torch has none.
+
+    Source: You et al. 2017, "Large batch training of convolutional networks", in the form of the Barlow Twins
+    repository (Zbontar et al. 2021, section 4.1 and code).
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+    ) -> None:
+        """Take parameters or groups of them.
+
+        Args:
+            params: parameters, or groups; a group with `adapt=False` takes plain momentum steps.
+            lr: learning rate.
+            momentum: decay of the buffer per step, in [0, 1).
+            weight_decay: weight of p in the update.
+            trust: length of an adapted update as a fraction of the length of its parameter.
+        """
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": True,
+        }
+        super().__init__(params, defaults)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Take one step with the gradients at hand; parameters without one stay as they are.
+
+        Args:
+            closure: computes the loss and the gradients anew; called once, before the step.
+
+        Returns:
+            What the closure returned, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+        return loss
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        update = gradient.add(parameter, alpha=group["weight_decay"])
+        if group["adapt"]:
+            lengths = torch.linalg.vector_norm(parameter), torch.linalg.vector_norm(update)
+            # On the device throughout: asking for the two numbers would make every layer wait for the GPU.
+            both = (lengths[0] > 0) & (lengths[1] > 0)
+            update.mul_(
+                torch.where(both, group["trust"] * lengths[0] / lengths[1], torch.ones_like(lengths[0]))
+            )
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(update)
+        parameter.add_(buffer, alpha=-group["lr"])
+
+
+def build_optimizer(
+    method: nn.Module,
+    *,
+    name: OptimizerName,
+    learning_rate: float,
+    bias_learning_rate: float = 0.0,
+    momentum: float,
+    weight_decay: float,
+    fused: bool = False,
+) -> Optimizer:
+    """Return an optimizer over the parameters of `method` that require a gradient.
+
+    Args:
+        method: the module to train, heads included.
+        name: "adamw", "lars" or "sgd".
+        learning_rate: peak for weights (two axes or more).
+        bias_learning_rate: peak for biases and norms (at most one axis); 0: the same as `learning_rate`.
+        momentum: momentum of LARS and SGD, in [0, 1); AdamW keeps torch's betas.
+        weight_decay: weight decay of the weights; biases and norms have none.
+        fused: one pass over memory per step for AdamW and SGD; several times faster on a CPU. Fabric refuses
+            it together with float16 and gradient clipping. LARS has no such form and ignores it.
+
+    Returns:
+        The optimizer; each of its groups carries its highest learning rate as `peak`.
+
+    Raises:
+        ValueError: an unknown name, a number out of range, or nothing to train.
+    """
+    _check(name, learning_rate, bias_learning_rate, momentum, weight_decay)
+    trainable = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    weights = [parameter for parameter in trainable if parameter.ndim > 1]
+    biases = [parameter for parameter in trainable if parameter.ndim <= 1]
+    if not trainable:
+        raise ValueError(
+            f"method: {type(method).__name__} has no parameter that requires a gradient; nothing to train"
+        )
+
+    groups = [_group(weights, peak=learning_rate, weight_decay=weight_decay)] if weights else []
+    if biases:
+        groups.append(_group(biases, peak=bias_learning_rate or learning_rate, weight_decay=0.0))
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=fused)
+    for group in groups:
+        group["adapt"] = group["params"] is weights
+    return LARS(groups, lr=learning_rate, momentum=momentum)
+
+
+def _group(parameters: list[nn.Parameter], *, peak: float, weight_decay: float) -> dict[str, Any]:
+    return {"params": parameters, "lr": peak, "peak": peak, "weight_decay": weight_decay}
+
+
+def _check(
+    name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float
+) -> None:
+    if name not in NAMES:
+        near = get_close_matches(name, NAMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"optimizer: got {name!r}, wanted one of {', '.join(NAMES)}{hint}")
+    wanted = {
+        "learning_rate": (learning_rate, 0 < learning_rate < math.inf, "a positive number"),
+        "bias_learning_rate": (bias_learning_rate, 0 <= bias_learning_rate < math.inf, "a number >= 0"),
+        "momentum": (momentum, 0 <= momentum < 1, "a number in [0, 1)"),
+        "weight_decay": (weight_decay, 0 <= weight_decay < math.inf, "a number >= 0"),
+    }
+    for argument, (value, holds, description) in wanted.items():
+        if not holds:
+            raise ValueError(f"{argument}: got {value}, wanted {description}")

@@ -1,0 +1,196 @@
+"""Optimizers: the published step by hand, what is excluded from it, and how wrong arguments are answered."""
+
+import math
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from barlow.training.optimizers import LARS, build_optimizer
+from barlow.training.schedules import set_learning_rate
+
+TRUST = 0.001
+WEIGHT = [3.0, -4.0]
+GRADIENTS = [[0.6, 0.1], [-0.2, 0.5]]
+
+
+def adapted(weight: list[float], gradient: list[float], decay: float) -> list[float]:
+    """The Barlow Twins repository's update of a weight before momentum, in plain Python."""
+    update = [g + decay * w for w, g in zip(weight, gradient, strict=True)]
+    lengths = math.hypot(*weight), math.hypot(*update)
+    ratio = TRUST * lengths[0] / lengths[1] if min(lengths) > 0 else 1.0
+    return [ratio * u for u in update]
+
+
+class TwoParameters(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([WEIGHT], dtype=torch.float64))
+        self.bias = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+
+    def receive(self, weight_gradient: list[float], bias_gradient: float) -> None:
+        self.weight.grad = torch.tensor([weight_gradient], dtype=torch.float64)
+        self.bias.grad = torch.tensor([bias_gradient], dtype=torch.float64)
+
+
+def lars(method: nn.Module, **numbers: float) -> torch.optim.Optimizer:
+    arguments: dict[str, Any] = {"learning_rate": 0.2, "momentum": 0.9, "weight_decay": 0.1, **numbers}
+    return build_optimizer(method, name="lars", **arguments)
+
+
+def close(actual: torch.Tensor, expected: list[float]) -> None:
+    torch.testing.assert_close(
+        actual.detach().flatten(), torch.tensor(expected, dtype=torch.float64), rtol=1e-14, atol=0
+    )
+
+
+def test_the_first_lars_step_equals_the_published_one_by_hand() -> None:
+    method = TwoParameters()
+    optimizer = lars(method, bias_learning_rate=0.0048)
+    method.receive(GRADIENTS[0], 0.7)
+    optimizer.step()
+    update = adapted(WEIGHT, GRADIENTS[0], decay=0.1)
+    close(method.weight, [w - 0.2 * u for w, u in zip(WEIGHT, update, strict=True)])
+    close(method.bias, [2.0 - 0.0048 * 0.7])
+
+
+def test_the_second_lars_step_keeps_the_learning_rate_outside_the_momentum() -> None:
+    method = TwoParameters()
+    optimizer = lars(method, bias_learning_rate=0.0048)
+    method.receive(GRADIENTS[0], 0.7)
+    optimizer.step()
+    set_learning_rate(optimizer, 0.5)
+    method.receive(GRADIENTS[1], -0.3)
+    optimizer.step()
+
+    first = adapted(WEIGHT, GRADIENTS[0], decay=0.1)
+    weight = [w - 0.2 * u for w, u in zip(WEIGHT, first, strict=True)]
+    second = adapted(weight, GRADIENTS[1], decay=0.1)
+    momentum = [0.9 * a + b for a, b in zip(first, second, strict=True)]
+    close(method.weight, [w - 0.1 * m for w, m in zip(weight, momentum, strict=True)])
+    close(method.bias, [2.0 - 0.0048 * 0.7 - 0.0024 * (0.9 * 0.7 - 0.3)])
+
+
+def test_timms_lars_takes_another_step_which_is_why_there_is_one_of_ours() -> None:
+    ours, theirs = TwoParameters(), TwoParameters()
+    for method in (ours, theirs):
+        method.receive(GRADIENTS[0], 0.0)
+    lars(ours, weight_decay=0.1).step()
+    timm_lars: Any = import_module("timm.optim").Lars
+    timm_lars([theirs.weight], lr=0.2, momentum=0.9, weight_decay=0.1, trust_coeff=TRUST).step()
+    moved = (ours.weight - theirs.weight).abs().max()
+    assert moved > 1e-5, "timm's step is the published one by now: use it and delete ours"
+
+
+@pytest.mark.parametrize(("weight", "gradient"), [([0.0, 0.0], [0.6, 0.1]), ([3.0, -4.0], [-1.5, 2.0])])
+def test_a_zero_weight_or_a_zero_update_is_not_adapted_and_stays_finite(
+    weight: list[float], gradient: list[float]
+) -> None:
+    parameter = nn.Parameter(torch.tensor([weight], dtype=torch.float64))
+    parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+    LARS([parameter], lr=0.2, weight_decay=0.5).step()
+    update = [g + 0.5 * w for w, g in zip(weight, gradient, strict=True)]
+    torch.testing.assert_close(
+        parameter.detach(),
+        torch.tensor([[w - 0.2 * u for w, u in zip(weight, update, strict=True)]], dtype=torch.float64),
+    )
+
+
+def test_lars_adapts_without_weight_decay_too() -> None:
+    method = TwoParameters()
+    method.receive(GRADIENTS[0], 0.0)
+    lars(method, weight_decay=0.0).step()
+    step = method.weight.detach() - torch.tensor([WEIGHT], dtype=torch.float64)
+    assert float(step.norm()) == pytest.approx(0.2 * TRUST * 5.0, rel=1e-12)
+
+
+def test_a_lars_step_leaves_the_gradient_as_it_was() -> None:
+    method = TwoParameters()
+    method.receive(GRADIENTS[0], 0.7)
+    lars(method).step()
+    assert method.weight.grad is not None
+    close(method.weight.grad, GRADIENTS[0])
+
+
+def test_lars_calls_a_closure_once_with_gradients_enabled_and_returns_its_loss() -> None:
+    parameter = nn.Parameter(torch.ones(1, 2))
+    calls = []
+
+    def closure() -> float:
+        loss = parameter.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward unannotated
+        calls.append(loss.requires_grad)
+        return float(loss.detach())
+
+    assert LARS([parameter], lr=0.1).step(closure) == 2.0
+    assert calls == [True]
+
+
+@pytest.mark.parametrize("name", ["adamw", "lars", "sgd"])
+def test_biases_and_norms_have_their_own_group_without_weight_decay(name: Any) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    optimizer = build_optimizer(
+        network, name=name, learning_rate=0.2, bias_learning_rate=0.0048, momentum=0.9, weight_decay=1e-6
+    )
+    weights, biases = optimizer.param_groups
+    assert [p.ndim for p in weights["params"]] == [4, 2]
+    assert [p.ndim for p in biases["params"]] == [1, 1, 1, 1]
+    assert (weights["weight_decay"], biases["weight_decay"]) == (1e-6, 0.0)
+    assert (weights["peak"], biases["peak"]) == (0.2, 0.0048)
+    assert (weights["lr"], biases["lr"]) == (0.2, 0.0048)
+    assert name != "lars" or (weights["adapt"], biases["adapt"]) == (True, False)
+
+
+def test_a_bias_learning_rate_of_zero_means_that_of_the_weights() -> None:
+    groups = lars(TwoParameters(), bias_learning_rate=0.0).param_groups
+    assert [group["peak"] for group in groups] == [0.2, 0.2]
+
+
+def test_frozen_parameters_are_left_out_and_an_empty_group_is_not_made() -> None:
+    method = TwoParameters()
+    method.weight.requires_grad_(False)
+    optimizer = lars(method)
+    assert [group["params"] for group in optimizer.param_groups] == [[method.bias]]
+    assert not optimizer.param_groups[0]["adapt"]
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_fused_step_equals_the_plain_one(name: Any) -> None:
+    methods = TwoParameters(), TwoParameters()
+    for method, fused in zip(methods, (False, True), strict=True):
+        optimizer = build_optimizer(
+            method, name=name, learning_rate=0.01, momentum=0.9, weight_decay=0.1, fused=fused
+        )
+        assert optimizer.defaults["fused"] is fused
+        for gradient in GRADIENTS:
+            method.receive(gradient, 0.7)
+            optimizer.step()
+    torch.testing.assert_close(methods[1].weight, methods[0].weight, rtol=1e-14, atol=0)
+    assert not torch.equal(methods[0].weight, TwoParameters().weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "adamv"}, r"optimizer: got 'adamv', wanted one of adamw, lars, sgd; did you mean 'adamw'"),
+        ({"learning_rate": 0.0}, r"learning_rate: got 0\.0, wanted a positive number"),
+        ({"learning_rate": math.nan}, r"learning_rate: got nan"),
+        ({"bias_learning_rate": -1.0}, r"bias_learning_rate: got -1\.0, wanted a number >= 0"),
+        ({"momentum": 1.0}, r"momentum: got 1\.0, wanted a number in \[0, 1\)"),
+        ({"weight_decay": -0.1}, r"weight_decay: got -0\.1"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_was_wanted(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"name": "lars", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
+    build: Any = getattr(
+        build_optimizer, "__wrapped__", build_optimizer
+    )  # The type checks of the tests come first.
+    with pytest.raises(ValueError, match=message):
+        build(TwoParameters(), **{**arguments, **change})
+
+
+def test_a_module_without_trainable_parameters_is_refused() -> None:
+    with pytest.raises(ValueError, match="Identity has no parameter that requires a gradient"):
+        lars(nn.Identity())
