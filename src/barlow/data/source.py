@@ -46,7 +46,7 @@ class Source(Protocol):
         ...
 
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
-        """Yield the samples of `order` in that order, `batch_size` positions at a time, the bad ones left out.
+        """Yield the samples of `order` in that order, `batch_size` positions at a time, without the bad ones.
 
         A batch of which nothing could be read is not yielded: no consumer has a use for an empty one.
         """

@@ -1,0 +1,142 @@
+"""`.npy` and `.npz` files of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
+
+from barlow.data.arrays import ArraySource
+from barlow.data.labels import UNLABELLED, LabelChoice, Labels, as_labels, choose_labels
+from barlow.data.pixels import pictures, with_channels
+from barlow.data.reading import Reading
+
+IMAGE_KEYS = ("images", "image", "x", "X", "data", "arr_0")
+"""Names under which an archive may keep its pictures; with splits also as in train_images, x_train."""
+
+LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target")
+"""Names under which an archive may keep its labels, alike."""
+
+SPLITS = ("train", "val", "test")
+
+
+def array_splits(path: Path) -> tuple[str, ...]:
+    """Return the splits that an array file has: ("train",) unless its keys name others.
+
+    Args:
+        path: a `.npy` or `.npz` file.
+
+    Returns:
+        Names of the splits.
+
+    Raises:
+        ValueError: a damaged archive.
+    """
+    if path.suffix.lower() == ".npy":
+        return ("train",)
+    with _archive(path) as archive:
+        return tuple(_layout(archive.files)) or ("train",)
+
+
+def array_file_source(
+    path: Path, *, split: str = "train", labels: LabelChoice = "auto", reading: Reading | None = None
+) -> ArraySource:
+    """Make a source of a `.npy` file (pictures) or a `.npz` file (pictures, and labels if it has them).
+
+    A `.npy` file of uint8 is mapped, not read, so that it may be larger than the memory.
+
+    Args:
+        path: the file.
+        split: "train", or a split that the keys of the archive name (x_train, test_images, ...).
+        labels: "auto", "required", "none", or one label per picture.
+        reading: only its channels and its smallest number of samples matter here.
+
+    Returns:
+        The source; its notes say which keys were used.
+
+    Raises:
+        ValueError: a damaged file, no pictures of that split under a known key, or values that are no pixels.
+        BadDataError: more than 1% of the pictures have NaN or infinite values.
+    """
+    array, found, note = _read_npy(path) if path.suffix.lower() == ".npy" else _read_npz(path, split)
+    reading = reading or Reading()
+    wanted = reading.min_samples
+    if array.ndim == 0 or len(array) < wanted:
+        raise ValueError(
+            f"data: {path} has an array of shape {array.shape}, wanted at least {wanted} pictures"
+        )
+    chosen = choose_labels(labels, found, f"{path} has no {' or '.join(LABEL_KEYS)}", len(array))
+    samples, bad = pictures(array)
+    samples = with_channels(samples, reading.channels)
+    describe = f"{path.name}, sample {{}}".format
+    return ArraySource(samples, name=path.stem, labels=chosen, describe=describe, bad=bad, notes=[note])
+
+
+def _read_npy(path: Path) -> tuple[npt.NDArray[Any], Labels, str]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"data: {path} cannot be read as a .npy file: {error}") from error
+    return array, UNLABELLED, f"{path.name}: {array.dtype} {array.shape}"
+
+
+def _read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
+    with _archive(path) as archive:
+        layout = _layout(archive.files)
+        if split not in layout:
+            found = ", ".join(archive.files) or "no arrays"
+            raise ValueError(
+                f"data: {path} has {found}; wanted pictures of the split {split!r} under one of "
+                f"{', '.join(IMAGE_KEYS)}, or as in {split}_images, x_{split}"
+            )
+        image_key, label_key = layout[split]
+        array = archive[image_key]
+        note = f"{path.name}: pictures are {image_key!r}, {array.dtype} {array.shape}"
+        if label_key is None:
+            return array, UNLABELLED, f"{note}; no labels"
+        names = _class_names([archive[key] for _, key in layout.values() if key is not None])
+        labels = as_labels(archive[label_key], len(array), names)
+        return array, labels, f"{note}; labels are {label_key!r}, {len(labels.class_names)} classes"
+
+
+def _archive(path: Path) -> NpzFile:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        raise ValueError(f"data: {path} cannot be read as a .npz file: {error}") from error
+    if not isinstance(archive, NpzFile):
+        raise ValueError(f"data: {path} is no archive of arrays in spite of its name")
+    return archive
+
+
+def _layout(keys: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Return the keys of pictures and of labels for each split that the archive has."""
+    layout: dict[str, tuple[str, str | None]] = {}
+    for split in SPLITS:
+        images = _find(keys, IMAGE_KEYS, split)
+        if images is None and split == "train":
+            images = next((key for key in IMAGE_KEYS if key in keys), None)
+            labels = next((key for key in LABEL_KEYS if key in keys), None)
+        else:
+            labels = _find(keys, LABEL_KEYS, split)
+        if images is not None:
+            layout[split] = (images, labels)
+    if "val" in layout:
+        layout.setdefault("test", layout["val"])
+    return layout
+
+
+def _find(keys: Sequence[str], names: Sequence[str], split: str) -> str | None:
+    spellings = [f"{split}_{name}" for name in names] + [f"{name}_{split}" for name in names]
+    return next((key for key in spellings if key in keys), None)
+
+
+def _class_names(label_arrays: Sequence[npt.NDArray[Any]]) -> list[str]:
+    """Return the classes of all splits together, so that they are numbered alike in each."""
+    flat = np.concatenate([labels.reshape(-1) for labels in label_arrays])
+    if flat.dtype.kind in "SUO":
+        return sorted({entry.decode() if isinstance(entry, bytes) else str(entry) for entry in flat.tolist()})
+    return [str(number) for number in range(int(flat.max()) + 1)] if flat.size else []

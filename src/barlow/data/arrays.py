@@ -1,0 +1,97 @@
+"""Samples in memory: batches are cut out by indexing, without workers and without copies beyond the batch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from barlow.data.labels import UNLABELLED, Labels, as_labels
+from barlow.data.order import batches_of
+from barlow.data.pixels import as_array, not_finite
+from barlow.data.source import Batch
+
+
+class ArraySource:
+    """A `Source` over one tensor, or over a list of tensors of different sizes. Samples need not be pictures.
+
+    Attributes:
+        name: what to call the data.
+        labels: (len,) int64, or None.
+        class_names: names of the classes, empty without labels.
+        bad: reason by position of the samples that are left out.
+        notes: sentences for the user about how the data were read and what was left out.
+        samples: (n, ...) tensor, or a list of n tensors.
+    """
+
+    def __init__(
+        self,
+        samples: Tensor | list[Tensor],
+        *,
+        name: str = "array",
+        labels: Labels | Sequence[Any] | npt.NDArray[Any] | Tensor = UNLABELLED,
+        describe: Callable[[int], str] = "sample {}".format,
+        bad: Mapping[int, str] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Keep the samples as they are: the number format is what the views will see.
+
+        Args:
+            samples: (n, ...), any number format; or n tensors.
+            name: what to call the data.
+            labels: (n,) labels, if there are any.
+            describe: position -> what a person would call that sample; default: its number.
+            bad: reason by position of samples that are known to be bad; NaN and infinite ones are found here.
+            notes: sentences for the user.
+
+        Raises:
+            ValueError: labels that do not fit the samples.
+            BadDataError: more than 1% of the samples have NaN or infinite values.
+        """
+        known = labels if isinstance(labels, Labels) else as_labels(labels, len(samples))
+        self.name = name
+        self.labels = known.values
+        self.class_names: Sequence[str] = known.class_names
+        self.bad: dict[int, str] = dict(bad or {})
+        self.notes = tuple(notes)
+        self.samples = samples
+        self._describe = describe
+        if isinstance(samples, Tensor) and samples.is_floating_point():
+            self.bad.update(not_finite(as_array(samples)))
+
+    def __len__(self) -> int:
+        """Return the number of samples, bad ones included."""
+        return len(self.samples)
+
+    def describe(self, index: int) -> str:
+        """Return what a person would call sample `index`."""
+        return self._describe(index)
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the samples of `order` in that order, the bad ones left out.
+
+        Args:
+            order: positions, in any order.
+            batch_size: positions per batch.
+
+        Returns:
+            An iterator over batches: a stacked tensor, or a list of tensors where sizes differ.
+
+        Raises:
+            ValueError: a batch size below 1, or a position outside the source.
+        """
+        return self._batches(batches_of(order, batch_size, len(self)))
+
+    def _batches(self, chunks: list[list[int]]) -> Iterator[Batch]:
+        for chunk in chunks:
+            good = [position for position in chunk if position not in self.bad] if self.bad else chunk
+            if good:
+                indices = torch.tensor(good, dtype=torch.int64)
+                yield Batch(self._take(good, indices), indices)
+
+    def _take(self, positions: list[int], indices: Tensor) -> Tensor | list[Tensor]:
+        if isinstance(self.samples, Tensor):
+            return self.samples[indices].contiguous()
+        chosen = [self.samples[position] for position in positions]
+        return torch.stack(chosen) if len({sample.shape for sample in chosen}) == 1 else chosen

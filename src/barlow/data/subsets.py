@@ -1,0 +1,164 @@
+"""Parts of a source, and the split that gives a labelled source without test data some."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from barlow.data.order import batches_of
+from barlow.data.source import Batch, Source
+
+
+class SubsetSource:
+    """A `Source` that shows some samples of another one; nothing is copied.
+
+    Attributes:
+        name: name of the whole.
+        labels: (len,) int64, or None.
+        class_names: names of the classes of the whole.
+        bad: reason by position in this subset, of every sample that could not be read so far.
+        indices: (len,) int64 positions in the whole.
+        notes: sentences for the user.
+    """
+
+    def __init__(self, whole: Source, indices: Int64[Tensor, " n"]) -> None:
+        """Look at `indices` of `whole`.
+
+        Args:
+            whole: any source.
+            indices: (n,) different positions in it, in any order.
+
+        Raises:
+            ValueError: a position that is not in the source, or is there twice.
+        """
+        if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(whole)):
+            raise ValueError(
+                f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples"
+            )
+        self._place = torch.full((len(whole),), -1, dtype=torch.int64)
+        self._place[indices] = torch.arange(len(indices))
+        if int((self._place >= 0).sum()) != len(indices):
+            raise ValueError("indices: wanted each position once")
+        self.name = whole.name
+        self.labels = None if whole.labels is None else whole.labels[indices]
+        self.class_names: Sequence[str] = whole.class_names
+        self.notes: tuple[str, ...] = tuple(getattr(whole, "notes", ()))
+        self.indices = indices
+        self.bad: dict[int, str] = {}
+        self._whole = whole
+        self._take_over_bad()
+
+    def __len__(self) -> int:
+        """Return the number of samples, bad ones included."""
+        return len(self.indices)
+
+    def describe(self, index: int) -> str:
+        """Return what the whole calls sample `index` of this subset."""
+        return self._whole.describe(int(self.indices[index]))
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the samples of `order` in that order, the bad ones left out.
+
+        Args:
+            order: positions in this subset.
+            batch_size: positions per batch.
+
+        Returns:
+            An iterator over batches whose indices are positions in this subset.
+
+        Raises:
+            ValueError: a batch size below 1, or a position outside the subset.
+        """
+        batches_of(order, batch_size, len(self))  # for its checks
+        positions = self.indices[torch.tensor(list(order), dtype=torch.int64)].tolist()
+        return self._batches(self._whole.batches(positions, batch_size))
+
+    def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._take_over_bad()
+            yield Batch(batch.samples, self._place[batch.indices])
+        self._take_over_bad()  # a last batch of which nothing could be read is not yielded
+
+    def _take_over_bad(self) -> None:
+        for position, reason in self._whole.bad.items():
+            place = int(self._place[position])
+            if place >= 0:
+                self.bad[place] = reason
+
+
+def subset(source: Source, indices: Sequence[int] | Tensor) -> SubsetSource:
+    """Return a view of some samples of a source.
+
+    Args:
+        source: any source.
+        indices: different positions in it, in the order in which the view counts them.
+
+    Returns:
+        A source over those samples, with their labels.
+
+    Raises:
+        ValueError: a position that is not in the source, or is there twice.
+    """
+    return SubsetSource(source, torch.as_tensor(indices, dtype=torch.int64).reshape(-1))
+
+
+def split_labelled(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:
+    """Split a labelled source into training and test part, class by class.
+
+    Args:
+        source: a source with labels.
+        fraction: share of the test part, between 0 and 1; each class keeps at least one training sample.
+        seed: the same seed gives the same split on every machine.
+
+    Returns:
+        (training part, test part), both in the order of the source.
+
+    Raises:
+        ValueError: no labels, or a share that leaves one of the parts empty.
+    """
+    if source.labels is None:
+        raise ValueError(f"source: {source.name} has no labels to split it by")
+    num_test = round(fraction * len(source))
+    if not 0 < num_test < len(source):
+        raise ValueError(f"fraction: {fraction} of {len(source)} samples leaves a part empty")
+    test = torch.zeros(len(source), dtype=torch.bool)
+    test[stratified_choice(source.labels, num_test, seed)] = True
+    return subset(source, (~test).nonzero()), subset(source, test.nonzero())
+
+
+def stratified_choice(labels: Int64[Tensor, " n"], num_chosen: int, seed: int) -> Int64[Tensor, " m"]:
+    """Choose samples at random so that every class has its share.
+
+    Each class gets the whole part of its share; what is left goes to the largest remainders. No class is used
+    up.
+
+    Args:
+        labels: (n,) class of each sample.
+        num_chosen: m, at most n minus the number of classes.
+        seed: decides who is chosen.
+
+    Returns:
+        (m,) increasing positions.
+
+    Raises:
+        ValueError: more samples wanted than can be had with one of each class left.
+    """
+    counts = labels.bincount()
+    room = (counts - 1).clamp(min=0)
+    if not 0 <= num_chosen <= int(room.sum()):
+        raise ValueError(
+            f"num_chosen: {num_chosen} of {len(labels)} samples, "
+            f"wanted at most {int(room.sum())} so that every class keeps one"
+        )
+    share = counts * (num_chosen / len(labels))
+    quota = torch.minimum(share.floor().to(torch.int64), room)
+    while int(quota.sum()) < num_chosen:
+        remainder = torch.where(quota < room, share - quota, -torch.inf)
+        quota[remainder.argmax()] += 1
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for class_label, number in enumerate(quota.tolist()):
+        members = (labels == class_label).nonzero()[:, 0]
+        parts.append(members[torch.randperm(len(members), generator=generator)[:number]])
+    return torch.cat(parts).sort().values

@@ -1,0 +1,208 @@
+"""Any map-style torch `Dataset` (or list of pictures) as a source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
+
+from barlow.data.arrays import ArraySource
+from barlow.data.decode import GREY_MODES, picture_to_tensor
+from barlow.data.labels import UNLABELLED, LabelChoice, Labels, as_labels, choose_labels
+from barlow.data.order import evenly_spaced
+from barlow.data.pixels import as_tensor, pictures, with_channels
+from barlow.data.reading import Reading
+from barlow.data.streaming import StreamSource
+
+IMAGE_KEYS = ("image", "img", "pixel_values", "x")
+"""Where an item that is a mapping keeps its picture."""
+
+NUM_PEEKED = 8
+"""Items that are looked at to settle the number of channels."""
+
+
+@dataclass(frozen=True)
+class DatasetReader:
+    """Reads the items of a dataset; see `barlow.data.streaming.Reader`.
+
+    Attributes:
+        dataset: has `len` and items.
+        as_pictures: whether items become uint8 pictures; else they are tensors of any kind and stay as they
+            are.
+        channels: 1 or 3, or 0 where it is left to the items.
+        decode_size: cap of the short side of Pillow images in pixels; 0 for no cap.
+    """
+
+    dataset: Any
+    as_pictures: bool
+    channels: int
+    decode_size: int
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.dataset)
+
+    def read(self, position: int) -> Tensor:
+        """Return the sample of one item."""
+        sample = sample_of(self.dataset[position])
+        if isinstance(sample, Image.Image):
+            return picture_to_tensor(sample, self.channels or 3, self.decode_size)
+        if not isinstance(sample, (Tensor, np.ndarray)):
+            raise TypeError(f"a {type(sample).__name__}, wanted a tensor, a NumPy array or a Pillow image")
+        if self.as_pictures:
+            return with_channels(_one_picture(sample), self.channels)
+        return sample.detach().cpu() if isinstance(sample, Tensor) else as_tensor(sample)
+
+    def describe(self, position: int) -> str:
+        """Return the number of the item."""
+        return f"item {position}"
+
+
+def sample_of(item: Any) -> Any:
+    """Return the sample of an item: the item itself, its first entry, or a mapping's under `IMAGE_KEYS`.
+
+    Args:
+        item: a sample, (sample, label, ...) or a mapping.
+
+    Returns:
+        The sample.
+
+    Raises:
+        ValueError: a mapping without any of the keys.
+    """
+    if isinstance(item, Mapping):
+        for key in IMAGE_KEYS:
+            if key in item:
+                return item[key]
+        raise ValueError(
+            f"an item with the keys {', '.join(map(str, item))}, wanted one of {', '.join(IMAGE_KEYS)}"
+        )
+    return item[0] if isinstance(item, (tuple, list)) and item else item
+
+
+def dataset_source(
+    dataset: Any,
+    *,
+    name: str = "",
+    labels: LabelChoice = "auto",
+    as_pictures: bool = True,
+    reading: Reading | None = None,
+) -> ArraySource | StreamSource:
+    """Make a source of a map-style dataset.
+
+    Datasets of torchvision that hold all pictures in memory and have no transform of their own are used where
+    they lie, and so is a `TensorDataset`. Everything else is read item by item in worker processes, anew each
+    time, because items may be random. Labels come from the attribute `targets` (or `labels`), never from the
+    items.
+
+    Args:
+        dataset: has `len` and items: a tensor, an array, a Pillow image, a tuple that starts with one, or a
+            mapping with the key "image". Tensors and arrays are (h, w), (c, h, w) or (h, w, c); fractions in
+            [0, 1].
+        name: what to call the data; default: the name of its class.
+        labels: "auto", "required", "none", or one label per item.
+        as_pictures: bring items to uint8 pictures; with False any tensors stay as they are.
+        reading: how items are read.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: too few items, or labels required where there are none.
+    """
+    reading = reading or Reading()
+    name = name or type(dataset).__name__
+    length = len(dataset)
+    if length < reading.min_samples:
+        raise ValueError(f"data: {name} has {length} items, wanted at least {reading.min_samples}")
+    chosen = choose_labels(labels, labels_of(dataset), "the dataset has no attribute `targets`", length)
+    held = _held_in_memory(dataset) if as_pictures else None
+    if held is not None:
+        samples, bad = pictures(held)
+        samples = with_channels(samples, reading.channels)
+        return ArraySource(samples, name=name, labels=chosen, describe="item {}".format, bad=bad)
+    channels = reading.channels or (_peek_channels(dataset) if as_pictures else 0)
+    reader = DatasetReader(dataset, as_pictures, channels, reading.decode_size)
+    return StreamSource(reader, name=name, labels=chosen, num_workers=reading.num_workers)
+
+
+def labels_of(dataset: Any) -> Labels:
+    """Return the labels that a dataset carries without reading its items.
+
+    Args:
+        dataset: looked at for `targets`, `labels` and `classes`; a `Subset` and a `TensorDataset` are looked
+            into.
+
+    Returns:
+        The labels, or none. Attributes that are no labels (a wrong number, boxes, -1 for "unknown") give
+        none.
+    """
+    if isinstance(dataset, Subset):
+        whole = labels_of(dataset.dataset)
+        if whole.values is None:
+            return UNLABELLED
+        return Labels(whole.values[torch.as_tensor(list(dataset.indices))], whole.class_names)
+    found: Any = getattr(dataset, "targets", None)
+    if found is None:
+        found = getattr(dataset, "labels", None)
+    if found is None and isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
+        second = dataset.tensors[1]
+        found = None if second.is_floating_point() else second
+    if found is None:
+        return UNLABELLED
+    try:
+        return as_labels(found, len(dataset), _class_names(dataset))
+    except (ValueError, TypeError):
+        return UNLABELLED
+
+
+def _class_names(dataset: Any) -> list[str]:
+    """Return the names under `classes`; torchvision's ImageNet keeps several per class there."""
+    names = getattr(dataset, "classes", None)
+    if not isinstance(names, (list, tuple)):
+        return []
+    return [str(name[0] if isinstance(name, tuple) else name) for name in names]
+
+
+def _held_in_memory(dataset: Any) -> Any:
+    if isinstance(dataset, Subset):
+        held = _held_in_memory(dataset.dataset)
+        return None if held is None else held[list(dataset.indices)]
+    if isinstance(dataset, TensorDataset):
+        return dataset.tensors[0]
+    plain = type(dataset).__module__.startswith("torchvision.datasets") and dataset.transforms is None
+    data = getattr(dataset, "data", None) if plain else None
+    return data if isinstance(data, (Tensor, np.ndarray)) and len(data) == len(dataset) else None
+
+
+def _peek_channels(dataset: Any) -> int:
+    """Return 1 when the items looked at are all grey, the channels of the first good one else."""
+    seen: list[int] = []
+    for position in evenly_spaced(len(dataset), NUM_PEEKED):
+        try:
+            sample = sample_of(dataset[position])
+            if isinstance(sample, Image.Image):
+                seen.append(1 if sample.mode in GREY_MODES else 3)
+            else:
+                seen.append(len(_one_picture(sample)))
+        except Exception:
+            continue  # bad samples are counted when they are read
+    return max(seen, default=3)
+
+
+def _one_picture(sample: Any) -> Tensor:
+    if sample.ndim not in (2, 3) or 0 in sample.shape:
+        raise ValueError(
+            f"an item of shape {tuple(sample.shape)}, wanted a picture (H, W), (C, H, W) or (H, W, C)"
+        )
+    if sample.is_floating_point() if isinstance(sample, Tensor) else sample.dtype.kind == "f":
+        low, high = float(sample.min()), float(sample.max())
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(
+                f"fractions from {low:g} to {high:g}, wanted 0 to 1 (views normalise by themselves)"
+            )
+    return pictures(sample[None])[0][0]
