@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, the data folder beside the repository, and shape checks switched off on demand."""
+"""What all tests share: the data folder beside the repository, and type checks switched off on demand."""
 
 from collections.abc import Iterator
 from pathlib import Path

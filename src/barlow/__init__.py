@@ -1,1 +1,57 @@
-"""Self-supervised pretraining that shows why it works."""
+"""Self-supervised pretraining with Barlow Twins and its kin, and the reasons why a run works or fails.
+
+The public names, handed out on first use (PEP 562): `import barlow` loads neither torch nor anything else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from barlow.collectives import all_mean as all_mean
+    from barlow.data.source import Batch as Batch, Source as Source
+    from barlow.data.sources import load_source as load_source
+    from barlow.machine import Machine as Machine
+    from barlow.methods.barlow_twins import barlow_twins_loss as barlow_twins_loss
+    from barlow.methods.terms import Terms as Terms
+    from barlow.pretraining import pretrain as pretrain, resume as resume
+    from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
+    from barlow.run import Run as Run, open_run as open_run
+    from barlow.theory.floors import batch_floor as batch_floor, raw_floor as raw_floor
+    from barlow.views.images import image_views as image_views
+    from barlow.views.views import View as View, Views as Views
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "all_mean": "collectives",
+    "Batch": "data.source",
+    "Source": "data.source",
+    "load_source": "data.sources",
+    "Machine": "machine",
+    "barlow_twins_loss": "methods.barlow_twins",
+    "Terms": "methods.terms",
+    "pretrain": "pretraining",
+    "resume": "pretraining",
+    "RECIPES": "recipes",
+    "Recipe": "recipes",
+    "Run": "run",
+    "open_run": "run",
+    "batch_floor": "theory.floors",
+    "raw_floor": "theory.floors",
+    "image_views": "views.images",
+    "View": "views.views",
+    "Views": "views.views",
+}
+"""Where each public name lives."""
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'barlow' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    return getattr(import_module(f"barlow.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,9 +30,7 @@ def center(z: Float[Tensor, "n d"], *, all_mean: AllMean = identity) -> Float[Te
     return z - all_mean(z.mean(dim=0), z.shape[0])
 
 
-def standardize(
-    z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = identity
-) -> Float[Tensor, "n d"]:
+def standardize(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = identity) -> Float[Tensor, "n d"]:
     """Centre every feature and divide it by its standard deviation: (z - mean) / sqrt(var + eps).
 
     The variance is the biased one (divided by N), so that C_ii of two equal views is var / (var + eps), as in
@@ -54,9 +52,7 @@ def standardize(
     return centred * torch.rsqrt(variance + eps)
 
 
-def whiten(
-    z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = identity
-) -> Float[Tensor, "n d"]:
+def whiten(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = identity) -> Float[Tensor, "n d"]:
     """Centre z and multiply it by the inverse Cholesky factor of its covariance, so that the covariance is I.
 
     (z - mean) L^{-T} with L L^T = S + eps * tr(S)/D * I. Cholesky rather than the symmetric root, because its
@@ -75,7 +71,8 @@ def whiten(
     covariance = all_mean(centred.T @ centred / n, n)
     ridge = eps * covariance.diagonal().mean()
     factor = torch.linalg.cholesky(covariance + ridge * torch.eye(d, device=z.device, dtype=z.dtype))
-    return torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+    white: Tensor = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
+    return white
 
 
 def cross_correlation(

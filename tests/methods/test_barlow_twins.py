@@ -128,7 +128,9 @@ def test_pearson_is_unchanged_by_scale_and_shift_of_a_feature_of_one_view(
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), n=st.integers(3, 20), d=st.integers(2, 12))
-def test_reordering_samples_features_and_flipping_signs_in_both_views_changes_nothing(seed: int, n: int, d: int) -> None:
+def test_reordering_samples_features_and_flipping_signs_in_both_views_changes_nothing(
+    seed: int, n: int, d: int
+) -> None:
     z_a, z_b = embeddings(n, d, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     rows, cols = torch.randperm(n, generator=generator), torch.randperm(d, generator=generator)
@@ -238,9 +240,7 @@ def test_shards_equal_the_whole_batch_in_value_and_gradient(
     torch.testing.assert_close(torch.autograd.grad(totals[0], (z_a, z_b)), expected, rtol=1e-9, atol=1e-11)
 
 
-def sharded_losses(
-    z_a: Tensor, z_b: Tensor, sizes: tuple[int, int], normalization: Normalization
-) -> list[Tensor]:
+def sharded_losses(z_a: Tensor, z_b: Tensor, sizes: tuple[int, int], normalization: Normalization) -> list[Tensor]:
     """Run the loss on two shards at once; each `all_mean` waits for the other shard and averages by size."""
     barrier = threading.Barrier(2)
     slots: list[tuple[Tensor, int] | None] = [None, None]

@@ -56,7 +56,11 @@ def test_there_is_no_floor_when_the_batch_is_large_enough() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((1, 8, 0.1), "num_samples: got 1"), ((8, 0, 0.1), "num_features: got 0"), ((8, 8, 1.5), "redundancy_weight: got 1.5")],
+    [
+        ((1, 8, 0.1), "num_samples: got 1"),
+        ((8, 0, 0.1), "num_features: got 0"),
+        ((8, 8, 1.5), "redundancy_weight: got 1.5"),
+    ],
 )
 def test_impossible_arguments_are_named(arguments: tuple[int, int, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,1 @@
+"""One file, one method: its loss on top, its module below."""

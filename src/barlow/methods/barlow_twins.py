@@ -1,6 +1,6 @@
 """Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230), with the normalisations that the paper on it sets apart.
 
-    C = z_a^T z_b / N   after normalisation,      L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2   (equation 2)
+C = z_a^T z_b / N   after normalisation,      L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2   (equation 2)
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, identity, num_processes
-from barlow.collectives import all_mean as mean_over_processes
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
 from barlow.methods.terms import Terms
 
@@ -88,7 +87,7 @@ def normalize(
     Raises:
         ValueError: an unknown name; "whiten" with N <= D.
     """
-    n, d = z.shape
+    n = z.shape[0]
     match normalization:
         case "pearson":
             return standardize(z, eps=eps, all_mean=all_mean)

@@ -1,0 +1,1 @@
+"""Closed forms and estimators: numbers in, numbers out; nothing here trains."""

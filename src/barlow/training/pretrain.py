@@ -71,9 +71,7 @@ def steps_per_epoch(num_samples: int, batch_size: int) -> int:
     return max(1, num_samples // batch_size)
 
 
-def epoch_order(
-    num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int
-) -> Tensor:
+def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int) -> Tensor:
     """Return the positions that process `rank` reads in `epoch` from its step `first_step` on, batch after batch.
 
     One permutation from (seed, epoch) on every process; batch b is the b-th run of `batch_size` positions, and
@@ -132,14 +130,14 @@ def pretrain(
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
     total_steps = plan.epochs * per_epoch
     state = _State(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes)
-    step = state.resume()
+    first_step = state.resume()
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     every = max(1, total_steps // MAX_STEP_RECORDS)
-    if step == 0:
+    if first_step == 0:
         _probe(probes, method, fabric, journal, step=0, epoch=0, due=lambda _: True)
     started = time.perf_counter()
-    with graceful_stop() as stop, progress.running(total_steps, start=step):
-        for step, batch in _batches(source, plan, fabric, first_step=step):
+    with graceful_stop() as stop, progress.running(total_steps, start=first_step):
+        for step, batch in _batches(source, plan, fabric, first_step=first_step):
             samples = fabric.to_device(batch.samples)
             drawn = views.draw(samples, _generator(plan.seed, step, fabric.global_rank))
             set_learning_rate(optimizer, plan.factor(step))
@@ -162,7 +160,7 @@ def pretrain(
                 _probe(probes, method, fabric, journal, step=done, epoch=epoch, due=due)
             if _anywhere(stop, fabric):
                 state.save(done)
-                journal.write("interrupted", step=done)
+                journal.write("interrupted", step=done, seconds=time.perf_counter() - started)
                 return done == total_steps
             state.save_if_due(done, last=done == total_steps)
     journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
@@ -250,9 +248,7 @@ def _finite_loss(terms: Terms, step: int, journal: Journal) -> float:
     culprit = next((name for name, value in parts.items() if value - value != 0.0), "total")
     message = f"the loss is {loss} at step {step + 1}: the first term that is not finite is {culprit!r}"
     journal.write("error", message=message, step=step + 1, parts=parts)
-    raise NonFiniteLossError(
-        f"{message}; the last good checkpoint is kept. A lower learning rate or warm-up helps"
-    )
+    raise NonFiniteLossError(f"{message}; the last good checkpoint is kept. A lower learning rate or warm-up helps")
 
 
 def _record(
@@ -298,4 +294,6 @@ def _anywhere(stop: StopFlag, fabric: Fabric) -> bool:
     """Whether any process was asked to stop; all of them then stop after the same step."""
     if fabric.world_size == 1:
         return bool(stop)
-    return bool(fabric.all_reduce(torch.tensor(float(bool(stop))), reduce_op="sum") > 0)
+    asked = torch.tensor(float(bool(stop)), device=fabric.device)
+    fabric.all_reduce(asked, reduce_op="max")
+    return bool(asked)

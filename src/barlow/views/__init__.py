@@ -1,0 +1,1 @@
+"""From one batch to two or more views of it."""

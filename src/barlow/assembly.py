@@ -1,0 +1,185 @@
+"""From a Recipe to objects: the method, the optimizer's plan and the engine, each by one plain function."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from barlow.data.image_statistics import channel_statistics, image_shape
+from barlow.data.source import Source
+from barlow.machine import Machine
+from barlow.methods.barlow_twins import BarlowTwins, barlow_twins
+from barlow.networks.backbones import Backbone, build_backbone
+from barlow.networks.heads import projector, projector_width
+from barlow.recipes import Recipe
+from barlow.theory.floors import batch_floor, raw_floor
+from barlow.training.pretrain import Plan, steps_per_epoch
+from barlow.training.schedules import warmup_cosine
+from barlow.views.images import image_views
+from barlow.views.views import Views
+
+METHODS: dict[str, Callable[[nn.Module, nn.Module, Recipe], BarlowTwins]] = {
+    "barlow_twins": lambda backbone, head, recipe: barlow_twins(
+        backbone,
+        head,
+        redundancy_weight=recipe.redundancy_weight,
+        normalization=recipe.normalization,
+    ),
+}
+
+LARGEST_AUTOMATIC_SIZE = 224
+"""Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
+
+CENTRED = ("pearson", "scalar", "covariance", "whiten")
+"""Normalisations that centre each view, which costs C one rank."""
+
+
+def fitted(recipe: Recipe, source: Source, *, images: bool) -> tuple[Recipe, dict[str, Any]]:
+    """Replace what a recipe leaves to the data and the machine, and state the facts of the data.
+
+    Args:
+        recipe: as asked for.
+        source: what will be learnt from.
+        images: whether the views are image views, which need sizes and channel statistics.
+
+    Returns:
+        The recipe with batch size, image size and precision settled, and the facts for `recipe.json`.
+    """
+    facts: dict[str, Any] = {
+        "name": source.name,
+        "num_samples": len(source),
+        "num_classes": len(source.class_names) if source.labels is not None else 0,
+    }
+    recipe = replace(resolve_precision(recipe), batch_size=min(recipe.batch_size, len(source)))
+    if images:
+        shape = image_shape(source)
+        mean, std = channel_statistics(source)
+        facts |= {"image_shape": [shape.channels, shape.height, shape.width], "mean": mean, "std": std}
+        size = recipe.image_size or min(shape.short_side, LARGEST_AUTOMATIC_SIZE)
+        recipe = replace(recipe, image_size=size)
+    return recipe, facts
+
+
+def image_views_of(recipe: Recipe, facts: Mapping[str, Any]) -> Views:
+    """Build the image pipelines of `recipe`, normalised by the statistics of its data."""
+    return image_views(
+        recipe.views,
+        size=recipe.image_size,
+        channels=facts["image_shape"][0],
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+    )
+
+
+def build_image_backbone(recipe: Recipe, channels: int) -> Backbone:
+    """Build the network that `recipe` names; its weights follow from torch's generator."""
+    return build_backbone(
+        recipe.backbone,
+        in_channels=channels,
+        image_size=recipe.image_size,
+        width=recipe.width,
+        stem=recipe.stem,
+        pretrained=recipe.pretrained,
+    )
+
+
+def untrained_backbone(recipe: Recipe, channels: int) -> Backbone:
+    """Return the network as it was before the first step: the same seed, the same weights."""
+    torch.manual_seed(recipe.seed)
+    return build_image_backbone(recipe, channels)
+
+
+def build_method(recipe: Recipe, backbone: nn.Module, num_features: int) -> BarlowTwins:
+    """Put the projector and the loss of `recipe` on top of a backbone with d features.
+
+    Raises:
+        ValueError: an unknown method or a bad projector.
+    """
+    if recipe.method not in METHODS:
+        nearest = get_close_matches(recipe.method, METHODS, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"method: got {recipe.method!r}, wanted one of {', '.join(METHODS)}{hint}")
+    head = projector(
+        recipe.projector,
+        num_features,
+        norm=recipe.projector_norm,
+        activation=recipe.projector_activation,
+        bias=recipe.projector_bias,
+    )
+    return METHODS[recipe.method](backbone, head, recipe)
+
+
+def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoint_minutes: float) -> Plan:
+    """Turn epochs into steps and state the floor of the loss.
+
+    Raises:
+        ValueError: accumulation, a batch too small for a statistic, or no epochs.
+    """
+    if recipe.accumulate != 1:
+        raise ValueError(
+            f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
+            "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
+        )
+    if recipe.batch_size < 2 or recipe.epochs < 1:
+        raise ValueError(f"batch_size, epochs: got {recipe.batch_size} and {recipe.epochs}, wanted at least 2 and 1")
+    total = recipe.epochs * steps_per_epoch(num_samples, recipe.batch_size)
+    warmup = min(recipe.warmup_epochs * steps_per_epoch(num_samples, recipe.batch_size), total / 10)
+    return Plan(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        factor=partial(
+            warmup_cosine,
+            total_steps=total,
+            warmup_steps=math.floor(warmup),
+            final=recipe.final_learning_rate,
+        ),
+        clip_norm=recipe.clip_norm,
+        checkpoint_minutes=checkpoint_minutes,
+        floor=loss_floor(recipe, num_features),
+    )
+
+
+def loss_floor(recipe: Recipe, num_features: int) -> float | None:
+    """Return what the loss of `recipe` cannot go below at its batch size; None where no such number is known."""
+    if recipe.method != "barlow_twins" or recipe.redundancy_weight > 1:
+        return None
+    width = projector_width(recipe.projector, num_features)
+    if recipe.normalization in CENTRED:
+        return batch_floor(recipe.batch_size, width, recipe.redundancy_weight)
+    return raw_floor(width, recipe.batch_size, recipe.redundancy_weight)
+
+
+def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
+    """Return the engine: devices, processes and precision."""
+    devices: int | str = machine.devices if not machine.devices.isdecimal() else int(machine.devices)
+    if machine.accelerator in ("auto", "cpu") and devices == "auto" and not torch.cuda.is_available():
+        devices = 1
+    return Fabric(
+        accelerator=machine.accelerator,
+        devices=devices,
+        num_nodes=machine.num_nodes,
+        precision=recipe.precision,  # type: ignore[arg-type]  # "auto" is resolved by `resolve_precision`
+    )
+
+
+def resolve_precision(recipe: Recipe) -> Recipe:
+    """Replace precision "auto" by what this machine is fast at: bf16 where it is native, float32 elsewhere."""
+    if recipe.precision != "auto":
+        return recipe
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_multiplies_bf16()
+    return replace(recipe, precision="bf16-mixed" if native else "32-true")
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the CPU itself multiplies bf16; where it does not, emulation is slower than float32."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.13
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

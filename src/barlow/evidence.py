@@ -1,0 +1,189 @@
+"""What the page shows besides curves: views, neighbours, the correlation matrix of a large sample, the spectrum.
+
+Also the label-free figures, which the loop takes during training and the summary at the end.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from barlow.correlation import standardize
+from barlow.data.source import Source
+from barlow.evaluation.features import extract
+from barlow.evaluation.knn import knn_accuracy
+from barlow.theory.invariance import invariance_share
+from barlow.theory.spectrum import covariance_eigenvalues, effective_rank
+from barlow.views.views import Views
+
+PROBE_SAMPLES = 1024
+"""Samples behind the figures during training: enough for an effective rank of a few hundred, seconds on a CPU."""
+CORRELATION_SAMPLES = 8192
+"""Samples behind the correlation matrix of the page: chance correlations are then 1/sqrt(8191) = 0.011."""
+BLOCK = 64
+"""Features of the corner of C that is drawn."""
+STRIP = 8
+NEIGHBOUR_QUERIES, NEIGHBOURS, NEIGHBOUR_POOL = 6, 6, 5000
+EDGES = np.linspace(-1.0, 1.0, 401)
+"""Bins of the off-diagonal histogram."""
+EVIDENCE_SEED = 20240501
+"""Seed of the views that the figures are taken from: the same for every run."""
+
+
+def label_free_figures(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, to_device: Callable[[Any], Any]
+) -> dict[str, float]:
+    """Return the effective rank of h and the share of its variance that is not augmentation.
+
+    Args:
+        represent: view -> h, in evaluation mode.
+        source: samples; `PROBE_SAMPLES` of them, evenly spread, are used.
+        views: the pipelines of the run; the first is drawn twice.
+        to_device: moves a batch to the network.
+
+    Returns:
+        {"effective_rank": ..., "invariance_share": ...}.
+    """
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    plain, pairs = [], []
+    for batch in source.batches(spread(len(source), PROBE_SAMPLES), 256):
+        samples = to_device(batch.samples)
+        plain.append(represent(views.plain(samples)).float().cpu())
+        drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
+        pairs.append(torch.stack([represent(view).float().cpu() for view in drawn]))
+    return {
+        "effective_rank": effective_rank(covariance_eigenvalues(torch.cat(plain))),
+        "invariance_share": invariance_share(torch.cat(pairs, dim=1)),
+    }
+
+
+def figures_during_training(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, to_device: Callable[[Any], Any]
+) -> Callable[[int], dict[str, float]]:
+    """Return the probe of the loop: label-free figures, and where labels exist the accuracy of nearest neighbours.
+
+    The neighbours of a third of the probe's samples are looked up among the other two thirds; all of them are
+    training samples, so no test label is touched.
+    """
+    labels = source.labels
+
+    def figures(step: int) -> dict[str, float]:
+        found = label_free_figures(represent, source, views, to_device)
+        if labels is not None:
+            order = spread(len(source), PROBE_SAMPLES)
+            known = extract(represent, source, plain=lambda batch: views.plain(to_device(batch)), order=order)
+            h, y = known.h, labels[known.indices]
+            asked = torch.arange(len(h)) % 3 == 0
+            found["knn_accuracy"] = knn_accuracy(h[~asked], y[~asked], h[asked], y[asked])
+        return found
+
+    return figures
+
+
+def spread(num_samples: int, most: int) -> list[int]:
+    """Return at most `most` positions, evenly spread, in a fixed random order so that classes are mixed."""
+    order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(EVIDENCE_SEED))
+    return sorted(order[:most].tolist())
+
+
+def gather_evidence(
+    represent: Callable[[Any], Tensor],
+    project: Callable[[Tensor], Tensor],
+    untrained: Callable[[Any], Tensor],
+    source: Source,
+    held_out: Source,
+    views: Views,
+    to_pixels: Callable[[Tensor], Tensor] | None,
+) -> dict[str, NDArray[Any]]:
+    """Collect the arrays of `evidence.npz`.
+
+    Args:
+        represent: view -> h, in evaluation mode.
+        project: h -> z, in evaluation mode.
+        untrained: view -> h of the network before training.
+        source: what was trained on.
+        held_out: samples that were not, where there are any; else `source`.
+        views: the pipelines of the run.
+        to_pixels: view -> uint8 image (N, C, H, W); None where views are no images of 1 or 3 channels.
+
+    Returns:
+        Arrays by name; pictures only with `to_pixels`.
+    """
+    order = spread(len(held_out), CORRELATION_SAMPLES)
+    plain = extract(represent, held_out, plain=views.plain, order=order)
+    before = extract(untrained, held_out, plain=views.plain, order=order)
+    found: dict[str, NDArray[Any]] = {
+        "eigenvalues": covariance_eigenvalues(plain.h).numpy(),
+        "eigenvalues_untrained": covariance_eigenvalues(before.h).numpy(),
+    }
+    found |= _correlation(represent, project, held_out, views, order)
+    return found | (_pictures(represent, source, views, to_pixels) if to_pixels else {})
+
+
+def _correlation(
+    represent: Callable[[Any], Tensor],
+    project: Callable[[Tensor], Tensor],
+    source: Source,
+    views: Views,
+    order: list[int],
+) -> dict[str, NDArray[Any]]:
+    """The Pearson matrix of z over a large sample, in blocks of rows: diagonal, histogram of the rest, a corner."""
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    projected: list[list[Tensor]] = [[], []]
+    with torch.inference_mode():
+        for batch in source.batches(order, 256):
+            for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
+                z.append(project(represent(view)).float())
+    z_a, z_b = (standardize(torch.cat(z)) for z in projected)
+    num_samples, num_features = z_a.shape
+    counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
+    diagonal: list[Tensor] = []
+    for start in range(0, num_features, 512):
+        rows = z_a[:, start : start + 512].T @ z_b / num_samples
+        own = torch.arange(len(rows))
+        diagonal.append(rows[own, own + start].clone())
+        rows[own, own + start] = torch.nan
+        values = rows[~rows.isnan()].clamp(-1, 1).numpy()
+        counts += np.histogram(values, EDGES)[0]
+    corner = z_a[:, :BLOCK].T @ z_b[:, :BLOCK] / num_samples
+    return {
+        "correlation_diagonal": torch.cat(diagonal).numpy(),
+        "offdiagonal_edges": EDGES,
+        "offdiagonal_counts": counts,
+        "correlation_num_samples": np.array(num_samples),
+        "correlation_block": corner.numpy(),
+    }
+
+
+def _pictures(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, to_pixels: Callable[[Tensor], Tensor]
+) -> dict[str, NDArray[Any]]:
+    """A strip of images as the network saw them, and the nearest neighbours of a few training images."""
+
+    def picture(view: Tensor) -> NDArray[Any]:
+        return to_pixels(view).movedim(1, -1).cpu().numpy()
+
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    batch = next(source.batches(spread(len(source), STRIP), STRIP))
+    strip = [views.plain(batch.samples), *views.draw(batch.samples, generator)[:2]]
+    found = {name: picture(view) for name, view in zip(("originals", "views_a", "views_b"), strip, strict=True)}
+    pool = extract(represent, source, plain=views.plain, order=spread(len(source), NEIGHBOUR_POOL))
+    h = nn.functional.normalize(pool.h)
+    asked = torch.linspace(0, len(h) - 1, min(NEIGHBOUR_QUERIES, len(h))).long()
+    similarity = h[asked] @ h.T
+    similarity[torch.arange(len(asked)), asked] = -1.0
+    nearest = similarity.topk(min(NEIGHBOURS, len(h) - 1))
+
+    def pictures_at(positions: Tensor) -> NDArray[Any]:
+        wanted = pool.indices[positions].tolist()
+        return np.concatenate([picture(views.plain(b.samples)) for b in source.batches(wanted, len(wanted))])
+
+    rows = [pictures_at(row) for row in nearest.indices]
+    return found | {
+        "neighbour_queries": pictures_at(asked),
+        "neighbour_images": np.stack(rows),
+        "neighbour_similarities": nearest.values.numpy(),
+    }

@@ -1,0 +1,21 @@
+"""Where and how a run is made, apart from its numbers. No torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Nothing here may change the numbers of a run beyond rounding. The string under each field is its help."""
+
+    devices: str = "auto"
+    """Processes on each machine, each with a device of its own; auto: one per GPU, one without a GPU."""
+    num_nodes: int = 1
+    """Machines."""
+    accelerator: str = "auto"
+    """auto, cpu, cuda or mps."""
+    checkpoint_minutes: float = 2.0
+    """Time between checkpoints: the most that a kill can lose."""
+    quiet: bool = False
+    """No progress on the terminal."""
+    tensorboard: bool = False
+    """Mirror the journal for TensorBoard in the run folder."""

@@ -1,0 +1,288 @@
+"""Where a Recipe becomes a run: source, views, method, loop, evaluation, page, each a call below."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from barlow.assembly import (
+    build_fabric,
+    build_image_backbone,
+    build_method,
+    build_plan,
+    fitted,
+    image_views_of,
+)
+from barlow.data.decode import DECODE_SIZE
+from barlow.data.source import Source
+from barlow.data.sources import load_source
+from barlow.evidence import figures_during_training, gather_evidence, label_free_figures
+from barlow.machine import Machine
+from barlow.methods.barlow_twins import BarlowTwins
+from barlow.networks.backbones import check_backbone
+from barlow.networks.heads import projector_width
+from barlow.networks.saved import save_backbone
+from barlow.recipes import Recipe, recipe_for, with_numbers
+from barlow.report.page import write_report
+from barlow.run import Run
+from barlow.run_folder import RunFolder, versions
+from barlow.scores import LabelledParts, labelled_parts, measure, split_parts
+from barlow.training.durable_file import durable_file
+from barlow.training.journal import Journal, read_journal
+from barlow.training.optimizers import build_optimizer
+from barlow.training.pretrain import Plan, Probe, pretrain as train, steps_per_epoch
+from barlow.training.progress import StepProgress
+from barlow.training.tensorboard import TensorboardMirror
+from barlow.views.colour import to_pixels
+from barlow.views.views import View, Views
+
+FLOOR_DOMINATES = 0.05
+"""Warn when the floor is more than this share of D, what a network that has learnt nothing pays on the diagonal:
+trained networks end a few percent of D above their floor, so the curve would mostly show the floor."""
+
+PROBES_PER_RUN = 10
+"""Times that figures are taken during a run, evenly spread over its epochs."""
+
+
+def pretrain(
+    data: Any = "digits",
+    *,
+    recipe: str | Recipe | None = None,
+    out: str | Path | None = None,
+    views: str | Views | View | Sequence[View] | None = None,
+    backbone: str | nn.Module | None = None,
+    test: Any = None,
+    data_root: str | Path | None = None,
+    machine: Machine | None = None,
+    **numbers: Any,
+) -> Run:
+    """Pretrain a backbone without labels; go on where an earlier call with the same `out` stopped.
+
+    Args:
+        data: "digits", another name, a folder of pictures, an .npy or .npz file, a tensor, a map-style Dataset,
+            or your own `Source`. Labels are used for evaluation only, and only if there are any.
+        recipe: a name of `RECIPES` or a Recipe; None: the one made for `data`.
+        out: run folder; None: runs/<name of the data>.
+        views: a name, or your own pipelines (one pipeline alone is used for both views).
+        backbone: a timm or torchvision name, or any module that maps a view to (N, d).
+        test: labelled data that only the evaluation sees; None: the test split of `data` where it has one.
+        data_root: where named data sets live.
+        machine: devices, checkpoint interval, progress.
+        numbers: fields of the Recipe to change, such as epochs=100.
+
+    Returns:
+        The Run; `finished` is False when a signal stopped it after a checkpoint.
+
+    Raises:
+        ValueError: an argument that cannot be; a recipe that differs from the one `out` was started with.
+    """
+    machine = machine or Machine()
+    named = {k: v for k, v in (("backbone", backbone), ("views", views)) if isinstance(v, str)}
+    asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
+    own_views = None if views is None or isinstance(views, str) else _as_views(views)
+    source = load_source(data, data_root=data_root, decode_size=2 * asked.image_size or DECODE_SIZE)
+    settled, facts = fitted(asked, source, images=own_views is None)
+    facts |= {"path": str(data) if isinstance(data, (str, Path)) else "", "data_root": str(data_root or "")}
+    fabric = build_fabric(settled, machine)
+    fabric.launch()
+    torch.manual_seed(settled.seed)
+    drawn = own_views or image_views_of(settled, facts)
+    network = (
+        build_image_backbone(settled, facts["image_shape"][0])
+        if backbone is None or isinstance(backbone, str)
+        else backbone
+    )
+    where = RunFolder(Path(out) if out else Path("runs") / Path(source.name).stem)
+    run = Run(where.path, settled, network, drawn)
+    return _Job(run, where, facts, source, fabric, machine).carry_out(test)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of `pretrain` with its objects built."""
+
+    run: Run
+    where: RunFolder
+    facts: dict[str, Any]
+    source: Source
+    fabric: Fabric
+    machine: Machine
+
+    def carry_out(self, test: Any) -> Run:
+        run, fabric = self.run, self.fabric
+        example = run.views.plain(next(self.source.batches([0, 1], 2)).samples)
+        num_features = check_backbone(run.backbone, example)
+        twin = copy.deepcopy(run.backbone)
+        method = build_method(run.recipe, run.backbone, num_features)
+        plan = build_plan(
+            run.recipe,
+            num_samples=len(self.source),
+            num_features=num_features,
+            checkpoint_minutes=self.machine.checkpoint_minutes,
+        )
+        if fabric.is_global_zero:
+            self.where.start(run.recipe, self.facts)
+        mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard else None
+        with Journal(self.where.journal, enabled=fabric.is_global_zero, listener=mirror) as journal:
+            finished = self.where.finished() or self._train(method, plan, num_features, journal)
+            if finished and fabric.is_global_zero and not self.where.summary():
+                self._finish(method, twin, test, journal)
+        run.backbone.cpu().eval()
+        return replace(run, finished=finished)
+
+    def _train(self, method: BarlowTwins, plan: Plan, num_features: int, journal: Journal) -> bool:
+        recipe, fabric = self.run.recipe, self.fabric
+        quiet = self.machine.quiet or not fabric.is_global_zero
+        progress = StepProgress(plan.epochs, unit="images" if "image_shape" in self.facts else "samples", quiet=quiet)
+        if not (self.where.checkpoints / "last.ckpt").exists():
+            journal.write("start", **self._start_record(method, plan))
+        line, dominates = floor_lines(recipe, plan.floor, projector_width(recipe.projector, num_features))
+        if line:
+            progress.say(line)
+        if dominates:
+            journal.write("warning", message=line)
+        optimizer = build_optimizer(
+            method,
+            name=recipe.optimizer,
+            learning_rate=recipe.learning_rate,
+            bias_learning_rate=recipe.bias_learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        every = max(1, plan.epochs // PROBES_PER_RUN)
+        figures = figures_during_training(method.represent, self.source, self.run.views, fabric.to_device)
+        if recipe.channels_last and "image_shape" in self.facts:
+            method.to(memory_format=torch.channels_last)
+        return train(
+            self.source,
+            self.run.views,
+            method,
+            optimizer,
+            plan,
+            fabric=fabric,
+            folder=self.where.path,
+            journal=journal,
+            probes=[Probe(every, figures)],
+            progress=progress,
+        )
+
+    def _finish(self, method: BarlowTwins, twin: nn.Module, test: Any, journal: Journal) -> None:
+        """Save the backbone, measure it, gather what the page shows, write summary and page."""
+        run, views = self.run, self.run.views
+        started = time.perf_counter()
+        save_backbone(self.where.checkpoints, run.backbone, mean=self.facts.get("mean"), std=self.facts.get("std"))
+        method.eval(), twin.eval()
+        parts = self._labelled(test)
+        evaluation: dict[str, Any] = {}
+        if parts is not None:
+            score = measure(run.backbone, twin, parts, plain=views.plain, quiet=self.machine.quiet)
+            evaluation = dict(score.evaluation)
+        figures = label_free_figures(run.backbone, self.source, views, self.fabric.to_device)
+        before = label_free_figures(twin, self.source, views, self.fabric.to_device)
+        label_free = figures | {f"{name}_untrained": value for name, value in before.items()}
+        held_out = self.source if parts is None else parts.test
+        arrays = gather_evidence(run.backbone, method.projector, twin, self.source, held_out, views, self._shown_as)
+        with durable_file(self.where.path / "evidence.npz") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        seconds = time.perf_counter() - started
+        timing = {**training_time(self.where.journal), "evaluation_seconds": seconds}
+        summary = {"evaluation": evaluation, "label_free": label_free, "audit": {}, "timing": timing}
+        self.where.write("summary.json", summary)
+        journal.write("evaluation", seconds=seconds)
+        write_report(self.where.path)
+
+    def _labelled(self, test: Any) -> LabelledParts | None:
+        """Labelled data for the evaluation, None where there are no labels."""
+        channels = self.facts.get("image_shape", [0])[0]
+        if test is not None:
+            return LabelledParts(self.source, load_source(test, channels=channels, labels="required"))
+        if self.facts["path"]:
+            return labelled_parts(self.facts["path"], data_root=self.facts["data_root"] or None, channels=channels)
+        return split_parts(self.source)
+
+    @property
+    def _shown_as(self) -> Callable[[Tensor], Tensor] | None:
+        """View -> uint8 pictures, None where the views are no pictures of 1 or 3 channels."""
+        if self.facts.get("image_shape", [0])[0] not in (1, 3):
+            return None
+        return partial(to_pixels, mean=tuple(self.facts["mean"]), std=tuple(self.facts["std"]))
+
+    def _start_record(self, method: BarlowTwins, plan: Plan) -> dict[str, Any]:
+        per_epoch = steps_per_epoch(len(self.source), plan.batch_size)
+        return {
+            "recipe": asdict(self.run.recipe),
+            "data": self.facts,
+            "versions": versions(),
+            "device": str(self.fabric.device),
+            "processes": self.fabric.world_size,
+            "batch_floor": plan.floor,
+            "num_parameters": sum(p.numel() for p in method.parameters()),
+            "steps_per_epoch": per_epoch,
+            "total_steps": per_epoch * plan.epochs,
+        }
+
+
+def floor_lines(recipe: Recipe, floor: float | None, width: int) -> tuple[str, bool]:
+    """Say what the loss cannot go below, and whether that is most of what the curve will show.
+
+    Args:
+        recipe: of the run.
+        floor: `Plan.floor`.
+        width: D, width of the embedding.
+
+    Returns:
+        (the sentence, whether it is a warning); an empty sentence where no floor is known.
+    """
+    if floor is None:
+        return "", False
+    batch = f"batch {recipe.batch_size} x {width} features, lambda {recipe.redundancy_weight:g}"
+    if floor <= FLOOR_DOMINATES * width:
+        return f"floor: no network can show a loss below {floor:.4g} ({batch})", False
+    return (
+        f"floor: no network can show a loss below {floor:.4g} ({batch}); most of the curve will be that number. "
+        "Read the excess above it, or take a larger batch or a narrower projector",
+        True,
+    )
+
+
+def training_time(journal: Path) -> dict[str, float]:
+    """Sum the seconds of training over all sittings of a run, and its mean rate, from the journal."""
+    records = read_journal(journal)
+    start = next((r for r in records if r["event"] == "start"), {})
+    seconds = sum(float(r["seconds"]) for r in records if r["event"] in ("finish", "interrupted"))
+    samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
+    return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}
+
+
+def _as_views(views: Views | View | Sequence[View]) -> Views:
+    """Make Views of one pipeline (used for both views) or of several."""
+    if isinstance(views, Views):
+        return views
+    pipelines = tuple(views) if isinstance(views, Sequence) else (views, views)
+    return Views(pipelines if len(pipelines) > 1 else pipelines * 2)
+
+
+def resume(folder: str | Path, *, machine: Machine | None = None) -> Run:
+    """Go on with a run whose data go by a name or a path, from what its folder says.
+
+    Args:
+        folder: made by `pretrain`.
+        machine: devices, checkpoint interval, progress.
+
+    Raises:
+        ValueError: no such run, or one whose data were given as an object.
+    """
+    where = RunFolder(Path(folder))
+    facts = where.data()
+    if not facts.get("path"):
+        raise ValueError(f"resume: the run in {str(folder)!r} was given its data as an object; call pretrain again")
+    recipe = where.recipe()
+    return pretrain(facts["path"], recipe=recipe, out=folder, data_root=facts["data_root"] or None, machine=machine)

@@ -1,0 +1,140 @@
+"""The handle on a pretrained backbone: embed, evaluate, export, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from barlow.assembly import image_views_of, untrained_backbone
+from barlow.data.sources import load_source
+from barlow.embed import write_embeddings
+from barlow.evaluation.features import extract
+from barlow.export import export_onnx, export_timm
+from barlow.networks.backbones import Backbone
+from barlow.networks.saved import load_backbone
+from barlow.recipes import Recipe
+from barlow.report.page import write_report
+from barlow.run_folder import RunFolder
+from barlow.scores import Score, labelled_parts, measure
+from barlow.views.views import Views
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pretrained backbone and the folder that tells how it came to be.
+
+    Attributes:
+        folder: the run folder.
+        recipe: the numbers of the run.
+        backbone: network input -> h, in evaluation mode.
+        views: how batches become network input.
+        finished: False when a signal stopped it; the same call again goes on.
+    """
+
+    folder: Path
+    recipe: Recipe
+    backbone: nn.Module
+    views: Views
+    finished: bool = True
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The final figures as in `summary.json`; empty before the run is finished."""
+        return RunFolder(self.folder).summary()
+
+    def embed(self, data: Any, *, batch_size: int = 256, data_root: str | Path | None = None) -> Tensor:
+        """Return the representations h of `data`, one row per sample that could be read.
+
+        Args:
+            data: a tensor of images, a path, a name, a Dataset or a Source.
+            batch_size: samples at once.
+            data_root: where named data sets live.
+
+        Returns:
+            (N, d) float32 on the CPU.
+        """
+        source = load_source(data, data_root=data_root, channels=self.channels, min_samples=1)
+        return extract(self.backbone, source, plain=self.views.plain, batch_size=batch_size).h
+
+    def evaluate(self, data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> Score:
+        """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
+
+        Args:
+            data: labelled data; None: the data of the run.
+            data_root: where named data sets live.
+            quiet: no progress on the terminal.
+
+        Raises:
+            ValueError: the data have no labels.
+        """
+        given = RunFolder(self.folder).data()
+        root = data_root or given.get("data_root") or None
+        name = given.get("path") if data is None else data
+        parts = labelled_parts(name, data_root=root, channels=self.channels)
+        if parts is None:
+            raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
+        twin = untrained_backbone(self.recipe, self.channels) if isinstance(self.backbone, Backbone) else None
+        return measure(self.backbone, twin, parts, plain=self.views.plain, quiet=quiet)
+
+    def write_features(self, data: Any, path: str | Path, *, data_root: str | Path | None = None) -> int:
+        """Write the representations of `data` to .npz or .parquet, with names and labels; return their number.
+
+        Args:
+            data: as for `embed`.
+            path: .npz or .parquet.
+            data_root: where named data sets live.
+        """
+        source = load_source(data, data_root=data_root, channels=self.channels, min_samples=1)
+        found = extract(self.backbone, source, plain=self.views.plain)
+        names = [source.describe(index) for index in found.indices.tolist()]
+        write_embeddings(path, found.h, names=names, labels=None if found.labels is None else found.labels.tolist())
+        return len(names)
+
+    def export(self, to: str, path: str | Path) -> None:
+        """Write the backbone for other programs.
+
+        Args:
+            to: "timm" (a folder) or "onnx" (a file).
+            path: where to.
+
+        Raises:
+            ValueError: the backbone cannot be written that way; says why and what else there is.
+        """
+        facts = RunFolder(self.folder).data()
+        if to == "timm":
+            return export_timm(self.backbone, path, mean=facts["mean"], std=facts["std"])
+        if to != "onnx":
+            raise ValueError(f"to: got {to!r}, wanted 'timm' or 'onnx'")
+        side = self.recipe.image_size
+        return export_onnx(self.backbone, torch.zeros(2, self.channels, side, side), path)
+
+    def report(self) -> Path:
+        """Write `report.html` from what the folder holds and return its path."""
+        return write_report(self.folder)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images that the backbone takes; 0 where it takes no images."""
+        shape = RunFolder(self.folder).data().get("image_shape")
+        return int(shape[0]) if shape else 0
+
+
+def open_run(folder: str | Path, *, backbone: nn.Module | None = None, views: Views | None = None) -> Run:
+    """Open a run folder.
+
+    Args:
+        folder: made by `pretrain`.
+        backbone: the network, where the run was given one as an object.
+        views: the views, where the run was given them as an object.
+
+    Raises:
+        ValueError: no such run, one without a checkpoint, or objects that only their maker can give again.
+    """
+    where = RunFolder(Path(folder))
+    recipe, facts = where.recipe(), where.data()
+    if views is None and "image_shape" not in facts:
+        raise ValueError(f"views: the run in {str(folder)!r} was given its views as an object; pass it again")
+    network = load_backbone(where.checkpoints, backbone).eval()
+    return Run(where.path, recipe, network, views or image_views_of(recipe, facts), finished=where.finished())

@@ -1,0 +1,95 @@
+"""The files of a run and what may be in them: `recipe.json`, `journal.jsonl`, `checkpoints/`, `summary.json`, ..."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from barlow.recipes import Recipe
+from barlow.training.checkpoint import RecipeChangedError, recipe_differences
+from barlow.training.durable_file import durable_file
+from barlow.training.journal import read_journal
+
+VERSIONS = ("barlow", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy")
+"""Packages whose version may change a run's numbers."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: where it is; made when the first file is written.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the complete state and the backbone are."""
+        return self.path / "checkpoints"
+
+    @property
+    def journal(self) -> Path:
+        """The only log."""
+        return self.path / "journal.jsonl"
+
+    def start(self, recipe: Recipe, data: Mapping[str, Any]) -> None:
+        """Write `recipe.json`, or check that it says the same when the run was started before.
+
+        Raises:
+            RecipeChangedError: a field differs; names each with its old and new value.
+        """
+        facts = {key: data[key] for key in ("name", "num_samples", "image_shape") if key in data}
+        if (self.path / "recipe.json").exists():
+            differences = recipe_differences(asdict(self.recipe()), asdict(recipe))
+            differences += recipe_differences({k: self.data().get(k) for k in facts}, facts)
+            if differences:
+                raise RecipeChangedError(differences)
+            return
+        self.write("recipe.json", {"recipe": asdict(recipe), "data": dict(data), "versions": versions()})
+
+    def recipe(self) -> Recipe:
+        """Return the recipe of the run.
+
+        Raises:
+            ValueError: no run here, or one with fields that this version does not know.
+        """
+        given = self._recipe_file()["recipe"]
+        unknown = sorted(given.keys() - {field.name for field in fields(Recipe)})
+        if unknown:
+            raise ValueError(f"folder: the recipe in {str(self.path)!r} has unknown fields: {', '.join(unknown)}")
+        return Recipe(**given)
+
+    def data(self) -> dict[str, Any]:
+        """Return what `recipe.json` says of the data."""
+        return dict(self._recipe_file()["data"])
+
+    def summary(self) -> dict[str, Any]:
+        """Return the final figures, empty when there are none yet."""
+        path = self.path / "summary.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def finished(self) -> bool:
+        """Whether the last step was reached."""
+        return self.journal.exists() and any(record["event"] == "finish" for record in read_journal(self.journal))
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file aside, then rename it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with durable_file(self.path / name) as file:
+            file.write(json.dumps(content, indent=1).encode())
+
+    def _recipe_file(self) -> dict[str, Any]:
+        path = self.path / "recipe.json"
+        if not path.exists():
+            raise ValueError(f"folder: got {str(self.path)!r}, wanted a run folder with recipe.json")
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a run's numbers may depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in VERSIONS}
