@@ -1,0 +1,68 @@
+"""A run folder becomes one page: a single HTML file that needs nothing but itself."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from barlow.report import evidence, record, sections
+from barlow.report.formats import text
+from barlow.report.run_folder import Run, read_run
+from barlow.report.words import data_name, method_name
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` into a run folder from what the folder holds.
+
+    Args:
+        folder: a run folder, finished or not: recipe.json or journal.jsonl has to be there.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: `folder` is no run folder.
+    """
+    run = read_run(Path(folder))
+    return write_page(run.folder / "report.html", f"{method_name(run)} on {data_name(run)}", body_of(run))
+
+
+def body_of(run: Run) -> str:
+    """Return the sections of a run that have data, in the order in which a person wants to know them."""
+    parts = [
+        sections.evaluation(run),
+        sections.loss(run),
+        sections.probes(run),
+        evidence.views(run),
+        evidence.neighbours(run),
+        evidence.correlation(run),
+        evidence.spectrum(run),
+        record.incidents(run),
+        record.recipe(run),
+    ]
+    return f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
+
+
+def contents(parts: Sequence[str]) -> str:
+    """Return links to the sections that are there."""
+    found = re.findall(r'<section id="([^"]*)"><h2>([^<]*)</h2>', "".join(parts))
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title in found)
+    return f'<nav aria-label="Contents">{links}</nav>' if len(found) > 1 else ""
+
+
+def write_page(path: Path, title: str, body: str) -> Path:
+    """Write a whole page around `body`, aside first and then renamed, so that no reader meets half a page."""
+    own = files("barlow.report")
+    style = own.joinpath("style.css").read_text(encoding="utf-8")
+    script = own.joinpath("hover.js").read_text(encoding="utf-8")
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<title>{text(title)}</title><link rel="icon" href="data:,"><style>\n{style}</style></head>\n'
+        f"<body><main>{body}<footer>Written by barlow. This file is complete in itself.</footer></main>\n"
+        f"<script>\n{script}</script></body></html>\n"
+    )
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(page, encoding="utf-8")
+    return aside.replace(path)

@@ -1,0 +1,153 @@
+"""The parts of the page that say how it ran and how to run it again: incidents, the recipe, versions."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from barlow.recipes import RECIPES, Recipe, recipe_for
+from barlow.report.formats import count, duration, moment, number, shape, text
+from barlow.report.run_folder import Run, finite, mapping
+from barlow.report.sections import grid, section, table
+from barlow.report.words import epochs, seconds_of_training
+
+OPEN_UP_TO = 5
+"""Longer lists are folded."""
+
+
+def incidents(run: Run) -> str:
+    """Errors, warnings, samples that could not be read, resumes, and files of the run that are damaged."""
+    errors = [str(record.get("message", "")) for record in run.events("error")]
+    warnings = Counter(str(record.get("message", "")) for record in run.events("warning"))
+    bad = [
+        f"{record.get('what', 'sample')} (number {record.get('index', '?')}): {record.get('reason', '')}"
+        for record in run.events("bad_sample")
+    ]
+    resumes = [
+        f"Went on from step {number(finite(record.get('step')) or 0.0, 9)}{_at(record.get('time'))}"
+        for record in run.events("resume")
+    ]
+    warned = [message + (f" (× {times})" if times > 1 else "") for message, times in warnings.items()]
+    return section(
+        "incidents",
+        "Warnings and incidents",
+        "What the run had to say beside its numbers; nothing here stopped it unless it says so.",
+        _listed(count(len(errors), "error"), errors),
+        _listed(count(len(warned), "warning"), warned),
+        _listed(f"{count(len(bad), 'sample')} left out because they could not be read", bad),
+        _listed(count(len(resumes), "interruption"), resumes),
+        _listed("Damaged files of this run", run.unreadable),
+    )
+
+
+def recipe(run: Run) -> str:
+    """The command, the data, the machine, the versions and every field of the recipe."""
+    command = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command_of(run))}</code></pre>'
+    changed = set(changed_fields(run))
+    lines = [
+        [f"<code>{text(name)}</code>", f"<b>{_value(value)}</b>" if name in changed else _value(value)]
+        for name, value in run.recipe.items()
+        if not isinstance(value, (dict, list)) and value != ""
+    ]
+    name = str(run.recipe.get("name", ""))
+    usual = f"the recipe {name}" if name in RECIPES else "the recipe that these data get"
+    note = f'<p class="reading">Bold: differs from {text(usual)}.</p>' if changed else ""
+    facts = [[text(name), text(value)] for name, value in _facts(run)]
+    return section(
+        "recipe",
+        "Recipe and versions",
+        "All that decides the numbers: the same recipe on the same data and versions gives them again.",
+        command,
+        "<h3>Data, machine and versions</h3>" + _two_columns(facts),
+        f"<h3>Fields of the recipe</h3>{note}{_two_columns(lines)}" if lines else "",
+    )
+
+
+def changed_fields(run: Run) -> dict[str, Any]:
+    """Return the fields of this run whose values are not those of the recipe that it names, or that its data get."""
+    name = str(run.recipe.get("name", ""))
+    usual = asdict(recipe_for(name if name in RECIPES else None, _path(run)))
+    about = ("name", "source", "published")
+    return {
+        field.name: run.recipe[field.name]
+        for field in fields(Recipe)
+        if field.name not in about and field.name in run.recipe and run.recipe[field.name] != usual[field.name]
+    }
+
+
+def command_of(run: Run) -> str:
+    """Return what makes this run again: the recipe by name and the fields that differ.
+
+    A command line when the data go by a path or a name, else a call in Python.
+    """
+    name, changed, path = str(run.recipe.get("name", "")), changed_fields(run), _path(run)
+    if not path:
+        numbers = [f"{field}={value!r}" for field, value in changed.items()]
+        named = [f"recipe={name!r}"] if name in RECIPES else []
+        return f"barlow.pretrain({', '.join(['data', *named, *numbers])})"
+    root = str(mapping(run.start.get("data")).get("data_root") or "")
+    words = ["barlow", "pretrain", path]
+    words += ["--data-root", root] if root else []
+    words += ["--recipe", name] if name in RECIPES else []
+    for field, value in changed.items():
+        flag = field.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return shlex.join(words)
+
+
+def _path(run: Run) -> str:
+    """Return the path or name that the data were asked for with; empty when they came from Python."""
+    data = mapping(run.start.get("data"))
+    return str(data["path"] if "path" in data else data.get("name", ""))
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    data, versions = mapping(run.start.get("data")), mapping(run.start.get("versions"))
+    timing = run.section("timing")
+    started = next((record.get("time") for record in run.events("start")), None)
+    samples, classes = finite(data.get("num_samples")), finite(data.get("num_classes"))
+    seconds = seconds_of_training(run)
+    rate, evaluated = finite(timing.get("samples_per_second")), finite(timing.get("evaluation_seconds"))
+    weights = finite(run.start.get("num_parameters"))
+    found = [
+        ("data", str(data.get("name") or "")),
+        ("samples", number(samples, 12) if samples else ""),
+        ("size of a sample", shape(data.get("image_shape"))),
+        ("classes (for evaluation only)", number(classes, 9) if classes else ""),
+        ("parameters", number(weights, 12) if weights else ""),
+        ("device", str(run.start.get("device") or "")),
+        ("started", moment(started) if isinstance(started, (int, float)) else ""),
+        ("trained", f"{epochs(run)} in {duration(seconds)}" if seconds else ""),
+        ("speed", f"{number(rate)} samples per second" if rate else ""),
+        ("evaluation", duration(evaluated) if evaluated else ""),
+        ("folder", run.folder.name),
+    ]
+    found += [(f"{name} version", str(version)) for name, version in versions.items()]
+    return [(name, value) for name, value in found if value]
+
+
+def _two_columns(lines: Sequence[Sequence[str]]) -> str:
+    half = (len(lines) + 1) // 2
+    return grid(*(table([], part, numeric=False) for part in (lines[:half], lines[half:]) if part))
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    """Return a list under its title; a long one is folded."""
+    if not lines:
+        return ""
+    items = "".join(f"<li>{text(line)}</li>" for line in lines)
+    if len(lines) <= OPEN_UP_TO:
+        return f"<h3>{text(title)}</h3><ul>{items}</ul>"
+    return f"<details><summary>{text(title)}</summary><ul>{items}</ul></details>"
+
+
+def _at(time: object) -> str:
+    when = finite(time)
+    return "" if when is None else f", {moment(when)}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return text(f"{value:g}")
+    return text(value)

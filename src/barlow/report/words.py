@@ -1,0 +1,261 @@
+"""Sentences computed from a run: what its numbers mean, in the order in which a person asks."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from barlow.report.formats import count, duration, number, percent, points, shape, with_spread
+from barlow.report.run_folder import Record, Run, finite, mapping
+
+METHOD_NAMES: Mapping[str, str] = {
+    "barlow_twins": "Barlow Twins",
+    "simclr": "SimCLR",
+    "swav": "SwAV",
+    "simsiam": "SimSiam",
+    "vicreg": "VICReg",
+    "vicregl": "VICRegL",
+    "wmse": "W-MSE",
+    "optimal_projector": "Optimal projector",
+}
+PAUSES_BEFORE = ("start", "resume")
+"""Events that begin a sitting: the time before them is not training."""
+NOISY_GAIN = 1.0
+"""A gain of fewer than this many standard deviations of the draws is called no evidence."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured accuracy, as share; `spread` is the standard deviation over draws, if there are any."""
+
+    mean: float
+    spread: float | None = None
+
+    def __str__(self) -> str:
+        return with_spread(self.mean, self.spread)
+
+
+PROTOCOLS = ("few_labels", "linear", "knn")
+FEATURES = ("trained", "untrained", "raw pixels")
+
+
+def method_name(run: Run) -> str:
+    """Return the method's published name."""
+    method = str(run.recipe.get("method", ""))
+    return METHOD_NAMES.get(method, method.replace("_", " ") or "A run")
+
+
+def data_name(run: Run) -> str:
+    """Return what the data are called."""
+    return str(mapping(run.start.get("data")).get("name") or "unnamed data")
+
+
+def embedding_width(run: Run) -> int | None:
+    """Return D, the width of the embedding, from the recipe's projector or the measured correlations."""
+    last = str(run.recipe.get("projector", "")).split("-")[-1]
+    if last.isdigit():
+        return int(last)
+    diagonal = run.evidence.get("correlation_diagonal")
+    return None if diagonal is None or not diagonal.size else int(diagonal.size)
+
+
+def rows(run: Run) -> list[Record]:
+    """Return the rows of the evaluation: trained first, then what it is compared with."""
+    found = run.section("evaluation").get("rows")
+    known = [mapping(row) for row in found if mapping(row).get("features")] if isinstance(found, list) else []
+    order = {name: place for place, name in enumerate(FEATURES)}
+    return sorted(known, key=lambda row: order.get(str(row["features"]), len(order)))
+
+
+def score(row: Record, protocol: str) -> Score | None:
+    """Return one accuracy of an evaluation row, None when it was not measured."""
+    value = row.get(protocol)
+    if isinstance(value, Mapping):
+        mean = finite(value.get("mean"))
+        return None if mean is None else Score(mean, finite(value.get("std")))
+    mean = finite(value)
+    return None if mean is None else Score(mean)
+
+
+def protocol_name(protocol: str, run: Run) -> str:
+    """Return what a protocol is called, e.g. "10 labels per class"."""
+    if protocol == "few_labels":
+        per_class = [mapping(row.get("few_labels")).get("per_class") for row in rows(run)]
+        amount = next((finite(value) for value in per_class if finite(value)), None)
+        return f"{count(amount, 'label')} per class" if amount else "few labels per class"
+    return {"linear": "linear probe, all labels", "knn": "nearest neighbours (kNN)"}.get(protocol, protocol)
+
+
+def last_epoch(run: Run, *path: str) -> float | None:
+    """Return the mean of a number of the step records over the last epoch: single batches are noisy."""
+    x, y = run.curve("step", *path)
+    return float(y[x > x[-1] - 1.0].mean()) if len(y) else None
+
+
+def excess(run: Run) -> float | None:
+    """Return how far above its floor the loss ended."""
+    loss, floor = last_epoch(run, "loss"), last_epoch(run, "floor")
+    return None if loss is None or floor is None else loss - floor
+
+
+def label_free(run: Run, name: str) -> float | None:
+    """Return a figure that needs no labels, from the summary, else from the last probe that has it."""
+    value = finite(run.section("label_free").get(name))
+    if value is None:
+        _, values = run.curve("probe", "figures", name)
+        value = float(values[-1]) if len(values) else None
+    return value
+
+
+def seconds_of_training(run: Run) -> float | None:
+    """Return the time spent training; of an interrupted run the journal's time without the pauses."""
+    timed = finite(run.section("timing").get("pretrain_seconds"))
+    if timed is None and run.finished and not run.events("resume"):
+        timed = finite(run.events("finish")[-1].get("seconds"))
+    if timed is not None:
+        return timed
+    times = [(finite(record.get("time")), record.get("event")) for record in run.records]
+    known = [(time, event) for time, event in times if time is not None]
+    pairs = pairwise(known)
+    total = sum(max(b - a, 0.0) for (a, _), (b, event) in pairs if event not in PAUSES_BEFORE)
+    return total if len(known) > 1 else None
+
+
+def subtitle(run: Run) -> str:
+    """Say what was trained on what, for how long."""
+    data = mapping(run.start.get("data"))
+    size, sizes = finite(data.get("num_samples")), shape(data.get("image_shape"))
+    noun = "image" if "pixels" in sizes or not sizes else "sample"
+    what = f"{count(size, noun)}{f' ({sizes})' if sizes else ''}" if size else data_name(run)
+    weights = finite(run.start.get("num_parameters"))
+    network = f"{run.recipe.get('backbone', 'network')}" + (f", {_millions(weights)} parameters," if weights else "")
+    seconds, device = seconds_of_training(run), run.start.get("device")
+    took = f" in {duration(seconds)}" if seconds else ""
+    where = f" on {device}" if device else ""
+    return f"{network} pretrained without labels on {what}, {epochs(run)}{took}{where}."
+
+
+def epochs(run: Run) -> str:
+    """Say how many epochs were done, of how many when some are missing."""
+    x, _ = run.curve("step", "loss")
+    done = float(x[-1]) if len(x) else 0.0
+    planned = finite(run.recipe.get("epochs"))
+    if planned is None or run.finished:
+        return count(planned or round(done, 2), "epoch")
+    return f"{number(done)} of {count(planned, 'epoch')}"
+
+
+def sentences(run: Run) -> list[str]:
+    """Return two to four sentences that say what the numbers of the run mean."""
+    found = [_loss_sentence(run), _few_labels_sentence(run), _linear_sentence(run), _label_free_sentence(run)]
+    if not rows(run) and run.finished:
+        found[1] = (
+            "No labels were given, so nothing here says how well the features tell classes apart; "
+            "the figures below need none."
+        )
+    return [sentence for sentence in found if sentence]
+
+
+def _loss_sentence(run: Run) -> str:
+    loss, floor, above = last_epoch(run, "loss"), last_epoch(run, "floor"), excess(run)
+    if loss is None:
+        return "No step has been recorded yet."
+    ended = "ended at" if run.finished else "stands at"
+    width, batch = embedding_width(run), finite(run.recipe.get("batch_size"))
+    if floor and above is not None and width and batch:
+        sizes = f"batch {number(batch, 9)} and {count(width, 'feature')}"
+        below = f"With {sizes} no network can show a loss below {number(floor)}"
+        return f"{below}; this run {ended} {number(loss)}, {number(above)} above it (mean of its last epoch)."
+    _, losses = run.curve("step", "loss")
+    rest = "; at this batch size its floor is 0" if floor == 0.0 else ""
+    now = f"{ended} {number(loss)} (mean of its last epoch)"
+    return f"The loss began at {number(float(losses[0]))} and {now}{rest}."
+
+
+def _scores(run: Run, protocol: str) -> dict[str, Score]:
+    scores = {str(row["features"]): score(row, protocol) for row in rows(run)}
+    return {name: value for name, value in scores.items() if value is not None}
+
+
+def _few_labels_sentence(run: Run) -> str:
+    scores = _scores(run, "few_labels")
+    trained, untrained, raw = (scores.get(name) for name in FEATURES)
+    if trained is None:
+        return ""
+    said = f"On {protocol_name('few_labels', run)} the features reach {trained}"
+    said += f", raw pixels {percent(raw.mean)}" if raw else ""
+    if untrained is None:
+        return said + "."
+    gain, spread = trained.mean - untrained.mean, max(trained.spread or 0.0, untrained.spread or 0.0)
+    said += f", the same network untrained {percent(untrained.mean)}"
+    if abs(gain) <= NOISY_GAIN * spread:
+        return f"{said}: {points(gain)} between trained and untrained is within the spread of the draws."
+    return f"{said}: training {'added' if gain > 0 else 'cost'} {points(gain)}."
+
+
+def _linear_sentence(run: Run) -> str:
+    scores = _scores(run, "linear")
+    trained = scores.get("trained")
+    if trained is None:
+        return ""
+    others = [f"{name} {percent(scores[name].mean)}" for name in FEATURES[1:] if name in scores]
+    beside = f" ({', '.join(others)})" if others else ""
+    evaluation = run.section("evaluation")
+    train, test = finite(evaluation.get("train_samples")), finite(evaluation.get("test_samples"))
+    on_all = f"all {count(train, 'training label')}" if train else "all training labels"
+    said = f"A linear classifier on {on_all} reaches {percent(trained.mean)}{beside}"
+    if not test:
+        return said + "."
+    error = math.sqrt(trained.mean * (1.0 - trained.mean) / test)
+    size = f"± {100 * error:.1f} points"
+    return f"{said}; {count(test, 'test sample')} fix that to about {size} (one standard error)."
+
+
+def _label_free_sentence(run: Run) -> str:
+    rank, invariance = label_free(run, "effective_rank"), label_free(run, "invariance_share")
+    parts = []
+    if rank is not None:
+        parts.append(f"The features vary in {number(rank)} effective {'dimension' if rank == 1 else 'dimensions'}")
+        parts[0] += features_of(run) + untrained_too(run, "effective_rank", number)
+        parts[0] += ", close to collapse" if rank < 2.0 else ""
+    if invariance is not None:
+        said = f"{percent(invariance, 0)} of their variance lies between images"
+        said += ", the rest between views of one image"
+        parts.append(said + untrained_too(run, "invariance_share", lambda share: percent(share, 0)))
+    return f"{' and '.join(parts)}." if rank is not None else ""
+
+
+def features_of(run: Run) -> str:
+    """Return " of 512" when the number of features is known, else nothing."""
+    widths = [finite(row.get("num_features")) for row in rows(run) if row["features"] == "trained"]
+    spectrum = run.evidence.get("eigenvalues")
+    widths += [float(spectrum.size)] if spectrum is not None else []
+    return f" of {number(widths[0], 9)}" if widths and widths[0] else ""
+
+
+def untrained_too(run: Run, figure: str, show: Callable[[float], str]) -> str:
+    """Return " (untrained 12.1)" when the summary has the figure of the untrained network."""
+    value = finite(run.section("label_free").get(f"{figure}_untrained"))
+    return "" if value is None else f" (untrained {show(value)})"
+
+
+def key_figures(run: Run) -> Sequence[tuple[str, str]]:
+    """Return up to five (value, what it is) for the top of the page."""
+    found: list[tuple[str, str]] = []
+    for protocol in PROTOCOLS:
+        trained = _scores(run, protocol).get("trained")
+        if trained:
+            found.append((str(trained), protocol_name(protocol, run)))
+    above, loss, rank = excess(run), last_epoch(run, "loss"), label_free(run, "effective_rank")
+    if above is not None:
+        found.append((number(above), "loss above its floor"))
+    elif loss is not None:
+        found.append((number(loss), "loss"))
+    if rank is not None:
+        found.append((number(rank), f"effective rank{features_of(run)}"))
+    seconds = seconds_of_training(run)
+    return [*found[:5], *([(duration(seconds), "training time")] if seconds and len(found) < 5 else [])]
+
+
+def _millions(amount: float) -> str:
+    return f"{number(amount / 1e6)} million" if amount >= 1e6 else number(amount)

@@ -1,0 +1,81 @@
+"""The sentences say what the numbers say: gains, losses of accuracy, noise, and what is not known."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barlow.report.run_folder import Run, read_run
+from barlow.report.words import epochs, excess, last_epoch, seconds_of_training, sentences
+from tests.report.synthetic_run import DIGITS, FLOOR, few, records, summary, write_run
+
+
+def run_with(tmp_path: Path, trained: dict[str, Any]) -> Run:
+    figures = summary()
+    for row in figures["evaluation"]["rows"]:
+        if row["features"] == "trained":
+            row |= trained
+    return read_run(write_run(tmp_path, figures=figures, arrays={}))
+
+
+@pytest.mark.parametrize(
+    ("mean", "said"),
+    [
+        (0.931, "untrained 85.9%: training added 7.2 points."),
+        (0.801, "untrained 85.9%: training cost 5.8 points."),
+        (0.865, "untrained 85.9%: 0.6 points between trained and untrained is within the spread of the draws."),
+    ],
+)
+def test_a_gain_a_loss_and_noise_are_told_apart(mean: float, said: str, tmp_path: Path) -> None:
+    assert sentences(run_with(tmp_path, {"few_labels": few(mean, 0.008)}))[1].endswith(said)
+
+
+def test_the_final_loss_is_the_mean_of_the_last_epoch(tmp_path: Path) -> None:
+    journal = records()
+    losses = [record["loss"] for record in journal if record["event"] == "step"]
+    run = read_run(write_run(tmp_path, journal=journal, arrays={}))
+    assert last_epoch(run, "loss") == pytest.approx(sum(losses[-20:]) / 20)
+    assert excess(run) == pytest.approx(sum(losses[-20:]) / 20 - FLOOR)
+
+
+def test_a_floor_of_zero_is_said_and_not_called_a_limit(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, journal=records(floor=0.0), arrays={}))
+    assert sentences(run)[0].endswith("at this batch size its floor is 0.")
+    assert "no network" not in sentences(run)[0]
+
+
+def test_the_error_of_the_test_data_is_one_binomial_standard_error(tmp_path: Path) -> None:
+    said = sentences(run_with(tmp_path, {"linear": 0.9}))[2]
+    assert "reaches 90.0% (untrained 94.8%, raw pixels 96.2%)" in said
+    assert "359 test samples fix that to about ± 1.6 points" in said  # sqrt(.9 * .1 / 359) = .0158
+
+
+def test_features_of_one_dimension_are_called_close_to_collapse(tmp_path: Path) -> None:
+    figures = summary()
+    figures["label_free"]["effective_rank"] = 1.3
+    run = read_run(write_run(tmp_path, figures=figures, arrays={}))
+    assert "1.3 effective dimensions of 128 (untrained 9.2), close to collapse" in sentences(run)[3]
+
+
+def test_the_pause_before_a_resume_is_no_training_time(tmp_path: Path) -> None:
+    journal: list[dict[str, Any]] = [
+        {"event": "start", "time": 0.0, "steps_per_epoch": 1},
+        {"event": "step", "time": 10.0, "step": 1, "loss": 1.0},
+        {"event": "resume", "time": 5000.0, "step": 1},
+        {"event": "finish", "time": 5004.0, "step": 2, "seconds": 4.0},
+    ]
+    run = read_run(write_run(tmp_path, journal=journal, figures={}, arrays={}))
+    assert seconds_of_training(run) == 14.0
+
+
+def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, journal=records()[:101], figures={}, arrays={}))
+    assert epochs(run) == "4.9 of 30 epochs"
+    assert "this run stands at" in sentences(run)[0]
+
+
+def test_a_projector_without_a_width_gives_no_claim_about_features(tmp_path: Path) -> None:
+    recipe = replace(DIGITS, projector="none")
+    run = read_run(write_run(tmp_path, journal=records(recipe), arrays={}, recipe=recipe))
+    assert sentences(run)[0].startswith("The loss began at")
