@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow.collectives import all_mean as all_mean
+    from barlow.data.arrays import ArraySource as ArraySource
     from barlow.data.source import Batch as Batch, Source as Source
     from barlow.data.sources import load_source as load_source
     from barlow.machine import Machine as Machine
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from barlow.run import Run as Run, open_run as open_run
     from barlow.theory.floors import batch_floor as batch_floor, raw_floor as raw_floor
     from barlow.views.images import image_views as image_views
-    from barlow.views.views import View as View, Views as Views
+    from barlow.views.views import Params as Params, View as View, Views as Views
 
 __version__ = "0.1.0"
 
 _HOME = {
     "all_mean": "collectives",
+    "ArraySource": "data.arrays",
     "Batch": "data.source",
     "Source": "data.source",
     "load_source": "data.sources",
@@ -39,6 +41,7 @@ _HOME = {
     "batch_floor": "theory.floors",
     "raw_floor": "theory.floors",
     "image_views": "views.images",
+    "Params": "views.views",
     "View": "views.views",
     "Views": "views.views",
 }

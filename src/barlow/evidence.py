@@ -33,6 +33,7 @@ EVIDENCE_SEED = 20240501
 """Seed of the views that the figures are taken from: the same for every run."""
 
 
+@torch.inference_mode()
 def label_free_figures(
     represent: Callable[[Any], Tensor], source: Source, views: Views, to_device: Callable[[Any], Any]
 ) -> dict[str, float]:
@@ -89,6 +90,7 @@ def spread(num_samples: int, most: int) -> list[int]:
     return sorted(order[:most].tolist())
 
 
+@torch.inference_mode()
 def gather_evidence(
     represent: Callable[[Any], Tensor],
     project: Callable[[Tensor], Tensor],
@@ -133,10 +135,9 @@ def _correlation(
     """The Pearson matrix of z over a large sample, in blocks of rows: diagonal, histogram of the rest, a corner."""
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     projected: list[list[Tensor]] = [[], []]
-    with torch.inference_mode():
-        for batch in source.batches(order, 256):
-            for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
-                z.append(project(represent(view)).float())
+    for batch in source.batches(order, 256):
+        for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
+            z.append(project(represent(view)).float())
     z_a, z_b = (standardize(torch.cat(z)) for z in projected)
     num_samples, num_features = z_a.shape
     counts = np.zeros(len(EDGES) - 1, dtype=np.int64)

@@ -1,0 +1,165 @@
+"""The loop: it resumes bit for bit after a real kill, stops on signals and bad losses, and sees every sample alike."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from barlow.training.journal import read_journal
+from barlow.training.pretrain import (
+    NonFiniteLossError,
+    Plan,
+    Probe,
+    epoch_order,
+    hash_seed,
+    steps_per_epoch,
+)
+from tests.training.tiny_run import STEPS, Broken, run_tiny
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def start(folder: Path, *, minutes: float, seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.training.tiny_run", str(folder), str(minutes), str(seconds)]
+    return subprocess.Popen(command, cwd=REPOSITORY)
+
+
+def wait_for_step(folder: Path, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (folder / "journal.jsonl").exists():
+            steps = [r["step"] for r in read_journal(folder / "journal.jsonl") if r["event"] == "step"]
+            if steps and max(steps) >= step:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"step {step} was not reached in a minute")
+
+
+def weights(method: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in method.state_dict().items()}
+
+
+def test_a_run_that_is_killed_twice_ends_with_the_weights_of_one_that_is_not(tmp_path: Path) -> None:
+    whole, finished = run_tiny(tmp_path / "whole")
+    assert finished
+    killed = tmp_path / "killed"
+    for step in (5, 12):
+        process = start(killed, minutes=0.0, seconds=0.1)
+        wait_for_step(killed, step)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    resumed, finished = run_tiny(killed)
+    assert finished
+    for name, value in weights(whole).items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    records = read_journal(killed / "journal.jsonl")
+    assert [r["step"] for r in records if r["event"] == "step"] == list(range(1, STEPS + 1))
+    assert sum(r["event"] == "resume" for r in records) == 2
+    losses = [
+        [r["loss"] for r in read_journal(f / "journal.jsonl") if r["event"] == "step"]
+        for f in (tmp_path / "whole", killed)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_dropout_and_order_matter_so_that_the_test_above_can_fail(tmp_path: Path) -> None:
+    """With the generator's state left out of the checkpoint, or another order, the weights differ."""
+    whole, _ = run_tiny(tmp_path / "a")
+    torch.manual_seed(99)
+    other, _ = run_tiny(tmp_path / "b", batch_size=14)
+    assert not torch.equal(weights(whole)["projector.weight"], weights(other)["projector.weight"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, minutes=60.0, seconds=0.1)
+    wait_for_step(tmp_path, 3)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 3
+    interrupted = next(r for r in read_journal(tmp_path / "journal.jsonl") if r["event"] == "interrupted")
+    _, finished = run_tiny(tmp_path)
+    assert finished
+    resumed = next(r for r in read_journal(tmp_path / "journal.jsonl") if r["event"] == "resume")
+    assert resumed["step"] == interrupted["step"] >= 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_names_the_term_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLossError, match="step 3.*'bad'"):
+        run_tiny(tmp_path, method=Broken(), minutes=0.0)
+    last = [r for r in read_journal(tmp_path / "journal.jsonl") if r["event"] in ("error", "checkpoint")]
+    assert last[-1]["event"] == "error"
+    assert last[-1]["parts"]["bad"] == "inf"
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["step"] == 2
+    assert torch.isfinite(state["method"]["weight"]).all()
+
+
+def test_the_journal_has_loss_terms_floor_excess_and_rate_of_every_step(tmp_path: Path) -> None:
+    run_tiny(tmp_path)
+    steps = [r for r in read_journal(tmp_path / "journal.jsonl") if r["event"] == "step"]
+    assert [r["step"] for r in steps] == list(range(1, STEPS + 1))
+    for record in steps:
+        assert record["loss"] == pytest.approx(sum(record["parts"].values()), rel=1e-5)
+        assert record["excess"] == pytest.approx(record["loss"] - 0.25, rel=1e-5)
+        assert record["samples_per_second"] > 0
+    assert steps[0]["learning_rate"] == pytest.approx(0.005)
+    assert steps[-1]["loss"] < steps[0]["loss"]
+
+
+def test_probes_are_taken_before_training_and_when_due_and_leave_no_trace(tmp_path: Path) -> None:
+    plain, _ = run_tiny(tmp_path / "plain")
+
+    def figures(step: int) -> dict[str, float]:
+        return {"noise": float(torch.rand(()))}
+
+    probed, _ = run_tiny(tmp_path / "probed", probes=[Probe(2, figures)])
+    probes = [r for r in read_journal(tmp_path / "probed" / "journal.jsonl") if r["event"] == "probe"]
+    assert [r["epoch"] for r in probes] == [0, 2, 4, 5]
+    for name, value in weights(plain).items():
+        assert torch.equal(value, probed.state_dict()[name]), name
+
+
+def plan(batch_size: int, seed: int = 0) -> Plan:
+    return Plan(epochs=1, batch_size=batch_size, seed=seed, factor=lambda _: 1.0)
+
+
+def test_an_epoch_sees_every_sample_at_most_once_and_drops_only_the_incomplete_batch() -> None:
+    order = epoch_order(103, plan=plan(10), epoch=0, first_step=0, rank=0, world=1)
+    assert len(order) == 100
+    assert max(Counter(order.tolist()).values()) == 1
+
+
+def test_processes_together_see_the_batches_that_one_process_sees() -> None:
+    whole = epoch_order(50, plan=plan(7), epoch=2, first_step=1, rank=0, world=1).view(-1, 7)
+    parts = [epoch_order(50, plan=plan(7), epoch=2, first_step=1, rank=r, world=3) for r in range(3)]
+    shards = [part.view(len(whole), -1) for part in parts]
+    for batch, *pieces in zip(whole, *shards, strict=True):
+        assert sorted(batch.tolist()) == sorted(torch.cat(pieces).tolist())
+
+
+def test_epochs_and_seeds_give_different_orders_and_the_same_ones_again() -> None:
+    orders = [
+        tuple(epoch_order(40, plan=plan(8, seed), epoch=epoch, first_step=0, rank=0, world=1).tolist())
+        for seed in range(3)
+        for epoch in range(3)
+    ]
+    assert len(set(orders)) == 9
+    again = epoch_order(40, plan=plan(8, 1), epoch=1, first_step=0, rank=0, world=1)
+    assert tuple(again.tolist()) == orders[4]
+
+
+def test_seeds_of_neighbouring_steps_are_far_apart() -> None:
+    seeds = {hash_seed(0, step, rank) for step in range(1000) for rank in range(4)}
+    assert len(seeds) == 4000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_set_smaller_than_the_batch_has_one_step_an_epoch() -> None:
+    assert steps_per_epoch(5, 5) == 1
+    assert steps_per_epoch(19, 5) == 3
