@@ -1,12 +1,15 @@
 """`.npy` and `.npz` files of pictures."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 from numpy.lib.npyio import NpzFile
 
 from barlow.data.arrays import ArraySource
@@ -61,13 +64,11 @@ def array_file_source(
         ValueError: a damaged file, no pictures of that split under a known key, or values that are no pixels.
         BadDataError: more than 1% of the pictures have NaN or infinite values.
     """
-    array, found, note = _read_npy(path) if path.suffix.lower() == ".npy" else _read_npz(path, split)
+    array, found, note = (_read_npy if path.suffix.lower() == ".npy" else _read_npz)(path, split)
     reading = reading or Reading()
     wanted = reading.min_samples
     if array.ndim == 0 or len(array) < wanted:
-        raise ValueError(
-            f"data: {path} has an array of shape {array.shape}, wanted at least {wanted} pictures"
-        )
+        raise ValueError(f"data: {path} has an array of shape {array.shape}, wanted at least {wanted} pictures")
     chosen = choose_labels(labels, found, f"{path} has no {' or '.join(LABEL_KEYS)}", len(array))
     samples, bad = pictures(array)
     samples = with_channels(samples, reading.channels)
@@ -75,10 +76,12 @@ def array_file_source(
     return ArraySource(samples, name=path.stem, labels=chosen, describe=describe, bad=bad, notes=[note])
 
 
-def _read_npy(path: Path) -> tuple[npt.NDArray[Any], Labels, str]:
+def _read_npy(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
+    if split != "train":
+        raise ValueError(f"split: no {split!r} in {path}: a .npy file has no splits")
     try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+        array: npt.NDArray[Any] = open_memmap(path, mode="r")
+    except (OSError, ValueError) as error:
         raise ValueError(f"data: {path} cannot be read as a .npy file: {error}") from error
     return array, UNLABELLED, f"{path.name}: {array.dtype} {array.shape}"
 
@@ -93,23 +96,34 @@ def _read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
                 f"{', '.join(IMAGE_KEYS)}, or as in {split}_images, x_{split}"
             )
         image_key, label_key = layout[split]
-        array = archive[image_key]
+        array = _member(archive, image_key, path)
         note = f"{path.name}: pictures are {image_key!r}, {array.dtype} {array.shape}"
         if label_key is None:
             return array, UNLABELLED, f"{note}; no labels"
-        names = _class_names([archive[key] for _, key in layout.values() if key is not None])
-        labels = as_labels(archive[label_key], len(array), names)
+        names = _class_names([_member(archive, key, path) for _, key in layout.values() if key is not None])
+        labels = as_labels(_member(archive, label_key, path), len(array), names)
         return array, labels, f"{note}; labels are {label_key!r}, {len(labels.class_names)} classes"
 
 
-def _archive(path: Path) -> NpzFile:
+@contextmanager
+def _archive(path: Path) -> Iterator[NpzFile]:
+    with path.open("rb") as file:  # NumPy leaves the file open when it is no archive
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
+            raise ValueError(f"data: {path} cannot be read as a .npz file: {error}") from error
+        if not isinstance(archive, NpzFile):
+            raise ValueError(f"data: {path} is no archive of arrays in spite of its name")
+        with archive:
+            yield archive
+
+
+def _member(archive: NpzFile, key: str, path: Path) -> npt.NDArray[Any]:
     try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError, BadZipFile) as error:
-        raise ValueError(f"data: {path} cannot be read as a .npz file: {error}") from error
-    if not isinstance(archive, NpzFile):
-        raise ValueError(f"data: {path} is no archive of arrays in spite of its name")
-    return archive
+        array: npt.NDArray[Any] = archive[key]
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"data: {key!r} in {path} cannot be read: {error}") from error
+    return array
 
 
 def _layout(keys: Sequence[str]) -> dict[str, tuple[str, str | None]]:

@@ -83,9 +83,7 @@ def read_picture(path: str, channels: int, decode_size: int = DECODE_SIZE) -> UI
         except UnidentifiedImageError as error:
             # Pillow's own message has the path only, which the reader of the error knows.
             empty = Path(path).stat().st_size == 0
-            raise ValueError(
-                "the file is empty" if empty else "no picture of a known format inside"
-            ) from error
+            raise ValueError("the file is empty" if empty else "no picture of a known format inside") from error
 
 
 def picture_to_tensor(image: Image.Image, channels: int, decode_size: int = 0) -> UInt8[Tensor, "c h w"]:
@@ -127,9 +125,11 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
+    elif image.mode == "LAB":
+        image = image.convert("RGB")  # the only way out of it
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -135,9 +135,7 @@ def _notes(index: FolderIndex, unused_folders: Sequence[str]) -> list[str]:
     notes = []
     if index.ignored:
         counts = ", ".join(f"{suffix} ({count})" for suffix, count in index.ignored.items())
-        notes.append(
-            f"{sum(index.ignored.values())} files in {index.root} are no pictures and are left out: {counts}"
-        )
+        notes.append(f"{sum(index.ignored.values())} files in {index.root} are no pictures and are left out: {counts}")
     if unused_folders:
         notes.append(f"folders beside the splits are left out: {', '.join(unused_folders)}")
     return notes

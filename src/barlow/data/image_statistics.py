@@ -83,7 +83,5 @@ def _pictures(source: Source, max_samples: int) -> list[Tensor]:
     if not found:
         raise ValueError(f"source: none of the samples looked at in {source.name} could be read")
     if any(picture.ndim != 3 for picture in found):
-        raise ValueError(
-            f"source: {source.name} has samples of shape {tuple(found[0].shape)}, wanted (C, H, W)"
-        )
+        raise ValueError(f"source: {source.name} has samples of shape {tuple(found[0].shape)}, wanted (C, H, W)")
     return found

@@ -105,9 +105,7 @@ def imagenet(request: Request) -> Source:
     root = _needs_root(request, "ImageNet", marker)
     places = [place for place in (root / "imagenet", root / "ImageNet", root) if (place / "train").is_dir()]
     if not places:
-        raise ValueError(
-            f"data_root: no imagenet/train in {root}, wanted {marker} (its licence forbids a download)"
-        )
+        raise ValueError(f"data_root: no imagenet/train in {root}, wanted {marker} (its licence forbids a download)")
     return folder_source(places[0], split=request.split, labels=request.labels, reading=request.reading)
 
 

@@ -122,9 +122,7 @@ def _scale(kind: str, low: float, high: float) -> float:
     if kind in "iu" and low >= 0 and high <= 65535:
         return 1 / 257
     wanted = "0 to 1 or 0 to 255" if kind == "f" else "0 to 255 or 0 to 65535"
-    raise ValueError(
-        f"data: pixel values from {low:g} to {high:g}, wanted {wanted} (views normalise by themselves)"
-    )
+    raise ValueError(f"data: pixel values from {low:g} to {high:g}, wanted {wanted} (views normalise by themselves)")
 
 
 def not_finite(array: npt.NDArray[Any]) -> dict[int, str]:

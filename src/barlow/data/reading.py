@@ -33,8 +33,6 @@ class Reading:
             ValueError: a number of channels other than 0, 1, 3, or a negative size.
         """
         if self.channels not in (0, 1, 3):
-            raise ValueError(
-                f"channels: got {self.channels}, wanted 1 (grey), 3 (RGB) or 0 (as the pictures are)"
-            )
+            raise ValueError(f"channels: got {self.channels}, wanted 1 (grey), 3 (RGB) or 0 (as the pictures are)")
         if self.decode_size < 0:
             raise ValueError(f"decode_size: got {self.decode_size}, wanted at least 0")

@@ -27,9 +27,7 @@ NAMED: dict[str, NamedData] = {
     "kmnist": from_torchvision("KMNIST", "KMNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
     "cifar10": from_torchvision("CIFAR10", "cifar-10-batches-py/data_batch_1", TRAIN_FLAG),
     "cifar100": from_torchvision("CIFAR100", "cifar-100-python/train", TRAIN_FLAG),
-    "svhn": from_torchvision(
-        "SVHN", "train_32x32.mat", {"train": {"split": "train"}, "test": {"split": "test"}}
-    ),
+    "svhn": from_torchvision("SVHN", "train_32x32.mat", {"train": {"split": "train"}, "test": {"split": "test"}}),
     "stl10": from_torchvision(
         "STL10",
         "stl10_binary/unlabeled_X.bin",
@@ -126,9 +124,7 @@ def _from_object(data: Any, labels: LabelChoice, reading: Reading) -> Source:
         samples = with_channels(samples, reading.channels)
         if len(samples) < reading.min_samples:
             raise ValueError(f"data: got {len(samples)} pictures, wanted at least {reading.min_samples}")
-        chosen = choose_labels(
-            labels, UNLABELLED, "an array carries none, give them as labels=", len(samples)
-        )
+        chosen = choose_labels(labels, UNLABELLED, "an array carries none, give them as labels=", len(samples))
         return ArraySource(samples, labels=chosen, bad=bad)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return dataset_source(data, labels=labels, reading=reading)

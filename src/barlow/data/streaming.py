@@ -113,9 +113,7 @@ def unpack(packed: PackedBatch) -> Batch | None:
         return None
     values = packed.values if isinstance(packed.values, Tensor) else torch.from_numpy(packed.values)
     failed = {position for position, _ in packed.failures}
-    indices = torch.tensor(
-        [position for position in packed.asked if position not in failed], dtype=torch.int64
-    )
+    indices = torch.tensor([position for position in packed.asked if position not in failed], dtype=torch.int64)
     if len(set(packed.shapes)) == 1:
         return Batch(values.view(len(packed.shapes), *packed.shapes[0]), indices)
     ends = [0, *accumulate(prod(shape) for shape in packed.shapes)]

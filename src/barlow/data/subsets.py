@@ -33,9 +33,7 @@ class SubsetSource:
             ValueError: a position that is not in the source, or is there twice.
         """
         if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(whole)):
-            raise ValueError(
-                f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples"
-            )
+            raise ValueError(f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples")
         self._place = torch.full((len(whole),), -1, dtype=torch.int64)
         self._place[indices] = torch.arange(len(indices))
         if int((self._place >= 0).sum()) != len(indices):

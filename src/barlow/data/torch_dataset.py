@@ -78,9 +78,7 @@ def sample_of(item: Any) -> Any:
         for key in IMAGE_KEYS:
             if key in item:
                 return item[key]
-        raise ValueError(
-            f"an item with the keys {', '.join(map(str, item))}, wanted one of {', '.join(IMAGE_KEYS)}"
-        )
+        raise ValueError(f"an item with the keys {', '.join(map(str, item))}, wanted one of {', '.join(IMAGE_KEYS)}")
     return item[0] if isinstance(item, (tuple, list)) and item else item
 
 
@@ -196,13 +194,9 @@ def _peek_channels(dataset: Any) -> int:
 
 def _one_picture(sample: Any) -> Tensor:
     if sample.ndim not in (2, 3) or 0 in sample.shape:
-        raise ValueError(
-            f"an item of shape {tuple(sample.shape)}, wanted a picture (H, W), (C, H, W) or (H, W, C)"
-        )
+        raise ValueError(f"an item of shape {tuple(sample.shape)}, wanted a picture (H, W), (C, H, W) or (H, W, C)")
     if sample.is_floating_point() if isinstance(sample, Tensor) else sample.dtype.kind == "f":
         low, high = float(sample.min()), float(sample.max())
         if low < -1e-3 or high > 1 + 1e-3:
-            raise ValueError(
-                f"fractions from {low:g} to {high:g}, wanted 0 to 1 (views normalise by themselves)"
-            )
+            raise ValueError(f"fractions from {low:g} to {high:g}, wanted 0 to 1 (views normalise by themselves)")
     return pictures(sample[None])[0][0]

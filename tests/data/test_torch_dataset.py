@@ -1,0 +1,130 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from barlow.data.arrays import ArraySource
+from barlow.data.bad_samples import BadDataError
+from barlow.data.reading import Reading
+from barlow.data.streaming import StreamSource
+from barlow.data.torch_dataset import dataset_source, labels_of
+from tests.data.making import noise
+
+HERE = Reading(num_workers=0)
+
+
+class Items(Dataset[Any]):
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+COLOUR = noise(4, 5, 3)
+PLANES = torch.from_numpy(COLOUR).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        PLANES,
+        COLOUR,
+        PLANES.float() / 255,
+        COLOUR.astype(np.float64) / 255,
+        Image.fromarray(COLOUR),
+        (Image.fromarray(COLOUR), 3),
+        [PLANES, {"boxes": []}],
+        {"image": PLANES, "label": 2},
+        {"img": Image.fromarray(COLOUR)},
+    ],
+)
+def test_items_of_every_kind_become_the_same_picture(item: Any) -> None:
+    source = dataset_source(Items([item, item]), reading=HERE)
+    (batch,) = source.batches([1, 0], 2)
+    assert torch.equal(batch.samples, torch.stack([PLANES, PLANES]))
+    assert source.labels is None
+    assert source.name == "Items"
+    assert source.describe(1) == "item 1"
+
+
+def test_items_of_different_sizes_come_as_a_list() -> None:
+    source = dataset_source(Items([PLANES, PLANES[:, :3]]), reading=HERE)
+    (batch,) = source.batches([0, 1], 2)
+    assert [picture.shape for picture in batch.samples] == [(3, 4, 5), (3, 3, 5)]
+
+
+def test_a_mixture_of_grey_and_colour_gets_one_number_of_channels() -> None:
+    grey = Image.fromarray(COLOUR[..., 0])
+    items = [grey, Image.fromarray(COLOUR), PLANES[:1], PLANES]
+    (batch,) = dataset_source(Items(items), reading=HERE).batches(range(4), 4)
+    assert batch.samples.shape == (4, 3, 4, 5)
+    assert torch.equal(batch.samples[0], batch.samples[2])
+    (batch,) = dataset_source(Items([grey, grey]), reading=HERE).batches(range(2), 2)
+    assert batch.samples.shape == (2, 1, 4, 5)
+    (batch,) = dataset_source(Items(items), reading=Reading(num_workers=0, channels=1)).batches(range(4), 4)
+    assert (batch.samples[1].int() - batch.samples[3].int()).abs().max() <= 1
+
+
+def test_items_that_cannot_be_read_are_bad_samples() -> None:
+    items: list[Any] = [PLANES] * 300
+    items[5] = PLANES.float() * 2 - 1
+    items[6] = "a path"
+    items[7] = {"picture": PLANES}
+    source = dataset_source(Items(items), reading=HERE)
+    (batch,) = source.batches(range(10), 10)
+    assert batch.indices.tolist() == [0, 1, 2, 3, 4, 8, 9]
+    assert "fractions from" in source.bad[5]
+    assert "a str, wanted a tensor" in source.bad[6]
+    assert "the keys picture" in source.bad[7]
+    with pytest.raises(BadDataError, match="3 of 3 samples"):
+        list(dataset_source(Items(items[5:8]), reading=HERE).batches(range(3), 3))
+
+
+def test_labels_come_from_the_targets_and_never_from_the_items() -> None:
+    dataset: Any = Items([(PLANES, 9)] * 3)
+    assert labels_of(dataset).values is None
+    with pytest.raises(ValueError, match="the dataset has no attribute `targets`"):
+        dataset_source(dataset, labels="required")
+    dataset.targets, dataset.classes = [1, 0, 1], ["cat", "dog"]
+    source = dataset_source(Subset(dataset, [2, 1]), reading=HERE)
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 0]
+    assert list(source.class_names) == ["cat", "dog"]
+    dataset.targets, dataset.classes = [-1, -1, -1], None
+    assert labels_of(dataset).values is None
+
+
+def test_names_of_classes_with_synonyms_are_their_first() -> None:
+    dataset: Any = Items([PLANES] * 2)
+    dataset.targets, dataset.classes = [0, 1], [("tench", "Tinca tinca"), ("goldfish",)]
+    assert labels_of(dataset).class_names == ("tench", "goldfish")
+
+
+def test_tensor_datasets_and_their_subsets_stay_in_memory() -> None:
+    whole = TensorDataset(torch.from_numpy(noise(6, 3, 4, 5)), torch.tensor([0, 1, 2, 0, 1, 2]))
+    source = dataset_source(Subset(whole, [4, 2]))
+    assert isinstance(source, ArraySource)
+    assert torch.equal(next(source.batches([0, 1], 2)).samples, whole.tensors[0][[4, 2]])
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 2]
+    regression = TensorDataset(torch.from_numpy(noise(6, 3, 4, 5)), torch.rand(6))
+    assert dataset_source(regression).labels is None
+
+
+def test_samples_that_are_no_pictures_pass_unchanged() -> None:
+    series = torch.linspace(-5, 5, 24).view(2, 3, 4)
+    source = dataset_source(Items(list(series)), as_pictures=False, reading=HERE)
+    assert isinstance(source, StreamSource)
+    assert torch.equal(next(source.batches([0, 1], 2)).samples, series)
+
+
+def test_too_few_items_are_refused() -> None:
+    with pytest.raises(ValueError, match="data: Items has 1 items, wanted at least 2"):
+        dataset_source(Items([PLANES]))
