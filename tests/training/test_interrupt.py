@@ -54,6 +54,13 @@ def test_ctrl_c_after_sigterm_raises_and_a_second_sigterm_does_not() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_the_first_of_two_signals_is_the_one_that_is_named() -> None:
+    with graceful_stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal_name == "SIGINT"
+
+
 def test_the_former_handlers_come_back_even_after_an_error() -> None:
     former = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with suppress(ZeroDivisionError), graceful_stop():

@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import time
 
 import pytest
 from rich.console import Console
@@ -65,6 +66,15 @@ def test_a_slow_start_is_forgotten_after_a_minute() -> None:
     assert pace.samples_per_second == pytest.approx(10)
 
 
+def test_the_pace_is_that_of_the_last_minute_however_short_the_steps() -> None:
+    clock = Clock()
+    pace = Pace(10_000, clock=clock)
+    for step in range(1, 481):
+        clock.seconds += 0.125
+        pace.advance(step, 1 if step <= 240 else 3)
+    assert pace.samples_per_second == pytest.approx(16, rel=0.05)
+
+
 def test_without_a_terminal_there_is_a_first_line_one_now_and_then_and_the_last_state() -> None:
     screen, clock = Screen(), Clock()
     with Progress("pretraining", 50, unit="images", every=10.0, console=screen, clock=clock) as progress:
@@ -111,6 +121,13 @@ def test_progress_leaves_stdout_to_the_results(capsys: pytest.CaptureFixture[str
     assert "linear probe: trained (1/3)" in captured.err
 
 
+def test_a_live_bar_leaves_stdout_alone_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("linear probe", 3, console=Screen(terminal=True)) as progress:
+        progress.update(1, "trained")
+        print("accuracy 0.9")
+    assert capsys.readouterr().out == "accuracy 0.9\n"
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_quiet_shows_nothing_and_measures_all_the_same(terminal: bool) -> None:
     screen, clock = Screen(terminal=terminal), Clock()
@@ -133,6 +150,16 @@ def test_steps_are_counted_from_where_the_run_goes_on_and_name_their_epoch() -> 
     assert "images/s" in first
     assert warning == "a warning"
     assert rate > 0
+
+
+def test_the_steps_before_a_resume_do_not_shorten_the_time_left() -> None:
+    screen = Screen()
+    progress = StepProgress(1, console=screen)
+    with progress.running(1010, start=10):
+        time.sleep(0.11)
+        progress.advance(256, loss=3.0)
+    minutes = re.findall(r"(\d+):\d\d left", screen.written.getvalue())
+    assert int(minutes[0]) >= 1  # 999 steps of 0.11 s; eleven times less if the first ten counted.
 
 
 def test_every_step_belongs_to_the_epoch_that_counts_it() -> None:

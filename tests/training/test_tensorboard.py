@@ -15,9 +15,7 @@ from barlow.training.tensorboard import TensorboardMirror, mirror_journal, scala
 def logged(logdir: Path) -> dict[str, list[tuple[int, float]]]:
     """Every scalar under `logdir` by tag, read with TensorBoard's own reader."""
     pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
-    accumulator: Any = import_module(
-        "tensorboard.backend.event_processing.event_accumulator"
-    ).EventAccumulator
+    accumulator: Any = import_module("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
     events = accumulator(str(logdir))
     events.Reload()
     return {
@@ -50,15 +48,14 @@ def test_a_run_can_be_mirrored_while_it_goes_and_afterwards_alike(tmp_path: Path
     with Journal(tmp_path / "journal.jsonl", listener=mirror) as journal:
         for step in (1, 2):
             journal.write("step", step=step, loss=1 / step, parts={"on_diagonal": 0.25})
+        live = logged(tmp_path / "live")
     mirror.close()
     mirror_journal(tmp_path / "journal.jsonl", tmp_path / "later")
     expected = {"step/loss": [(1, 1.0), (2, 0.5)], "step/parts/on_diagonal": [(1, 0.25), (2, 0.25)]}
-    assert logged(tmp_path / "live") == logged(tmp_path / "later") == expected
+    assert live == logged(tmp_path / "later") == expected
 
 
-def test_without_tensorboard_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
     with pytest.raises(ValueError, match=r"pip install 'barlow\[tensorboard\]'"):
         TensorboardMirror(tmp_path)
