@@ -141,7 +141,7 @@ def cifar() -> Recipe:
         optimizer="lars",
         learning_rate=6.0,
         bias_learning_rate=0.03,
-        warmup_epochs=10,
+        warmup_epochs=10.0,
     )
 
 
@@ -166,7 +166,7 @@ def imagenet() -> Recipe:
         learning_rate=1.6,
         bias_learning_rate=0.0384 / 32,
         weight_decay=1e-6,
-        warmup_epochs=10,
+        warmup_epochs=10.0,
     )
 
 

@@ -1,0 +1,69 @@
+"""The names that users type, frozen: a change here is a change of the API and belongs into CHANGELOG.md."""
+
+import dataclasses
+
+import pytest
+
+import barlow
+from barlow.machine import Machine
+from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
+
+NAMES = [
+    "ArraySource", "Batch", "Machine", "Params", "RECIPES", "Recipe", "Run", "Source", "Terms", "View", "Views",
+    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "image_views", "load_source", "open_run", "pretrain",
+    "raw_floor", "resume",
+]  # fmt: skip
+
+FLAGS = [
+    "name", "source", "published", "image_size", "views", "backbone", "width", "zero_init", "pretrained", "stem",
+    "projector", "projector_norm", "projector_activation", "projector_bias", "method", "redundancy_weight",
+    "normalization", "epochs", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum",
+    "weight_decay", "warmup_epochs", "final_learning_rate", "clip_norm", "accumulate", "seed", "precision",
+    "channels_last",
+]  # fmt: skip
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(barlow.__all__) == NAMES
+    assert dir(barlow) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there_and_has_a_docstring(name: str) -> None:
+    thing = getattr(barlow, name)
+    if callable(thing):
+        assert thing.__doc__
+
+
+def test_a_wrong_name_lists_the_right_ones() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'pretrian'.*pretrain"):
+        _ = barlow.pretrian  # type: ignore[attr-defined]
+
+
+def test_the_fields_of_a_recipe_are_these() -> None:
+    assert [field.name for field in dataclasses.fields(Recipe)] == FLAGS
+
+
+def test_fields_of_recipe_and_machine_are_different_flags() -> None:
+    assert not {f.name for f in dataclasses.fields(Recipe)} & {f.name for f in dataclasses.fields(Machine)}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_knows_its_name_and_source(name: str) -> None:
+    recipe = RECIPES[name]()
+    assert recipe.name == name
+    assert recipe.source
+
+
+def test_a_recipe_is_found_by_name_or_by_its_data() -> None:
+    assert recipe_for("imagenet").batch_size == 2048
+    assert all(recipe_for(None, data).name == name for data, name in MADE_FOR.items())
+    assert recipe_for(None, "some/folder").name == "pictures"
+    with pytest.raises(ValueError, match=r"recipe: got 'imagnet'.*did you mean 'imagenet'"):
+        recipe_for("imagnet")
+
+
+def test_changing_a_field_that_does_not_exist_names_the_nearest() -> None:
+    assert with_numbers(Recipe(), {"epochs": 3}).epochs == 3
+    with pytest.raises(ValueError, match="epoch: .*did you mean 'epochs'"):
+        with_numbers(Recipe(), {"epoch": 3})
