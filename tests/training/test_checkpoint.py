@@ -71,9 +71,7 @@ def test_a_state_comes_back_as_it_was_on_the_cpu(path: Path) -> None:
     save_checkpoint(path, state)
     loaded = load_checkpoint(path)
     assert list(loaded) == list(state)
-    assert [loaded[name] for name in ("step", "rate", "done", "name", "nothing", "pair")] == list(
-        state.values()
-    )[:6]
+    assert [loaded[name] for name in ("step", "rate", "done", "name", "nothing", "pair")] == list(state.values())[:6]
     torch.testing.assert_close(loaded["method"], network.state_dict(), rtol=0, atol=0)
     assert loaded["half"].dtype == torch.bfloat16
     assert isinstance(loaded["method"], OrderedDict)
@@ -249,9 +247,7 @@ def test_each_changed_new_or_vanished_field_is_named_with_both_values() -> None:
 
 
 def test_fields_that_decide_no_number_may_change() -> None:
-    assert (
-        recipe_differences({"workers": 2, "seed": 0}, {"workers": 8, "seed": 0}, may_change=["workers"]) == []
-    )
+    assert recipe_differences({"workers": 2, "seed": 0}, {"workers": 8, "seed": 0}, may_change=["workers"]) == []
 
 
 def test_the_error_for_a_changed_recipe_names_the_fields_and_the_way_out() -> None:

@@ -201,7 +201,5 @@ def test_a_closed_journal_refuses_records(path: Path) -> None:
 
 
 def test_reading_a_journal_loads_no_torch() -> None:
-    code = (
-        "import sys, barlow.training.journal, barlow.training.tensorboard; sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, barlow.training.journal, barlow.training.tensorboard; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

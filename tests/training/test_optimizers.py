@@ -160,9 +160,7 @@ def test_frozen_parameters_are_left_out_and_an_empty_group_is_not_made() -> None
 def test_a_fused_step_equals_the_plain_one(name: Any) -> None:
     methods = TwoParameters(), TwoParameters()
     for method, fused in zip(methods, (False, True), strict=True):
-        optimizer = build_optimizer(
-            method, name=name, learning_rate=0.01, momentum=0.9, weight_decay=0.1, fused=fused
-        )
+        optimizer = build_optimizer(method, name=name, learning_rate=0.01, momentum=0.9, weight_decay=0.1, fused=fused)
         assert optimizer.defaults["fused"] is fused
         for gradient in GRADIENTS:
             method.receive(gradient, 0.7)
@@ -184,9 +182,7 @@ def test_a_fused_step_equals_the_plain_one(name: Any) -> None:
 )
 def test_a_wrong_argument_is_named_with_what_was_wanted(change: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"name": "lars", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
-    build: Any = getattr(
-        build_optimizer, "__wrapped__", build_optimizer
-    )  # The type checks of the tests come first.
+    build: Any = getattr(build_optimizer, "__wrapped__", build_optimizer)  # The type checks of the tests come first.
     with pytest.raises(ValueError, match=message):
         build(TwoParameters(), **{**arguments, **change})
 

@@ -23,9 +23,7 @@ def test_the_warm_up_rises_linearly_per_step_and_never_stands_still() -> None:
 
 
 @given(st.integers(1, 500), st.integers(0, 499), st.integers(0, 500), st.floats(0, 1))
-def test_after_the_warm_up_it_is_the_published_cosine(
-    total: int, warmup: int, step: int, final: float
-) -> None:
+def test_after_the_warm_up_it_is_the_published_cosine(total: int, warmup: int, step: int, final: float) -> None:
     warmup, step = min(warmup, total - 1), min(step, total)
     factor = warmup_cosine(step, total_steps=total, warmup_steps=warmup, final=final)
     if step >= warmup:
@@ -49,9 +47,7 @@ def test_it_starts_at_the_peak_without_warm_up_and_ends_at_the_final_fraction() 
         (0, 10, 1, 1.5, r"final: got 1\.5"),
     ],
 )
-def test_numbers_out_of_range_are_named(
-    step: int, total: int, warmup: int, final: float, message: str
-) -> None:
+def test_numbers_out_of_range_are_named(step: int, total: int, warmup: int, final: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         warmup_cosine(step, total_steps=total, warmup_steps=warmup, final=final)
 

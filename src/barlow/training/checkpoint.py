@@ -97,13 +97,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds, and each means that the file is none of ours.
             reason = str(error).partition("\n")[0]
-            raise ValueError(
-                f"checkpoint: {path} is corrupted, or none that barlow wrote: {reason}"
-            ) from error
+            raise ValueError(f"checkpoint: {path} is corrupted, or none that barlow wrote: {reason}") from error
     if not isinstance(state, dict):
-        raise ValueError(
-            f"checkpoint: {path} holds a {type(state).__name__}, wanted a dict that barlow wrote"
-        )
+        raise ValueError(f"checkpoint: {path} holds a {type(state).__name__}, wanted a dict that barlow wrote")
     return state
 
 
@@ -111,12 +107,8 @@ def _require_intact(file: IO[bytes], path: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
-    except (
-        Exception
-    ) as error:  # Depending on the byte that is wrong, zipfile raises anything from struct.error up.
-        raise ValueError(
-            f"checkpoint: {path} is truncated, corrupted, or no checkpoint at all ({error})"
-        ) from error
+    except Exception as error:  # Depending on the byte that is wrong, zipfile raises anything from struct.error up.
+        raise ValueError(f"checkpoint: {path} is truncated, corrupted, or no checkpoint at all ({error})") from error
     if broken is not None:
         raise ValueError(f"checkpoint: {path} is corrupted: its part {broken} does not match its checksum")
 
@@ -171,8 +163,7 @@ def recipe_differences(
     """
     names = [*new, *(name for name in old if name not in new)]
     shown = {
-        name: tuple(_as_json(recipe[name]) if name in recipe else _ABSENT for recipe in (old, new))
-        for name in names
+        name: tuple(_as_json(recipe[name]) if name in recipe else _ABSENT for recipe in (old, new)) for name in names
     }
     return [
         f"{name} was {before!r}, now {now!r}"
@@ -187,9 +178,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _require_plain(value: Any, place: str) -> None:
-    kind = type(
-        value
-    )  # Exact types: a NumPy float is a Python float to isinstance, and an object to the loader.
+    kind = type(value)  # Exact types: a NumPy float is a Python float to isinstance, and an object to the loader.
     if kind in PLAIN:
         return
     if kind in (dict, OrderedDict):

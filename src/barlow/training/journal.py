@@ -18,9 +18,7 @@ SIGNIFICANT_DIGITS = 7  # A float32 has no more.
 class Journal:
     """Appends records to a file of JSON lines, each flushed at once so that `kill -9` loses none."""
 
-    def __init__(
-        self, path: Path, *, enabled: bool = True, listener: Callable[[Record], None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, enabled: bool = True, listener: Callable[[Record], None] | None = None) -> None:
         """Open the journal, or continue one; a last line that a crash cut short is removed.
 
         Args:
@@ -55,9 +53,7 @@ class Journal:
         if self._file is None:
             raise ValueError(f"journal {self.path} is closed; no {event!r} record can be written")
         if taken := {"event", "time"} & fields.keys():
-            raise ValueError(
-                f"journal field {min(taken)!r} is written by the journal itself; choose another name"
-            )
+            raise ValueError(f"journal field {min(taken)!r} is written by the journal itself; choose another name")
         record = {"event": event, "time": round(time.time(), 3)}
         record |= {name: _plain(value, name) for name, value in fields.items()}
         self._file.write(json.dumps(record, allow_nan=False) + "\n")

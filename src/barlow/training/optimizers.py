@@ -90,9 +90,7 @@ class LARS(Optimizer):
             lengths = torch.linalg.vector_norm(parameter), torch.linalg.vector_norm(update)
             # On the device throughout: asking for the two numbers would make every layer wait for the GPU.
             both = (lengths[0] > 0) & (lengths[1] > 0)
-            update.mul_(
-                torch.where(both, group["trust"] * lengths[0] / lengths[1], torch.ones_like(lengths[0]))
-            )
+            update.mul_(torch.where(both, group["trust"] * lengths[0] / lengths[1], torch.ones_like(lengths[0])))
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -133,9 +131,7 @@ def build_optimizer(
     weights = [parameter for parameter in trainable if parameter.ndim > 1]
     biases = [parameter for parameter in trainable if parameter.ndim <= 1]
     if not trainable:
-        raise ValueError(
-            f"method: {type(method).__name__} has no parameter that requires a gradient; nothing to train"
-        )
+        raise ValueError(f"method: {type(method).__name__} has no parameter that requires a gradient; nothing to train")
 
     groups = [_group(weights, peak=learning_rate, weight_decay=weight_decay)] if weights else []
     if biases:
@@ -153,9 +149,7 @@ def _group(parameters: list[nn.Parameter], *, peak: float, weight_decay: float) 
     return {"params": parameters, "lr": peak, "peak": peak, "weight_decay": weight_decay}
 
 
-def _check(
-    name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float
-) -> None:
+def _check(name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float) -> None:
     if name not in NAMES:
         near = get_close_matches(name, NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -85,9 +85,7 @@ class Progress:
         self.pace.advance(done, samples)
         if self._quiet:
             return
-        line = status(
-            self._work, done, self._total, doing=doing, unit=self._unit, pace=self.pace, figures=figures
-        )
+        line = status(self._work, done, self._total, doing=doing, unit=self._unit, pace=self.pace, figures=figures)
         self._unshown = (done, line)
         pause = self._every if self._bar is None else REDRAW_SECONDS
         if self._shown_at is None or self._clock() - self._shown_at >= pause:
@@ -175,9 +173,7 @@ class StepProgress:
         (self._progress or self._begin(total=0)).say(text)
 
 
-def status(
-    work: str, done: int, total: int, *, doing: str, unit: str, pace: Pace, figures: dict[str, float]
-) -> str:
+def status(work: str, done: int, total: int, *, doing: str, unit: str, pace: Pace, figures: dict[str, float]) -> str:
     """Return the state of the work in one line.
 
     Args:
@@ -220,8 +216,6 @@ def duration(seconds: float) -> str:
 
 
 def _bar(console: Console) -> Bar:
-    text = TextColumn(
-        "{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-    )
+    text = TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     # What other code prints to stdout stays there: only stderr is ours to redraw.
     return Bar(BarColumn(bar_width=20), text, console=console, redirect_stdout=False)

@@ -54,7 +54,5 @@ def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
     """
     for index, group in enumerate(optimizer.param_groups):
         if "peak" not in group:
-            raise ValueError(
-                f"optimizer: group {index} has no 'peak' learning rate; build it with build_optimizer"
-            )
+            raise ValueError(f"optimizer: group {index} has no 'peak' learning rate; build it with build_optimizer")
         group["lr"] = group["peak"] * factor

@@ -23,9 +23,7 @@ class TensorboardMirror:
         try:
             writer: Any = import_module("tensorboard.summary").Writer
         except ImportError as error:
-            raise ValueError(
-                f"tensorboard: cannot be loaded ({error}); pip install 'barlow[tensorboard]'"
-            ) from error
+            raise ValueError(f"tensorboard: cannot be loaded ({error}); pip install 'barlow[tensorboard]'") from error
         self._writer = writer(str(logdir))
 
     def __call__(self, record: Record) -> None:
@@ -81,8 +79,6 @@ def _numbers(fields: Mapping[str, Any], prefix: str) -> dict[str, float]:
         tag = f"{prefix}/{name}"
         if isinstance(value, Mapping):
             found |= _numbers(value, tag)
-        elif value in ("nan", "inf", "-inf") or (
-            isinstance(value, int | float) and not isinstance(value, bool)
-        ):
+        elif value in ("nan", "inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool)):
             found[tag] = float(value)
     return found
