@@ -1,0 +1,103 @@
+"""The one MLP that stands between a backbone and a loss, described by a short string of widths."""
+
+import re
+from difflib import get_close_matches
+
+from torch import nn
+
+NORMS: dict[str, type[nn.Module]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "none": nn.Identity,
+}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+
+def projector(
+    spec: str,
+    num_features: int,
+    *,
+    norm: str = "batch",
+    activation: str = "relu",
+    bias: bool = False,
+    last_bias: bool | None = None,
+    last_norm: bool = False,
+) -> nn.Module:
+    """Build the projector z = g(h) that `spec` describes.
+
+    "8192-8192-8192" is Linear, norm, activation, Linear, norm, activation, Linear: the last layer is bare.
+    "linear-128" is one Linear without bias, "linear" the same as wide as the features, "none" the identity.
+    The linear layers start as PyTorch starts them (uniform, up to 1/sqrt(fan-in)), as in the published runs.
+
+    Args:
+        spec: layer widths joined by "-", or "linear", "linear-<width>", "none".
+        num_features: width d of the backbone's features.
+        norm: "batch", "layer" or "none": what follows each linear layer but the last.
+        activation: "relu" or "gelu", after each norm.
+        bias: whether the linear layers have a bias; the published head has none.
+        last_bias: the same for the last layer; None: as `bias`. VICReg's head: bias=True, last_bias=False.
+        last_norm: end with a batch norm without scale and offset, as SimSiam's projector does.
+
+    Returns:
+        A module from (N, d) to (N, `projector_width(spec, num_features)`).
+
+    Raises:
+        ValueError: a spec, norm or activation that is not one of the above.
+
+    Source:
+        Zbontar et al. 2021, section 2.2, and the official code: 2048-8192-8192-8192 without biases.
+    """
+    _check_choice("norm", norm, NORMS)
+    _check_choice("activation", activation, ACTIVATIONS)
+    widths = _widths(spec, num_features)
+    if not widths:
+        return nn.Identity()
+    if spec.startswith("linear"):
+        return nn.Linear(num_features, widths[0], bias=False)
+    layers: list[nn.Module] = []
+    inputs = num_features
+    for outputs in widths[:-1]:
+        layers += [nn.Linear(inputs, outputs, bias=bias), NORMS[norm](outputs), ACTIVATIONS[activation]()]
+        inputs = outputs
+    layers.append(nn.Linear(inputs, widths[-1], bias=bias if last_bias is None else last_bias))
+    if last_norm:
+        layers.append(nn.BatchNorm1d(widths[-1], affine=False))
+    return nn.Sequential(*layers)
+
+
+def projector_width(spec: str, num_features: int) -> int:
+    """Return the number of outputs of `projector(spec, num_features)`.
+
+    Args:
+        spec: layer widths joined by "-", or "linear", "linear-<width>", "none".
+        num_features: width d of the backbone's features.
+
+    Returns:
+        The embedding width D.
+
+    Raises:
+        ValueError: a spec of none of these forms.
+    """
+    widths = _widths(spec, num_features)
+    return widths[-1] if widths else num_features
+
+
+def _widths(spec: str, num_features: int) -> list[int]:
+    """Return the output width of every linear layer, none for the identity."""
+    if spec == "none":
+        return []
+    if spec == "linear":
+        return [num_features]
+    if not re.fullmatch(r"linear-[1-9]\d*|[1-9]\d*(-[1-9]\d*)*", spec):
+        raise ValueError(
+            f"projector: {spec!r} is none of the forms known: widths such as '8192-8192-8192', 'linear-128', "
+            "'linear' (as wide as the features), 'none'"
+        )
+    return [int(width) for width in spec.removeprefix("linear-").split("-")]
+
+
+def _check_choice(argument: str, value: str, choices: dict[str, type[nn.Module]]) -> None:
+    if value not in choices:
+        near = get_close_matches(value, choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{argument}: {value!r} is not one of {', '.join(choices)}{hint}")
