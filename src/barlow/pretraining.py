@@ -156,6 +156,7 @@ class _Job:
             bias_learning_rate=recipe.bias_learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            fused=fabric.device.type == "cpu",
         )
         every = max(1, plan.epochs // PROBES_PER_RUN)
         figures = figures_during_training(method.represent, self.source, self.run.views, fabric.to_device)
@@ -254,10 +255,15 @@ def floor_lines(recipe: Recipe, floor: float | None, width: int) -> tuple[str, b
 
 
 def training_time(journal: Path) -> dict[str, float]:
-    """Sum the seconds of training over all sittings of a run, and its mean rate, from the journal."""
+    """Return the seconds of training over all sittings of a run, and the mean rate, from the journal's times.
+
+    What a kill threw away and a resume made again counts once; the time between sittings does not count.
+    """
     records = read_journal(journal)
-    start = next((r for r in records if r["event"] == "start"), {})
-    seconds = sum(float(r["seconds"]) for r in records if r["event"] in ("finish", "interrupted"))
+    last = next((place for place, record in enumerate(records) if record["event"] == "finish"), len(records) - 1)
+    pairs = zip(records[:last], records[1 : last + 1], strict=True)
+    seconds = sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
+    start = next((record for record in records if record["event"] == "start"), {})
     samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
     return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}
 
