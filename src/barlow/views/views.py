@@ -7,7 +7,7 @@ Nothing here knows of images: a graph or a waveform pipeline has the same two fu
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ Params = Mapping[str, Mapping[str, Tensor]]
 """Per-sample parameters by transform name, then by parameter name; the first axis of each tensor is the sample."""
 
 
+@runtime_checkable
 class View(Protocol):
     """One augmentation pipeline, batched, on the device of its input."""
 

@@ -1,0 +1,149 @@
+"""The published image pipelines as data, by name.
+
+`image_views("byol", size=224, channels=3)` is what the network of a run sees. A pipeline for one channel is
+the same without saturation, hue and gray, which do not exist there. The official codes round to uint8 after
+every transform, because PIL does; here nothing is rounded after the crop.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+
+from barlow.views.pipeline import ImagePipeline
+from barlow.views.views import Views
+
+# Statistics of the training images, in [0, 1].
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+# For any other number of channels: the whole range becomes [-2, 2].
+OTHER_MEAN, OTHER_STD = 0.5, 0.25
+
+_COLOUR = ImagePipeline(
+    size=224,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    crop_scale=(0.08, 1.0),
+    crop_ratio=(3 / 4, 4 / 3),
+    interpolation="bicubic",
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.2,
+    hue=0.1,
+    gray=0.2,
+)
+"""What the recipes of Barlow Twins share: facebookresearch/barlowtwins, main.py, class Transform; it follows
+BYOL (Grill et al. 2020, appendix B)."""
+
+_SMALL_GREY = ImagePipeline(
+    size=28,
+    mean=(OTHER_MEAN,),
+    std=(OTHER_STD,),
+    interpolation="bilinear",
+    rotation=15.0,
+    translation=0.125,
+    zoom=(0.8, 1.2),
+    shear=10.0,
+    gain=0.4,
+    shift=0.1,
+    noise=0.1,
+)
+"""Our own choice: changes that leave a digit what it is; a shift of 1/8 is one pixel of an 8 x 8 digit."""
+
+
+def _byol() -> tuple[ImagePipeline, ...]:
+    """Barlow Twins and BYOL, same sources: the two pipelines differ in blur and solarisation only."""
+    return (
+        replace(_COLOUR, blur=(1.0,), solarize=(0.0,)),
+        replace(_COLOUR, blur=(0.1,), solarize=(0.2,)),
+    )
+
+
+def _byol_iid() -> tuple[ImagePipeline, ...]:
+    """The two pipelines of BYOL, drawn per sample and view with equal chances: exchangeable views."""
+    either = replace(_COLOUR, blur=(1.0, 0.1), solarize=(0.0, 0.2))
+    return (either, either)
+
+
+def _cifar() -> tuple[ImagePipeline, ...]:
+    """solo-learn's "asymmetric" recipe of Barlow Twins on CIFAR: no blur, solarisation in the second view."""
+    base = replace(_COLOUR, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+    return (base, replace(base, solarize=(0.2,)))
+
+
+def _cifar_symmetric() -> tuple[ImagePipeline, ...]:
+    """Like `cifar` with the pipeline drawn per sample and view, which is solarising with 0.1 in both."""
+    both = replace(_COLOUR, mean=CIFAR10_MEAN, std=CIFAR10_STD, solarize=(0.1,))
+    return (both, both)
+
+
+def _small_grey() -> tuple[ImagePipeline, ...]:
+    """Digits and characters: no crop that loses strokes, no flip, which would change what they say."""
+    return (_SMALL_GREY, _SMALL_GREY)
+
+
+def _small_grey_flip() -> tuple[ImagePipeline, ...]:
+    """Clothes and other things known by a part and in a mirror: with random resized crops and flips."""
+    both = replace(_SMALL_GREY, crop_scale=(0.3, 1.0), flip=0.5)
+    return (both, both)
+
+
+VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
+    "byol": _byol,
+    "byol-iid": _byol_iid,
+    "cifar": _cifar,
+    "cifar-symmetric": _cifar_symmetric,
+    "small-grey": _small_grey,
+    "small-grey-flip": _small_grey_flip,
+}
+
+
+def image_views(
+    name: str,
+    *,
+    size: int,
+    channels: int,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Views:
+    """Return the pipelines `name`, for images of `channels` channels and views of `size` pixels.
+
+    The plain view resizes the largest central square, bilinear as in the official evaluation, and normalises.
+
+    Args:
+        name: a key of `VIEWS`.
+        size: side of a view in pixels.
+        channels: of the images.
+        mean: per channel; default: the data set of the recipe for three channels, else 1/2.
+        std: per channel; default: likewise, else 1/4.
+
+    Raises:
+        ValueError: if there are no views of this name, or mean and std do not have `channels` entries.
+    """
+    if name not in VIEWS:
+        near = get_close_matches(name, VIEWS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"views is {name!r}; it must be one of {', '.join(VIEWS)}. Did you mean {near!r}?")
+    for label, value in (("mean", mean), ("std", std)):
+        if value is not None and len(value) != channels:
+            raise ValueError(f"{label} has {len(value)} entries; the images have {channels} channels")
+    pipelines = tuple(_for_channels(p, size, channels, mean, std) for p in VIEWS[name]())
+    plain = ImagePipeline(size=size, mean=pipelines[0].mean, std=pipelines[0].std, interpolation="bilinear")
+    return Views(pipelines=pipelines, plain=functools.partial(plain.apply, params={}))
+
+
+def _for_channels(
+    pipeline: ImagePipeline,
+    size: int,
+    channels: int,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+) -> ImagePipeline:
+    """Fit a pipeline to the size and the channels of a run."""
+    fitting = len(pipeline.mean) == channels
+    mean = mean or (pipeline.mean if fitting else (OTHER_MEAN,) * channels)
+    std = std or (pipeline.std if fitting else (OTHER_STD,) * channels)
+    if channels == 3:
+        return replace(pipeline, size=size, mean=mean, std=std)
+    return replace(pipeline, size=size, mean=mean, std=std, saturation=0.0, hue=0.0, gray=0.0)
