@@ -86,6 +86,7 @@ def build_image_backbone(recipe: Recipe, channels: int) -> Backbone:
         width=recipe.width,
         stem=recipe.stem,
         pretrained=recipe.pretrained,
+        zero_init=recipe.zero_init,
     )
 
 

@@ -189,6 +189,17 @@ def test_residual_branches_start_at_zero(name: str, width: int) -> None:
     assert all((scale == 1).all() for scale in others)
 
 
+@pytest.mark.parametrize(("name", "width"), [("timm:resnet18", 64), ("torchvision:resnet18", 64), ("resnet10", 8)])
+def test_without_zero_init_they_start_at_one_and_nothing_else_changes(name: str, width: int) -> None:
+    torch.manual_seed(0)
+    closed = build_backbone(name, width=width, image_size=32).network.state_dict()
+    torch.manual_seed(0)
+    opened = build_backbone(name, width=width, image_size=32, zero_init=False).network.state_dict()
+    for key, value in opened.items():
+        is_last = "layer" in key and "bn2.weight" in key
+        assert torch.equal(value, torch.ones_like(value) if is_last else closed[key]), key
+
+
 def test_same_seed_gives_the_same_weights() -> None:
     first, second = (seeded("resnet10", seed).state_dict() for seed in (1, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
