@@ -69,7 +69,8 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
 
 
 def test_more_runs_than_colours_are_drawn(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path / f"run{place}", arrays={}, figures={}) for place in range(10)]
+    journal = records(replace(DIGITS, epochs=2))
+    runs = [write_run(tmp_path / f"run{place}", journal=journal, arrays={}, figures={}) for place in range(10)]
     page = compare_reports(runs, tmp_path / "compare.html").read_text(encoding="utf-8")
     assert 'class="line c2 dashed"' in page
 

@@ -82,5 +82,6 @@ def test_the_pointer_is_told_the_values_under_it(folder: Path, tmp_path: Path) -
     title, console = browse(copy, tmp_path)
     curves, cells = title.split(" | ")
     assert re.fullmatch(r"\d+(\.\d+)? epochs, loss +[\d.]+, on-diagonal +[\d.]+, off-diagonal +[\d.]+", curves)
+    assert 14 < float(curves.split()[0]) < 16  # the middle of 30 epochs
     assert re.fullmatch(r"features 32 and 32: [01]\.\d\d", cells)
     assert console == ""

@@ -94,6 +94,25 @@ def test_a_page_without_labels_says_so_and_shows_what_needs_none(tmp_path: Path)
     assert "Accuracy" not in found.text
 
 
+def test_labels_that_were_not_used_are_not_called_missing(tmp_path: Path) -> None:
+    found = Page.of(write_report(write_run(tmp_path, figures=summary(labels=False))))
+    assert "The features have not been evaluated on labels" in found.text
+    assert "No labels were given" not in found.text
+
+
+def test_test_samples_that_were_trained_on_are_admitted(tmp_path: Path) -> None:
+    figures = summary()
+    said = "The test samples themselves, without labels, may have been among those trained on."
+    assert said not in Page.of(write_report(write_run(tmp_path, figures=figures))).text
+    figures["evaluation"]["test_seen_in_pretraining"] = True
+    assert said in Page.of(write_report(write_run(tmp_path, figures=figures))).text
+
+
+def test_similarities_near_one_are_shown_with_more_digits(tmp_path: Path) -> None:
+    arrays = evidence() | {"neighbour_similarities": np.full((6, 5), 0.9987)}
+    assert "0.9987" in Page.of(write_report(write_run(tmp_path, arrays=arrays))).text
+
+
 def test_text_from_a_run_is_never_markup(tmp_path: Path) -> None:
     evil = """<script>alert("x")</script><img src=x onerror='y'>"""
     journal: list[dict[str, Any]] = [*records(DIGITS, data_name=evil)]

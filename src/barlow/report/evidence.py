@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from barlow.report.charts import Line, Mark, histogram, line_chart
 from barlow.report.formats import number, text
 from barlow.report.pictures import heat_map, image_tag
-from barlow.report.run_folder import Array, Run
+from barlow.report.run_folder import Array, Run, finite
 from barlow.report.sections import grid, section
 from barlow.report.words import label_free, untrained_too
 
@@ -46,16 +46,18 @@ def neighbours(run: Run) -> str:
     similarities = run.evidence.get("neighbour_similarities")
     if similarities is not None and similarities.shape != images.shape[:2]:
         similarities = None
+    # Features near collapse are all alike: then two decimals would show 1.00 everywhere.
+    decimals = 2 if similarities is None or float(similarities.min()) < 0.98 else 4
     cards = []
     for place, (query, found) in enumerate(zip(queries, images, strict=False)):
         shown = [f'<figure class="query">{image_tag(query, "query")}<figcaption>query</figcaption></figure>']
         for rank, picture in enumerate(found):
-            caption = "" if similarities is None else f"{float(similarities[place, rank]):.2f}"
+            caption = "" if similarities is None else f"{float(similarities[place, rank]):.{decimals}f}"
             tag = image_tag(picture, f"neighbour {rank + 1} {caption}".strip())
             shown.append(f"<figure>{tag}<figcaption>{caption}</figcaption></figure>")
         cards.append(f'<div class="neighbours">{"".join(shown)}</div>')
     reading = (
-        "First the query, then the pictures with the most similar features (1.00 is the same direction): "
+        "First the query, then the pictures with the most similar features (1 is the same direction): "
         "they should be of one kind."
     )
     return section("neighbours", "Nearest neighbours", reading, grid(*cards, kind="cards wide"))
@@ -77,8 +79,10 @@ def correlation(run: Run) -> str:
     charts.append(off_diagonal)
     said.append(sentence)
     of = f" of {number(samples, 9)} samples" if samples else ""
+    batch = finite(run.recipe.get("batch_size"))
+    of += f" (a batch has {number(batch, 9)})" if samples and batch else ""
     reading = (
-        f"The cross-correlation C{of}, far more than a batch: the loss wants the diagonal at 1 and the rest at 0, "
+        f"The cross-correlation C{of}: the loss wants the diagonal at 1 and the rest at 0, "
         "and even independent features scatter around 0 as the line says."
     )
     spoken = " ".join(sentence for sentence in said if sentence)

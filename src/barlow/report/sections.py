@@ -107,9 +107,11 @@ def evaluation(run: Run) -> str:
     reading = "Longer is better: what training is worth is the distance from untrained and from raw pixels"
     draws = next((finite(mapping(row.get("few_labels")).get("draws")) for row in found), None)
     reading += f"; ± is the standard deviation over {count(draws, 'draw')} of the labels." if draws else "."
+    if run.section("evaluation").get("test_seen_in_pretraining") is True:
+        reading += " The test samples themselves, without labels, may have been among those trained on."
     if not protocols:
         reading = (
-            "Without labels two figures remain: how many directions the features use, and how little the "
+            "Two figures need no labels: how many directions the features use, and how little the "
             "views of one image change them."
         )
     return section("evaluation", "What the features are worth", reading, bars_drawn, measured, _label_free(run))

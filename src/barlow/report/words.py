@@ -149,10 +149,9 @@ def sentences(run: Run) -> list[str]:
     """Return two to four sentences that say what the numbers of the run mean."""
     found = [_loss_sentence(run), _few_labels_sentence(run), _linear_sentence(run), _label_free_sentence(run)]
     if not rows(run) and run.finished:
-        found[1] = (
-            "No labels were given, so nothing here says how well the features tell classes apart; "
-            "the figures below need none."
-        )
+        labelled = finite(mapping(run.start.get("data")).get("num_classes"))
+        why = "The features have not been evaluated on labels" if labelled else "No labels were given"
+        found[1] = f"{why}, so nothing here says how well classes can be told apart; the figures below need none."
     return [sentence for sentence in found if sentence]
 
 
