@@ -184,10 +184,19 @@ def test_rotated_jpeg_is_capped_by_its_short_side_and_stands_upright(tmp_path: P
     assert decoded[:, 52:].max() < 5
 
 
-def test_metadata_that_cannot_be_read_do_not_spoil_the_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exif", [b"Exif\0\0no such header", b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 9])
+def test_metadata_that_cannot_be_read_do_not_spoil_the_picture(tmp_path: Path, exif: bytes) -> None:
     pixels = noise(9, 11, 3)
-    path = save(pixels, tmp_path / "a.png", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f" + b"\xff" * 9)
-    assert torch.equal(read_picture(path, 3), planes(pixels))
+    assert torch.equal(read_picture(save(pixels, tmp_path / "a.png", exif=exif), 3), planes(pixels))
+
+
+def test_a_truncated_picture_is_broken_even_where_it_is_rotated(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = Path(save(noise(64, 64, 3), tmp_path / "a.jpg", exif=exif)).read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(OSError, match="truncated"):
+        read_picture(str(tmp_path / "a.jpg"), 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
