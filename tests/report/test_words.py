@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from barlow.report.run_folder import Run, read_run
-from barlow.report.words import epochs, excess, last_epoch, seconds_of_training, sentences
+from barlow.report.words import epochs, excess, last_epoch, seconds_of_training, sentences, subtitle
 from tests.report.synthetic_run import DIGITS, FLOOR, few, records, summary, write_run
 
 
@@ -79,3 +79,11 @@ def test_a_projector_without_a_width_gives_no_claim_about_features(tmp_path: Pat
     recipe = replace(DIGITS, projector="none")
     run = read_run(write_run(tmp_path, journal=records(recipe), arrays={}, recipe=recipe))
     assert sentences(run)[0].startswith("The loss began at")
+
+
+def test_samples_that_are_no_pictures_are_not_called_images_nor_their_network_by_the_recipe(tmp_path: Path) -> None:
+    journal = records()
+    del journal[0]["data"]["image_shape"]
+    run = read_run(write_run(tmp_path, journal=journal, arrays={}))
+    assert subtitle(run).startswith("A network, 2.8 million parameters, pretrained without labels on 1,438 samples,")
+    assert "between samples, the rest between views of one sample" in sentences(run)[3]

@@ -129,7 +129,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _two_columns(lines: Sequence[Sequence[str]]) -> str:
     half = (len(lines) + 1) // 2
-    return grid(*(table([], part, numeric=False) for part in (lines[:half], lines[half:]) if part))
+    return grid(*(table([], part, numeric=False) for part in (lines[:half], lines[half:]) if part), kind="grid pair")
 
 
 def _listed(title: str, lines: Sequence[str]) -> str:

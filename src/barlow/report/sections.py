@@ -30,7 +30,7 @@ PROBE_NAMES = {
 """Titles of the probes; a title in % says that the share is multiplied by 100."""
 LABEL_FREE_NAMES = {
     "effective_rank": ("Effective rank", number),
-    "invariance_share": ("Invariance share: variance between images / total", percent),
+    "invariance_share": ("Invariance share: variance between samples / total", percent),
 }
 
 
@@ -112,7 +112,7 @@ def evaluation(run: Run) -> str:
     if not protocols:
         reading = (
             "Two figures need no labels: how many directions the features use, and how little the "
-            "views of one image change them."
+            "views of one sample change them."
         )
     return section("evaluation", "What the features are worth", reading, bars_drawn, measured, _label_free(run))
 
@@ -187,7 +187,7 @@ def probes(run: Run) -> str:
         charts.append(line_chart(name, [line], x_name="epochs", height=150))
     reading = (
         "A rising effective rank means that more directions are used, a rising invariance share that views "
-        "of one image come closer together; if the rank falls to 1 the features collapse."
+        "of one sample come closer together; if the rank falls to 1 the features collapse."
     )
     if "knn_accuracy" in run.names("probe", "figures"):
         reading += " The kNN accuracy looks at labels that training never sees."

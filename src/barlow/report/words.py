@@ -121,14 +121,20 @@ def seconds_of_training(run: Run) -> float | None:
     return total if len(known) > 1 else None
 
 
+def sample_noun(run: Run) -> str:
+    """Return what one sample is called: an image when its sizes say so."""
+    return "image" if "pixels" in shape(mapping(run.start.get("data")).get("image_shape")) else "sample"
+
+
 def subtitle(run: Run) -> str:
     """Say what was trained on what, for how long."""
     data = mapping(run.start.get("data"))
     size, sizes = finite(data.get("num_samples")), shape(data.get("image_shape"))
-    noun = "image" if "pixels" in sizes or not sizes else "sample"
-    what = f"{count(size, noun)}{f' ({sizes})' if sizes else ''}" if size else data_name(run)
+    what = f"{count(size, sample_noun(run))}{f' ({sizes})' if sizes else ''}" if size else data_name(run)
     weights = finite(run.start.get("num_parameters"))
-    network = f"{run.recipe.get('backbone', 'network')}" + (f", {_millions(weights)} parameters," if weights else "")
+    # The backbone of the recipe is one for images; other data come with a network of their own.
+    network = str(run.recipe.get("backbone") or "A network") if sample_noun(run) == "image" else "A network"
+    network += f", {_millions(weights)} parameters," if weights else ""
     seconds, device = seconds_of_training(run), run.start.get("device")
     took = f" in {duration(seconds)}" if seconds else ""
     where = f" on {device}" if device else ""
@@ -218,8 +224,8 @@ def _label_free_sentence(run: Run) -> str:
         parts[0] += features_of(run) + untrained_too(run, "effective_rank", number)
         parts[0] += ", close to collapse" if rank < 2.0 else ""
     if invariance is not None:
-        said = f"{percent(invariance, 0)} of their variance lies between images"
-        said += ", the rest between views of one image"
+        one = sample_noun(run)
+        said = f"{percent(invariance, 0)} of their variance lies between {one}s, the rest between views of one {one}"
         parts.append(said + untrained_too(run, "invariance_share", lambda share: percent(share, 0)))
     return f"{' and '.join(parts)}." if rank is not None else ""
 
