@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -157,3 +159,31 @@ def test_weights_of_the_library_need_its_own_network() -> None:
         small(pretrained="default")
     with pytest.raises(ValueError, match=r"^stem: 'small' would lose the first layer of pretrained='default'"):
         build_backbone("resnet18", pretrained="default", stem="small")
+
+
+def test_torchvision_fills_its_network_and_keeps_the_stem_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    published = torchvision.models.resnet18(weights=None)
+    monkeypatch.setattr(
+        torchvision.models.ResNet18_Weights, "get_state_dict", lambda *_, **__: published.state_dict()
+    )  # instead of the download
+    grey = build_backbone("torchvision:resnet18", pretrained="default", image_size=32, in_channels=1).eval()
+    assert grey.record.stem == "imagenet"
+    published.fc = nn.Identity()
+    images = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(grey(images), published.eval()(images.expand(2, 3, 32, 32)))
+
+
+def test_timm_is_asked_for_its_weights_by_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    create = timm.create_model
+
+    def without_download(name: str, *, pretrained: bool, **options: Any) -> nn.Module:
+        asked.append((name, pretrained))
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", without_download)
+    build_backbone("test_resnet.r160_in1k", pretrained="default", image_size=32)
+    build_backbone("test_resnet", image_size=32)
+    assert asked == [("test_resnet.r160_in1k", True), ("test_resnet", False)]

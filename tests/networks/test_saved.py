@@ -77,7 +77,12 @@ def test_normalisation_is_kept_for_every_network(tmp_path: Path) -> None:
     save_backbone(tmp_path, trained("resnet10", width=8, image_size=32), mean=[0.1, 0.2, 0.3], std=[1.0, 2.0, 3.0])
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["normalization"] == {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}
-    assert "architecture" not in config  # timm has no such network
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet18", "torchvision:resnet18"])
+def test_a_network_that_is_not_timms_does_not_claim_to_be(name: str, tmp_path: Path) -> None:
+    save_backbone(tmp_path, build_backbone(name, image_size=32, stem="small"))
+    assert "architecture" not in json.loads((tmp_path / "config.json").read_text())
 
 
 @pytest.mark.parametrize(("argument", "name"), [("mean", "test_vit"), ("std", "test_vit"), ("mean", "resnet10")])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.networks.basic_resnet import PUBLISHED_WIDTH
@@ -54,7 +55,7 @@ class Backbone(nn.Module):
         """Width d of the features."""
         return self.record.num_features
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """Return features: (N, C, H, W) -> (N, d); a feature map is averaged over its positions."""
         features: Tensor = self.network(images)
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features

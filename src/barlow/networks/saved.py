@@ -110,7 +110,7 @@ def timm_config(
         ValueError: `mean` or `std` is not one number per channel.
     """
     size = [record.in_channels, record.image_size, record.image_size]
-    pretrained: dict[str, Any] = {"input_size": size, "num_classes": 0}
+    pretrained: dict[str, Any] = {"input_size": size}
     published = timm.get_pretrained_cfg(architecture)
     if published is not None:
         # timm needs these to give the weights another number of channels, or a new classifier.
