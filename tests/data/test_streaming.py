@@ -1,4 +1,5 @@
 import errno
+import multiprocessing
 import os
 import random
 from collections.abc import Iterator
@@ -131,6 +132,26 @@ def test_samples_that_are_not_finite_are_bad() -> None:
     (batch,) = source.batches(range(5), 5)
     assert batch.indices.tolist() == [0, 1, 2, 4]
     assert source.bad == {3: "NaN or infinite values"}
+
+
+class ProcessIds(Ramps):
+    def read(self, position: int) -> torch.Tensor:
+        return torch.tensor([os.getpid()])
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "elsewhere"),
+    [("fork", 64, False), ("fork", 65, True), ("spawn", 65, False), ("spawn", 512, False)],
+)
+def test_short_orders_are_read_here_and_longer_ones_where_workers_start_slowly(
+    method: str, count: int, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no fork on this system")
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none=False: method)
+    source = source_of(ProcessIds(600), 1)
+    processes = {int(sample) for batch in source.batches(range(count), count) for sample in batch.samples}
+    assert (processes == {os.getpid()}) is not elsewhere
 
 
 def test_wrong_orders_are_refused_before_anything_is_read() -> None:

@@ -1,6 +1,7 @@
 """Samples that are read when they are asked for: by worker processes, in the order asked for."""
 
 import errno
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ MOST_WORKERS = 16
 
 READ_HERE = 64
 """Orders of up to this many samples are read in this process: starting workers would take longer."""
+
+READ_HERE_WITHOUT_FORK = 512
+"""The same where every worker starts from nothing and imports torch first, which takes seconds."""
 
 SHARED_MEMORY_WANTED = 1 << 30
 """Bytes of /dev/shm below which batches are sent through pipes: containers often have 64 MB, and a worker
@@ -205,7 +209,7 @@ class StreamSource:
                 yield batch
 
     def _packed(self, chunks: list[list[int]]) -> Iterator[PackedBatch]:
-        if self.num_workers == 0 or sum(map(len, chunks)) <= READ_HERE:
+        if self.num_workers == 0 or sum(map(len, chunks)) <= _read_here():
             yield from (read_packed(self.reader, chunk) for chunk in chunks)
         elif self._busy:
             # Someone is in the middle of the lasting workers' order: this one gets workers of its own.
@@ -258,6 +262,12 @@ class _BatchReader(Dataset[PackedBatch]):
 
 def _unchanged(packed: Any) -> Any:
     return packed
+
+
+def _read_here() -> int:
+    # The first of all methods is the platform's own; asking for the current one plainly would settle it for good.
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return READ_HERE if method == "fork" else READ_HERE_WITHOUT_FORK
 
 
 def _shared_memory_is_scarce() -> bool:
