@@ -21,6 +21,8 @@ from barlow.views.views import Views
 
 PROBE_SAMPLES = 1024
 """Samples behind the figures during training: enough for an effective rank of a few hundred, seconds on a CPU."""
+PROBE_NEIGHBOURS = 10
+"""Neighbours that vote during training; the probe has few samples, so fewer than the usual 200."""
 CORRELATION_SAMPLES = 8192
 """Samples behind the correlation matrix of the page: chance correlations are then 1/sqrt(8191) = 0.011."""
 BLOCK = 64
@@ -78,7 +80,9 @@ def figures_during_training(
             known = extract(represent, source, plain=lambda batch: views.plain(to_device(batch)), order=order)
             h, y = known.h, labels[known.indices]
             asked = torch.arange(len(h)) % 3 == 0
-            found["knn_accuracy"] = knn_accuracy(h[~asked], y[~asked], h[asked], y[asked])
+            found["knn_accuracy"] = knn_accuracy(
+                h[~asked], y[~asked], h[asked], y[asked], num_neighbours=PROBE_NEIGHBOURS
+            )
         return found
 
     return figures

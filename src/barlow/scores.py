@@ -125,9 +125,8 @@ def measure(
         arms["untrained"] = _both(untrained.eval(), parts, plain)
     arms["raw pixels"] = (raw_samples(parts.train, plain), raw_samples(parts.test, plain))
     with Progress("evaluation", total=len(arms), quiet=quiet) as progress:
-        evaluation = evaluate_arms(arms, progress=progress.update)
-    names = list(parts.train.class_names)
-    return Score({**evaluation, "classes": names, "test_seen_in_pretraining": parts.seen_in_pretraining})
+        evaluation = evaluate_arms(arms, class_names=parts.train.class_names, progress=progress.update)
+    return Score({**evaluation, "test_seen_in_pretraining": parts.seen_in_pretraining})
 
 
 def _both(network: nn.Module, parts: LabelledParts, plain: Callable[[Any], Any]) -> tuple[Features, Features]:

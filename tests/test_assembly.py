@@ -1,0 +1,87 @@
+"""From a Recipe to objects: what is left to data and machine is settled, and what cannot be is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from barlow.assembly import build_method, build_plan, fitted, image_views_of, loss_floor, untrained_backbone
+from barlow.data.arrays import ArraySource
+from barlow.recipes import Recipe
+from barlow.theory.floors import batch_floor, raw_floor
+
+SMALL = Recipe(backbone="resnet10", width=4, projector="16-16", views="small-grey", precision="32-true")
+
+
+def pictures(n: int = 12, side: int = 10, channels: int = 1) -> ArraySource:
+    generator = torch.Generator().manual_seed(0)
+    return ArraySource(torch.randint(0, 256, (n, channels, side, side), generator=generator, dtype=torch.uint8))
+
+
+def test_image_size_and_batch_size_follow_the_data_unless_they_are_given() -> None:
+    recipe, facts = fitted(SMALL, pictures(), images=True)
+    assert (recipe.image_size, recipe.batch_size) == (10, 12)
+    assert facts["image_shape"] == [1, 10, 10]
+    assert 0.4 < facts["mean"][0] < 0.6
+    given, _ = fitted(replace(SMALL, image_size=32, batch_size=4), pictures(), images=True)
+    assert (given.image_size, given.batch_size) == (32, 4)
+    large, _ = fitted(SMALL, pictures(n=2, side=500), images=True)
+    assert large.image_size == 224
+
+
+def test_precision_auto_becomes_what_the_machine_is_fast_at() -> None:
+    recipe, _ = fitted(replace(SMALL, precision="auto"), pictures(), images=True)
+    assert recipe.precision in ("bf16-mixed", "32-true")
+
+
+def test_views_and_untrained_network_of_a_recipe_are_the_same_each_time() -> None:
+    recipe, facts = fitted(SMALL, pictures(), images=True)
+    batch = next(pictures().batches([0, 1, 2], 3)).samples
+    drawn = [image_views_of(recipe, facts).draw(batch, torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+    first, second = (untrained_backbone(recipe, 1).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_accumulation_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match="accumulate: got 2, wanted 1: C is a statistic of the whole batch"):
+        build_plan(replace(SMALL, accumulate=2), num_samples=64, num_features=8, checkpoint_minutes=1.0)
+
+
+def test_warm_up_takes_at_most_a_tenth_of_the_run_and_the_cosine_ends_at_its_fraction() -> None:
+    recipe = replace(SMALL, epochs=10, batch_size=8, warmup_epochs=50.0, final_learning_rate=0.25)
+    plan = build_plan(recipe, num_samples=64, num_features=8, checkpoint_minutes=1.0)
+    factors = [plan.factor(step) for step in range(80)]
+    assert max(range(80), key=factors.__getitem__) in (7, 8)
+    assert factors[-1] == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "floor"),
+    [
+        ("pearson", batch_floor(8, 16, 0.005)),
+        ("scalar", batch_floor(8, 16, 0.005)),
+        ("raw", raw_floor(16, 8, 0.005)),
+        ("feature_cosine", raw_floor(16, 8, 0.005)),
+    ],
+)
+def test_the_floor_counts_the_rank_that_centring_takes(normalization: str, floor: float) -> None:
+    recipe = replace(SMALL, batch_size=8, normalization=normalization)  # type: ignore[arg-type]
+    assert loss_floor(recipe, num_features=99) == floor > 0
+    assert loss_floor(replace(recipe, redundancy_weight=2.0), num_features=99) is None
+
+
+def test_the_method_gets_the_projector_the_weight_and_the_normalisation_of_the_recipe() -> None:
+    recipe = replace(SMALL, redundancy_weight=0.5, normalization="covariance")
+    method = build_method(recipe, nn.Identity(), num_features=6)
+    z_a, z_b = torch.randn(2, 20, 6)
+    h = [method.projector(z) - method.projector(z).mean(0) for z in (z_a, z_b)]
+    c = h[0].T @ h[1] / 20
+    expected = (1 - c.diagonal()).square().sum() + 0.5 * (c.square().sum() - c.diagonal().square().sum())
+    torch.testing.assert_close(method([z_a, z_b]).total, expected)
+
+
+def test_an_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="method: got 'barlow_twin'.*did you mean 'barlow_twins'"):
+        build_method(replace(SMALL, method="barlow_twin"), nn.Identity(), num_features=6)

@@ -1,0 +1,52 @@
+"""The files of a run: what is written is read again, and a run that changed is refused by the names of its fields."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from barlow.recipes import Recipe
+from barlow.run_folder import VERSIONS, RunFolder
+from barlow.training.checkpoint import RecipeChangedError
+
+FACTS = {"name": "digits", "num_samples": 1200, "image_shape": [1, 8, 8], "mean": (0.3,), "path": "digits"}
+
+
+def test_what_was_started_can_be_read_again_versions_included(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path / "run")
+    recipe = Recipe(epochs=7, views="cifar")
+    where.start(recipe, FACTS)
+    assert where.recipe() == recipe
+    assert where.data()["image_shape"] == [1, 8, 8]
+    written = json.loads((where.path / "recipe.json").read_text())
+    assert set(VERSIONS) < set(written["versions"])
+    assert not where.finished()
+    assert where.summary() == {}
+
+
+def test_the_same_recipe_on_the_same_data_may_go_on(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path)
+    where.start(Recipe(), FACTS)
+    before = (tmp_path / "recipe.json").read_bytes()
+    where.start(Recipe(), FACTS | {"mean": (0.30000001,), "path": "./digits"})
+    assert (tmp_path / "recipe.json").read_bytes() == before
+
+
+def test_a_changed_recipe_or_other_data_name_the_fields(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path)
+    where.start(Recipe(), FACTS)
+    changed = replace(Recipe(), epochs=101, redundancy_weight=0.1)
+    with pytest.raises(RecipeChangedError) as caught:
+        where.start(changed, FACTS | {"num_samples": 1300})
+    for part in ("epochs was 100, now 101", "redundancy_weight was 0.005, now 0.1", "num_samples was 1200, now 1300"):
+        assert part in str(caught.value)
+    assert "learning_rate" not in str(caught.value)
+
+
+def test_a_folder_without_a_run_and_a_recipe_from_the_future_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"wanted a run folder with recipe\.json"):
+        RunFolder(tmp_path / "nothing").recipe()
+    RunFolder(tmp_path).write("recipe.json", {"recipe": {"epochs": 3, "warp": 9}, "data": {}, "versions": {}})
+    with pytest.raises(ValueError, match="unknown fields: warp"):
+        RunFolder(tmp_path).recipe()
