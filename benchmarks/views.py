@@ -121,9 +121,7 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     cases = [(flags.recipe or "byol", flags.size or 32)] if flags.recipe or flags.size else CASES
-    print(
-        "| recipe | pixels | images | ours, views/s | torchvision, loop | torchvision, processes | faster than the better |"
-    )
+    print("| recipe | pixels | images | ours, views/s | torchvision loop | processes | times the better of them |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for recipe, size in cases:
         batch = flags.batch or (256 if size <= 64 else 64)

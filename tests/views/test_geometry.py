@@ -51,7 +51,15 @@ def test_crop_boxes_are_distributed_as_torchvisions(height: int, width: int) -> 
 
     def statistics(box: Tensor) -> dict[str, Tensor]:
         top, left, h, w = box
-        return {"area": h * w, "ratio": w / h, "top": top, "left": left, "bottom": height - top - h, "width": w}
+        return {
+            "area": h * w,
+            "ratio": w / h,
+            "diagonal": top - left,
+            "top": top,
+            "left": left,
+            "bottom": height - top - h,
+            "width": w,
+        }
 
     for name, values in statistics(ours).items():
         assert same_distribution(values, statistics(theirs)[name]), name

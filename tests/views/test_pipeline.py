@@ -150,6 +150,19 @@ def test_views_do_not_depend_on_the_number_of_threads(threads: None) -> None:
     assert torch.equal(views[0], views[2])
 
 
+def test_pieces_get_the_samples_and_params_that_belong_together(threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = batch(7)
+    params = EVERYTHING.sample(images, generator())
+    whole = EVERYTHING.apply(images, params)
+    monkeypatch.setattr("barlow.views.pipeline._PIECE_BYTES", 2 * 4 * 3 * 20 * 20)
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        torch.testing.assert_close(EVERYTHING.apply(images, params), whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(EVERYTHING.apply(list(images / 255), params), whole, atol=3e-5, rtol=0)
+        with torch.inference_mode():
+            torch.testing.assert_close(EVERYTHING.apply(images, params), whole, atol=1e-5, rtol=0)
+
+
 def test_uniform_batch_and_ragged_list_give_the_same_views() -> None:
     images = batch()
     params = EVERYTHING.sample(list(images), generator())

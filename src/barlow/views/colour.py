@@ -84,9 +84,7 @@ def jitter(
     order, rows = order.index_select(0, by_turn), rows.index_select(0, by_turn)
     bounds = torch.searchsorted(when, torch.arange(5, device=when.device)).tolist()
     chosen = images.index_select(0, rows)
-    factors = torch.stack(
-        [params[key].index_select(0, rows) for key in ("brightness", "contrast", "saturation")]
-    )
+    factors = torch.stack([params[key].index_select(0, rows) for key in ("brightness", "contrast", "saturation")])
     linear = order[order != _HUE].view(-1, 3).T  # the three that are one formula, in each sample's order
     for turn in range(4):
         now = slice(bounds[turn], bounds[turn + 1])
@@ -155,9 +153,7 @@ def blur(images: Float[Tensor, "n c s s"], sigma: Float[Tensor, " n"]) -> Float[
     out = [slice(start, start + _BLUR_BLOCK) for start in starts]
     read = [slice(max(start - _BLUR_RADIUS, 0), start + _BLUR_BLOCK + _BLUR_RADIUS) for start in starts]
     lines = images.reshape(n, channels * size, size)
-    wide = torch.cat(
-        [lines[:, :, r] @ matrix[:, o, r].transpose(1, 2) for o, r in zip(out, read, strict=True)], 2
-    )
+    wide = torch.cat([lines[:, :, r] @ matrix[:, o, r].transpose(1, 2) for o, r in zip(out, read, strict=True)], 2)
     lines = wide.view(n * channels, size, size)
     matrix = matrix[:, None].expand(n, channels, size, size).reshape(n * channels, size, size)
     tall = torch.cat([matrix[:, o, r] @ lines[:, r] for o, r in zip(out, read, strict=True)], 1)
@@ -186,9 +182,7 @@ def solarize(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     return torch.minimum(images, 1 - images)
 
 
-def sample_contrast(
-    num_samples: int, gain: float, shift: float, generator: torch.Generator
-) -> dict[str, Tensor]:
+def sample_contrast(num_samples: int, gain: float, shift: float, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw gain (N,) in [1 - gain, 1 + gain] and shift (N,) in [-shift, shift], both uniform."""
     spread = 2 * torch.rand(2, num_samples, generator=generator) - 1
     return {"gain": 1 + gain * spread[0], "shift": shift * spread[1]}
