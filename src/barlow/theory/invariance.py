@@ -1,56 +1,129 @@
-"""How much of the variance of features is the image, and how much the augmentation. Numbers in, numbers out."""
+"""How much of the variance of features is augmentation, and how much is the image.
+
+Several views of each of n images give a one-way analysis of variance, with the image as the group. Its mean squares
+give unbiased estimates of W, the covariance within an image (augmentation), and of B, between images; T = B + W.
+"""
+
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from barlow.theory.spectrum import rounding_variance
 
-def invariance_share(h: Float[Tensor, "v n d"]) -> float:
-    """Return tr B / tr T: the share of the variance of h that lies between images, not between views of one image.
 
-    One-way analysis of variance over n images with V views each (unbiased for both traces):
-        MS_W = sum_nv |h_nv - h_n.|^2 / (n (V-1)),   MS_B = V sum_n |h_n. - h_..|^2 / (n-1),
-        tr W = MS_W,   tr B = (MS_B - MS_W) / V,   T = B + W.
+def augmentation_share(h_views: Float[Tensor, "v n d"]) -> float:
+    """Return tr W / tr T: the share of the variance of h that is augmentation.
+
+    With V views, MS_W = sum |h_vi - mean_i|^2 / (n (V - 1)) and MS_B = V sum |mean_i - mean|^2 / (n - 1):
+    tr W = MS_W, tr B = (MS_B - MS_W) / V. Numerator and denominator are unbiased.
 
     Args:
-        h: features of V >= 2 views of n >= 2 images; views drawn independently from the same pipeline.
+        h_views: (v, n, d) features of v >= 2 views of n >= 2 images. Views are taken as draws of one pipeline; what
+            separates two different pipelines counts as augmentation.
 
     Returns:
-        At most 1 (invariant); sampling error can take it a little below 0 where nothing is invariant; 0 for
-        constant features.
+        The share. 0: h ignores augmentation; 1: h says nothing about the image (noise in B may then push the
+        estimate a little above 1, at most to v / (v - 1)); NaN: h has no variance at all.
 
     Raises:
-        ValueError: fewer than 2 views or images.
-
-    Source: the intraclass correlation ICC(1) of Shrout and Fleiss 1979, summed over features.
+        ValueError: fewer than 2 views or images, or values that are not finite.
     """
-    views, images, _ = h.shape
-    if views < 2 or images < 2:
-        raise ValueError(f"h: got {views} views of {images} images, wanted at least 2 of 2")
-    h = h.double()
-    means = h.mean(dim=0)
-    within = float((h - means).square().sum()) / (images * (views - 1))
-    between = (views * float((means - means.mean(dim=0)).square().sum()) / (images - 1) - within) / views
-    total = between + within
-    return between / total if total > 0 else 0.0
+    return float(_analyse(h_views, 1).shares())
 
 
-def invariance_share_with_error(h: Float[Tensor, "v n d"], *, num_blocks: int = 16) -> tuple[float, float]:
-    """Return `invariance_share` and its standard error by a jackknife over blocks of images.
-
-    se^2 = (G-1)/G sum_g (s_g - mean s)^2,  s_g the share without block g. The independent unit is the image,
-    never the view.
+def invariance_share(h_views: Float[Tensor, "v n d"]) -> float:
+    """Return tr B / tr T = 1 - `augmentation_share`: the share of the variance of h that is the image.
 
     Args:
-        h: as for `invariance_share`.
-        num_blocks: G, at most the number of images less one.
+        h_views: (v, n, d) features of v >= 2 views of n >= 2 images.
 
     Returns:
-        (share, standard error).
+        The share. 1: h ignores augmentation; 0: h says nothing about the image; NaN: h has no variance at all.
+
+    Raises:
+        ValueError: fewer than 2 views or images, or values that are not finite.
     """
-    images = h.shape[1]
-    blocks = torch.arange(images) % min(num_blocks, images - 1)
-    left_out = torch.tensor([invariance_share(h[:, blocks != g]) for g in range(int(blocks.max()) + 1)])
-    count = len(left_out)
-    variance = (count - 1) / count * float((left_out - left_out.mean()).square().sum())
-    return invariance_share(h), variance**0.5
+    return 1.0 - augmentation_share(h_views)
+
+
+def share_standard_error(h_views: Float[Tensor, "v n d"], num_blocks: int = 20) -> float:
+    """Return the standard error of `invariance_share`, and as well of `augmentation_share`, over images.
+
+    A jackknife that leaves out one block of images at a time: with G blocks and shares s_g,
+    sqrt((G - 1)/G sum_g (s_g - mean s)^2). Image i is in block i mod G, so that data sorted by class do no harm.
+
+    Args:
+        h_views: (v, n, d) features of v >= 2 views of n >= 3 images.
+        num_blocks: G, at least 2; with fewer images, as many as those.
+
+    Returns:
+        The standard error for images as independent draws; NaN: h has no variance at all.
+
+    Raises:
+        ValueError: fewer than 2 views, 3 images or 2 blocks, or values that are not finite.
+    """
+    if num_blocks < 2:
+        raise ValueError(f"num_blocks: got {num_blocks}, wanted at least 2")
+    if h_views.shape[1] < 3:
+        raise ValueError(f"h_views: got {h_views.shape[1]} images, wanted at least 3 to leave one out")
+    blocks = _analyse(h_views, min(num_blocks, h_views.shape[1]))
+    left_out = blocks.without_each().shares()
+    spread = (left_out - left_out.mean()).square().mean()
+    return float(((len(left_out) - 1) * spread).sqrt())
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over the images of each block, of which shares are made; the first axis is the block.
+
+    `means` (g, d) and `squares` (g,) are sums over images of the mean over views and of its square, both relative
+    to the mean of everything; `within` (g,) is the sum of squares around the means; `count` (g,) the images.
+    """
+
+    num_views: int
+    count: Tensor
+    means: Tensor
+    squares: Tensor
+    within: Tensor
+    noise: float
+
+    def shares(self) -> Tensor:
+        """Share of augmentation of each block."""
+        within = self.within / (self.count * (self.num_views - 1))
+        between = (self.squares - self.means.square().sum(dim=1) / self.count) / (self.count - 1)
+        total = between + within * (1.0 - 1.0 / self.num_views)  # (MS_B - MS_W) / V + MS_W
+        return torch.where(total > self.noise, within / total, torch.nan)
+
+    def without_each(self) -> "_Sums":
+        """The whole without one block, for each block."""
+        return replace(
+            self,
+            count=self.count.sum() - self.count,
+            means=self.means.sum(dim=0) - self.means,
+            squares=self.squares.sum() - self.squares,
+            within=self.within.sum() - self.within,
+        )
+
+
+def _analyse(h_views: Tensor, num_blocks: int) -> _Sums:
+    num_views, num_images, num_features = h_views.shape
+    if num_views < 2 or num_images < 2:
+        raise ValueError(f"h_views: got {num_views} views of {num_images} images, wanted at least 2 of 2")
+    values = h_views.double()
+    mean = values.mean(dim=(0, 1))
+    if not mean.isfinite().all():
+        raise ValueError("h_views: has values that are not finite")
+    values = values - mean
+    image_means = values.mean(dim=0)
+    block = torch.arange(num_images) % num_blocks
+    zeros = torch.zeros(num_blocks, dtype=torch.float64)
+    return _Sums(
+        num_views=num_views,
+        count=zeros.index_add(0, block, torch.ones(num_images, dtype=torch.float64)),
+        means=zeros[:, None].repeat(1, num_features).index_add(0, block, image_means),
+        squares=zeros.index_add(0, block, image_means.square().sum(dim=1)),
+        within=zeros.index_add(0, block, (values - image_means).square().sum(dim=(0, 2))),
+        noise=rounding_variance(h_views.dtype, mean),
+    )
