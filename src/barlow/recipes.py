@@ -104,7 +104,7 @@ def digits() -> Recipe:
         width=16,
         projector="256-256",
         redundancy_weight=0.02,
-        epochs=60,
+        epochs=120,
         batch_size=128,
         learning_rate=2e-3,
     )
