@@ -25,7 +25,7 @@ def in_pieces(work: Callable[[slice], None], num_samples: int, largest: int) -> 
     length = math.ceil(num_samples / math.ceil(num_samples / largest))
     pieces = [slice(start, start + length) for start in range(0, num_samples, length)]
     allowed, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
-    if min(allowed, len(pieces)) == 1:
+    if allowed == 1:
         for piece in pieces:
             work(piece)
         return
