@@ -1,0 +1,137 @@
+"""Several kinds of features side by side (trained, untrained, raw), every one tuned alike on training data only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from barlow.evaluation.features import Features
+from barlow.evaluation.few_labels import few_label_accuracy
+from barlow.evaluation.knn import choose_knn, knn_accuracy
+from barlow.evaluation.linear import fit_linear_probe
+from barlow.evaluation.regularisation import best
+from barlow.evaluation.splits import Split, few_label_draws, validation_split
+
+VALIDATION_SHARE = 0.2
+"""Share of the training data on which hyper-parameters are chosen."""
+MOST_VALIDATION = 5000
+"""Samples that are enough for that: an accuracy of 0.9 is then known to 0.004."""
+
+_Figures = tuple[dict[str, Any], dict[str, Any]]
+"""What goes into the row, and what goes into its "chosen"."""
+
+
+def evaluate_arms(
+    arms: Mapping[str, tuple[Features, Features]],
+    *,
+    class_names: Sequence[str] = (),
+    num_labels_per_class: int = 10,
+    draws: int = 5,
+    seed: int = 0,
+    progress: Callable[[int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Score each kind of features by nearest neighbours, a linear probe, and few labels.
+
+    The validation part of the training data and the few-label draws depend on labels and seed alone, and are the
+    same for every arm; so are the choices of each hyper-parameter. Test data choose nothing.
+
+    Args:
+        arms: (training features, test features) by name; the same samples in every arm.
+        class_names: names of the classes; without them, their numbers.
+        num_labels_per_class: labels per class of the few-label protocol.
+        draws: draws of the few-label protocol.
+        seed: of the validation part and the draws.
+        progress: called with (arms done, the arm at work) before every arm and at the end.
+
+    Returns:
+        What `summary.json` holds under "evaluation": "classes", "train_samples", "test_samples" and "rows", one row
+        per arm with accuracies in [0, 1] ("knn", "linear", "few_labels"), the binomial standard errors of the
+        first two ("knn_error", "linear_error"), and the hyper-parameters that the arm chose ("chosen").
+
+    Raises:
+        ValueError: no arm, an arm without labels or with other samples than the first, or training data of
+            which no two samples are of one class.
+    """
+    train_y, test_y = _common_labels(arms)
+    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=seed)
+    few = few_label_draws(train_y, per_class=num_labels_per_class, draws=draws, seed=seed)
+    rows = []
+    for done, (name, (train, test)) in enumerate(arms.items()):
+        if progress:
+            progress(done, name)
+        scores, chosen = zip(
+            _knn(train.h, train_y, test.h, test_y, split),
+            _linear(train.h, train_y, test.h, test_y, split),
+            _few_labels(train.h, train_y, test.h, test_y, few, num_labels_per_class),
+            strict=True,
+        )
+        row = {"features": name, "num_features": train.h.shape[1]}
+        rows.append(row | scores[0] | scores[1] | scores[2] | {"chosen": chosen[0] | chosen[1] | chosen[2]})
+    if progress:
+        progress(len(arms), "done")
+    num_classes = int(torch.cat([train_y, test_y]).max()) + 1
+    return {
+        "classes": list(class_names) or [str(label) for label in range(num_classes)],
+        "train_samples": len(train_y),
+        "test_samples": len(test_y),
+        "rows": rows,
+    }
+
+
+def binomial_error(accuracy: float, num_samples: int) -> float:
+    """Return sqrt(a (1 - a) / n), the standard error of an accuracy a measured on n samples."""
+    return float((accuracy * (1.0 - accuracy) / num_samples) ** 0.5)
+
+
+def _knn(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Figures:
+    setting = choose_knn(train_h, train_y, split)
+    accuracy = knn_accuracy(
+        train_h, train_y, test_h, test_y, num_neighbours=setting.num_neighbours, temperature=setting.temperature
+    )
+    return {"knn": accuracy, "knn_error": binomial_error(accuracy, len(test_y))}, {"knn": asdict(setting)}
+
+
+def _linear(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Figures:
+    probe = fit_linear_probe(train_h, train_y, split)
+    accuracy = probe.accuracy(test_h, test_y)
+    chosen = {
+        "regularisation": probe.classifier.regularisation,
+        "validation_accuracy": best(probe.validation).accuracy,
+        "converged": probe.classifier.converged,
+    }
+    return {"linear": accuracy, "linear_error": binomial_error(accuracy, len(test_y))}, {"linear": chosen}
+
+
+def _few_labels(
+    train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, draws: Sequence[Tensor], per_class: int
+) -> _Figures:
+    found = few_label_accuracy(train_h, train_y, test_h, test_y, draws)
+    figures = {"mean": found.mean, "std": found.std, "per_class": per_class, "draws": len(draws)}
+    chosen = {"regularisations": list(found.regularisations), "converged": found.converged}
+    return {"few_labels": figures}, {"few_labels": chosen}
+
+
+def _common_labels(arms: Mapping[str, tuple[Features, Features]]) -> tuple[Tensor, Tensor]:
+    """Training and test labels, once it is sure that every arm has the same samples."""
+    if not arms:
+        raise ValueError("arms: got none, wanted one or more kinds of features")
+    first = next(iter(arms))
+    train_y, test_y = (_labels(features, f"{part} features of {first!r}") for part, features in _parts(arms[first]))
+    for name, both in arms.items():
+        for (part, features), (_, wanted), y in zip(_parts(both), _parts(arms[first]), (train_y, test_y), strict=True):
+            same_labels = torch.equal(_labels(features, f"{part} features of {name!r}"), y)
+            if not (same_labels and torch.equal(features.indices, wanted.indices)):
+                raise ValueError(f"arms: the {part} samples of {name!r} are not those of {first!r}")
+    return train_y, test_y
+
+
+def _parts(both: tuple[Features, Features]) -> list[tuple[str, Features]]:
+    return list(zip(("training", "test"), both, strict=True))
+
+
+def _labels(features: Features, whose: str) -> Tensor:
+    if features.labels is None or len(features) == 0 or int(features.labels.min()) < 0:
+        raise ValueError(f"arms: the {whose} lack labels, wanted a class from 0 for every sample")
+    return features.labels

@@ -1,0 +1,193 @@
+"""Features: what a frozen network says about every sample of a source, once, on the CPU."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from barlow.data.source import Source
+
+RAW_SIDE = 32
+"""Raw pictures are averaged down to this side at most: 3,072 colour values, as 32 x 32 "tiny images" have."""
+LIMIT_SEED = 0
+"""Seed of the samples that `limit` leaves: the same ones for every network."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of the samples that could be read.
+
+    Attributes:
+        h: (n, d) float32 on the CPU.
+        labels: (n,) int64 classes of the same samples, or None.
+        indices: (n,) int64 position of each sample in its source.
+    """
+
+    h: Float32[Tensor, "n d"]
+    labels: Int64[Tensor, " n"] | None
+    indices: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.indices)
+
+
+def extract(
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    *,
+    plain: Callable[[Any], Any],
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+    limit: int | None = None,
+    order: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Compute h = represent(plain(samples)) for the samples of a source, without gradients.
+
+    Args:
+        represent: network input -> (N, d) features; a network in evaluation mode.
+        source: samples, and labels where it has any. Bad samples are left out, and so are their labels.
+        plain: batch -> network input, without augmentation.
+        batch_size: samples at once.
+        device: where `represent` computes; batches are brought there before `plain`.
+        limit: no more than so many samples: the first of `order`, or without an order a fixed random choice (data
+            are often sorted by class) in the order of the source.
+        order: positions in the source, in the order wanted; None: all.
+        progress: called with (samples read, samples asked for) after every batch.
+
+    Returns:
+        The features, in the order asked for.
+
+    Raises:
+        ValueError: a network in training mode (its BatchNorm statistics would move, and features would depend
+            on the batch), features that are not (N, d) or not finite, or no sample that can be read.
+    """
+    _refuse_training(represent)
+    positions = _positions(len(source), order, limit)
+    parts: list[Tensor] = []
+    indices: list[Tensor] = []
+    with torch.inference_mode():
+        for batch in source.batches(positions, batch_size):
+            h = represent(plain(to_device(batch.samples, device)))
+            parts.append(_checked(h, len(batch.indices)))
+            indices.append(batch.indices)
+            if progress:
+                progress(sum(map(len, indices)), len(positions))
+    if not parts:
+        raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(positions)} asked for")
+    where = torch.cat(indices)
+    # Tensors made in inference mode may not take part in autograd later; a copy may.
+    labels = None if source.labels is None else source.labels[where]
+    return Features(torch.cat(parts).clone(), labels, where.clone())
+
+
+def raw_samples(
+    source: Source, plain: Callable[[Any], Any], *, batch_size: int = 512, side: int = RAW_SIDE
+) -> Features:
+    """Take the samples themselves as features: the baseline that every network has to beat.
+
+    Args:
+        source: samples, and labels where it has any.
+        plain: batch -> what a network would see, without augmentation; its values are the features.
+        batch_size: samples at once.
+        side: pictures (N, C, H, W) with a longer side are averaged down to it.
+
+    Returns:
+        The features; d is the number of values of one sample.
+
+    Raises:
+        ValueError: `plain` gives no tensor with the sample first, or values that are not finite.
+    """
+
+    def flatten(shown: Any) -> Tensor:
+        if not isinstance(shown, Tensor):
+            raise ValueError(f"plain: gave {type(shown).__name__}, wanted a tensor to take raw values from")
+        values: Tensor = shown
+        if values.ndim == 4 and max(values.shape[2:]) > side:
+            height, width = values.shape[2:]
+            values = adaptive_avg_pool2d(values, (min(side, height), min(side, width)))
+        return values.reshape(len(values), -1)
+
+    return extract(flatten, source, plain=plain, batch_size=batch_size)
+
+
+def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:
+    """Set the BatchNorm statistics of a network from data: their average over the batches, and nothing else.
+
+    An untrained network has mean 0 and variance 1 there, so it does not normalise at all and its features are
+    worse than its weights deserve: as a baseline it would flatter every trained network. Fed with unaugmented
+    training data it is an honest one. Batches count equally, so they should be of equal size; other layers stay in
+    evaluation mode (no dropout), and modes and momenta are afterwards what they were before.
+
+    Args:
+        module: the network; without BatchNorm layers that keep statistics it is left alone.
+        batches: network inputs, from training data and without augmentation.
+
+    Raises:
+        ValueError: no batch.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    if not norms:
+        return
+    modes = {part: part.training for part in module.modules()}
+    momenta = [norm.momentum for norm in norms]
+    module.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's name for the cumulative average
+        norm.train()
+    num_batches = 0
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                module(batch)
+                num_batches += 1
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    if num_batches == 0:
+        raise ValueError("batches: there were none to take statistics from")
+
+
+def to_device(samples: Any, device: torch.device | str) -> Any:
+    """Bring tensors, lists of tensors, and whatever else has a `to` to a device; leave the rest alone."""
+    if isinstance(samples, (list, tuple)):
+        return [to_device(sample, device) for sample in samples]
+    return samples.to(device) if hasattr(samples, "to") else samples
+
+
+def _refuse_training(represent: Callable[[Any], Tensor]) -> None:
+    """Refuse a module (or the module that a method is bound to) that is not in evaluation mode."""
+    owner = represent if isinstance(represent, nn.Module) else getattr(represent, "__self__", None)
+    if isinstance(owner, nn.Module):
+        training = [name or type(part).__name__ for name, part in owner.named_modules() if part.training]
+        if training:
+            raise ValueError(f"represent: {training[0]!r} is in training mode, wanted evaluation mode; call .eval()")
+
+
+def _positions(num_samples: int, order: Sequence[int] | None, limit: int | None) -> Sequence[int]:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: got {limit}, wanted at least 1 sample")
+    if order is not None:
+        return order[:limit]
+    if limit is None or limit >= num_samples:
+        return range(num_samples)
+    generator = torch.Generator().manual_seed(LIMIT_SEED)
+    return sorted(torch.randperm(num_samples, generator=generator)[:limit].tolist())
+
+
+def _checked(h: Tensor, num_samples: int) -> Tensor:
+    if h.ndim != 2 or len(h) != num_samples:
+        raise ValueError(f"represent: gave {tuple(h.shape)} for {num_samples} samples, wanted ({num_samples}, d)")
+    h = h.float().cpu()
+    if not h.isfinite().all():
+        raise ValueError(f"represent: {int((~h.isfinite()).sum())} of {h.numel()} features are not finite")
+    return h

@@ -1,0 +1,216 @@
+"""Multinomial logistic regression by full-batch L-BFGS: the one classifier behind the linear probe and few labels.
+
+Written for features: in coordinates that make correlated ones cheap, in float64 where there are few numbers and in
+float32 where there are many. On 20,000 images of 784 pixels a fit takes about a thirtieth of the time of
+scikit-learn's `LogisticRegression` on the same cores, and ends at the same minimum.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+EXACT_NUMEL = 4 * 10**6
+"""Up to so many numbers (n times d) a fit is made in float64: with few samples and a weak penalty the loss is so
+small at its minimum that float32 does not find it."""
+GRADIENT_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+"""Largest entry of the gradient at which a fit has converged. The curvature is about 1 in the coordinates of the
+fit. In float32 the loss is then within a few times 1e-4 of its minimum; its products allow no less than 1e-5."""
+MAX_ITERATIONS = 500
+"""Steps of L-BFGS per fit; penalties that are worth choosing need fewer than 200."""
+HISTORY = 20
+"""Past steps that L-BFGS keeps."""
+
+
+@dataclass(frozen=True)
+class LogisticFit:
+    """A fitted classifier, and how its optimisation ended.
+
+    Attributes:
+        weight: (k, d), one row per class.
+        bias: (k,).
+        classes: (k,) the labels that were seen, increasing; no other is ever predicted.
+        regularisation: C, the inverse strength of the penalty.
+        objective: mean cross-entropy plus penalty at the end, in nats.
+        largest_gradient: largest entry of the gradient at the end, in the coordinates of the fit.
+        converged: whether that is small enough, by `GRADIENT_TOLERANCE`.
+    """
+
+    weight: Float[Tensor, "k d"]
+    bias: Float[Tensor, " k"]
+    classes: Int64[Tensor, " k"]
+    regularisation: float
+    objective: float
+    largest_gradient: float
+    converged: bool
+
+    def logits(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """Return the scores W h + b of every class, in nats up to a constant per sample."""
+        return nn.functional.linear(h, self.weight, self.bias)
+
+    def predict(self, h: Float[Tensor, "n d"]) -> Int64[Tensor, " n"]:
+        """Return the likeliest class of every sample."""
+        return self.classes[self.logits(h).argmax(dim=1)]
+
+
+def fit_logistic(
+    h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], regularisations: Sequence[float]
+) -> list[LogisticFit]:
+    """Fit one classifier per regularisation, each started where the one before it ended.
+
+    Minimises (1/n) sum_i -log softmax(W h_i + b)[y_i] + |W|_F^2 / (2 C n) with b free, which is scikit-learn's
+    `LogisticRegression(C)` up to the factor n. (Two classes share the penalty here: C is scikit-learn's 2 C.)
+
+    Args:
+        h: (n, d) features, centred and of comparable scales; see `standardise.py`.
+        labels: (n,) classes, any whole numbers.
+        regularisations: values of C; increasing order is fastest.
+
+    Returns:
+        One fit per value, in the order given. One that did not converge says so and is the best point found.
+
+    Raises:
+        ValueError: no samples, no regularisation, or one that is not positive.
+    """
+    problem = logistic_problem(h, labels)
+    if not regularisations:
+        raise ValueError("regularisations: got none, wanted one or more positive numbers")
+    fits: list[LogisticFit] = []
+    for regularisation in regularisations:
+        fits.append(problem.solve(regularisation, fits[-1] if fits else None))
+    return fits
+
+
+@dataclass(frozen=True)
+class LogisticProblem:
+    """Labelled features, arranged for quick solutions at many regularisations.
+
+    Attributes:
+        columns: (r, n) the features of each sample in a column (the fast layout for both products), in
+            coordinates that span them; float32 or float64, as are `span` and `axes`.
+        span: (d, r) those coordinates; None where they are the features themselves.
+        targets: (n,) position of each label in `classes`.
+        classes: (k,) the labels that occur, increasing.
+        axes: (r, r) principal axes of the columns, one per column.
+        variances: (r,) mean square of the features along each axis.
+    """
+
+    columns: Float[Tensor, "r n"]
+    span: Float[Tensor, "d r"] | None
+    targets: Int64[Tensor, " n"]
+    classes: Int64[Tensor, " k"]
+    axes: Float[Tensor, "r r"]
+    variances: Float[Tensor, " r"]
+
+    def solve(self, regularisation: float, start: LogisticFit | None = None) -> LogisticFit:
+        """Fit at one regularisation, from an earlier fit of this problem or from zero.
+
+        Args:
+            regularisation: C, positive.
+            start: where to start.
+
+        Returns:
+            The fit.
+
+        Raises:
+            ValueError: a regularisation that is not positive.
+        """
+        if not regularisation > 0:
+            raise ValueError(f"regularisation: got {regularisation}, wanted a positive number")
+        penalty = 1.0 / (regularisation * self.columns.shape[1])
+        scale = self._scale(penalty)
+        first = torch.zeros(len(self.classes), len(scale), dtype=torch.float64)
+        if start is not None:
+            weight = start.weight.to(self.axes.dtype)
+            inside = weight if self.span is None else weight @ self.span
+            first = torch.cat([inside @ self.axes, start.bias[:, None]], dim=1) / scale
+        tolerance = GRADIENT_TOLERANCE[self.columns.dtype]
+        solution, objective, gradient = _minimise(lambda x: self._loss(x, scale, penalty), first, tolerance)
+        coefficients = (solution * scale).to(self.axes.dtype)
+        weight = coefficients[:, :-1] @ self.axes.T
+        return LogisticFit(
+            weight=(weight if self.span is None else weight @ self.span.T).float(),
+            bias=coefficients[:, -1].float(),
+            classes=self.classes,
+            regularisation=regularisation,
+            objective=objective,
+            largest_gradient=gradient,
+            converged=gradient <= tolerance,
+        )
+
+    def _scale(self, penalty: float) -> Tensor:
+        """Units (r + 1,) of the coefficients along each axis, and of the bias, in which the curvature is about 1.
+
+        At W = 0 the Hessian of the cross-entropy is the second moment of the features times 1/k along a class
+        (times -1/k^2 across classes). L-BFGS needs tens of steps in these units where it needs hundreds in
+        the units of correlated features.
+        """
+        curvature = torch.cat([self.variances, torch.ones(1, dtype=torch.float64)]) / len(self.classes)
+        curvature[:-1] += penalty
+        return curvature.rsqrt()
+
+    def _loss(self, coefficients: Tensor, scale: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        """Loss and its gradient; `coefficients` (k, r + 1) hold W along the axes and b, in units of `scale`."""
+        scaled = coefficients * scale
+        along, bias = scaled[:, :-1], scaled[:, -1:]
+        dtype = self.columns.dtype
+        logits = torch.addmm(bias.to(dtype), along.to(dtype) @ self.axes.T, self.columns)
+        log_probabilities = logits.log_softmax(dim=0)
+        samples = torch.arange(len(self.targets))
+        loss = -log_probabilities[self.targets, samples].double().mean() + 0.5 * penalty * along.square().sum()
+        residual = log_probabilities.exp_()
+        residual[self.targets, samples] -= 1.0
+        slope = (residual @ self.columns.T @ self.axes).double() / len(samples) + penalty * along
+        bias_slope = residual.double().mean(dim=1, keepdim=True)
+        return loss, torch.cat([slope, bias_slope], dim=1) * scale
+
+
+def logistic_problem(h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> LogisticProblem:
+    """Arrange labelled features; with fewer samples than features, in as many dimensions as there are samples.
+
+    Nothing is lost there: the optimal W lies in the span of the samples.
+
+    Args:
+        h: (n, d) features, centred and of comparable scales.
+        labels: (n,) classes, any whole numbers.
+
+    Returns:
+        The problem.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if len(h) == 0:
+        raise ValueError("h: no samples to fit a classifier to")
+    classes, targets = torch.unique(labels, return_inverse=True)
+    dtype = torch.float64 if h.numel() <= EXACT_NUMEL else torch.float32
+    columns, span = h.T.to(dtype).contiguous(), None
+    if h.shape[0] < h.shape[1]:
+        span, columns = torch.linalg.qr(columns)
+    variances, axes = torch.linalg.eigh((columns @ columns.T).double() / len(h))
+    return LogisticProblem(columns, span, targets, classes, axes.to(dtype), variances.clamp(min=0))
+
+
+def _minimise(
+    loss: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, tolerance: float
+) -> tuple[Tensor, float, float]:
+    """Minimise by L-BFGS; return the point, the loss there and the largest entry of the gradient there."""
+    point = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [point],
+        max_iter=MAX_ITERATIONS,
+        history_size=HISTORY,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        value, point.grad = loss(point.detach())
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no annotations there
+    value, gradient = loss(point.detach())
+    return point.detach(), float(value), float(gradient.abs().max())

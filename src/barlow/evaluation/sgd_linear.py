@@ -1,0 +1,157 @@
+"""The linear protocol of the papers: 100 epochs of SGD on a linear layer over frozen features.
+
+For comparison with published figures; `linear.py` is the better measure, because it has no learning rate that may
+not suit the features. What is returned is the accuracy after the last epoch: the official code reports that of the
+best one, chosen on the very data it is reported for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+
+from barlow.data.source import Source
+from barlow.evaluation.features import Features, extract
+from barlow.views.views import View
+
+
+@dataclass(frozen=True)
+class SgdNumbers:
+    """The numbers of the protocol; the defaults are those of `evaluate.py --weights freeze` of Barlow Twins.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: samples per step.
+        learning_rate: at the start, for that batch size; a cosine to 0 in steps of one epoch.
+        momentum: of SGD.
+        weight_decay: of weight and bias.
+        init_std: standard deviation of the first weights; the bias starts at 0.
+        seed: of the first weights, and of the order of the samples.
+    """
+
+    epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 0.3
+    momentum: float = 0.9
+    weight_decay: float = 1e-6
+    init_std: float = 0.01
+    seed: int = 0
+
+
+PUBLISHED = SgdNumbers()
+
+
+def sgd_linear_accuracy(
+    train: Features | Callable[[int], Features],
+    test: Features,
+    numbers: SgdNumbers = PUBLISHED,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> float:
+    """Fit the linear layer and return the test accuracy after the last epoch.
+
+    Args:
+        train: training features, as the network gives them (not standardised), with labels. Either those of the
+            unaugmented images, used in every epoch: fast, but not quite the official protocol, which crops and
+            flips every image anew. Or epoch -> features, as `augmented_features` gives: the official one.
+        test: features of the unaugmented test images, with labels.
+        numbers: the numbers of the protocol.
+        progress: called with (epochs done, epochs in all).
+
+    Returns:
+        Accuracy in [0, 1].
+
+    Raises:
+        ValueError: features without labels, no epoch, or a learning rate at which the layer diverges.
+    """
+    if numbers.epochs < 1:
+        raise ValueError(f"epochs: got {numbers.epochs}, wanted at least 1")
+    generator = torch.Generator().manual_seed(numbers.seed)
+    test_y = _labels(test, "test")
+    layer: list[Tensor] = []
+    optimizer: torch.optim.Optimizer | None = None
+    for epoch in range(numbers.epochs):
+        seen = train if isinstance(train, Features) else train(epoch)
+        if optimizer is None:
+            layer = _first_layer(seen, numbers, generator)
+            optimizer = torch.optim.SGD(
+                layer, numbers.learning_rate, numbers.momentum, weight_decay=numbers.weight_decay
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = numbers.learning_rate * 0.5 * (1.0 + cos(pi * epoch / numbers.epochs))
+        _pass_over(seen, layer, optimizer, numbers.batch_size, generator)
+        if progress:
+            progress(epoch + 1, numbers.epochs)
+    with torch.no_grad():
+        logits = linear(test.h, *layer)
+    if not logits.isfinite().all():
+        raise ValueError(f"learning_rate: the layer diverged at {numbers.learning_rate}, wanted a smaller one")
+    return float((logits.argmax(dim=1) == test_y).double().mean())
+
+
+def augmented_features(
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    view: View,
+    *,
+    seed: int = 0,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+) -> Callable[[int], Features]:
+    """Return epoch -> features of freshly augmented training samples, for `sgd_linear_accuracy`.
+
+    As the network is frozen, it makes no difference that an epoch's features are computed before its steps. Each
+    epoch costs a pass of all samples through the network.
+
+    Args:
+        represent: network input -> (N, d) features, in evaluation mode.
+        source: training samples with labels.
+        view: the augmentation; officially a random resized crop and a flip.
+        seed: of the views; epoch i has the same ones in every run.
+        batch_size: samples at once.
+        device: where `represent` computes.
+
+    Returns:
+        A function of the number of the epoch, from 0.
+    """
+    generator = torch.Generator()
+
+    def augment(batch: Any) -> Any:
+        return view.apply(batch, view.sample(batch, generator))
+
+    def features(epoch: int) -> Features:
+        generator.manual_seed(seed + epoch)
+        return extract(represent, source, plain=augment, batch_size=batch_size, device=device)
+
+    return features
+
+
+def _first_layer(train: Features, numbers: SgdNumbers, generator: torch.Generator) -> list[Tensor]:
+    """Weight (k, d) and bias (k,)."""
+    shape = (int(_labels(train, "train").max()) + 1, train.h.shape[1])
+    weight = numbers.init_std * torch.randn(shape, generator=generator)
+    return [weight.requires_grad_(), torch.zeros(shape[0], requires_grad=True)]
+
+
+def _pass_over(
+    train: Features,
+    layer: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    generator: torch.Generator,
+) -> None:
+    labels = _labels(train, "train")
+    for rows in torch.split(torch.randperm(len(train), generator=generator), batch_size):
+        optimizer.zero_grad()
+        torch.autograd.backward(cross_entropy(linear(train.h[rows], *layer), labels[rows]))
+        optimizer.step()
+
+
+def _labels(features: Features, part: str) -> Tensor:
+    if features.labels is None:
+        raise ValueError(f"{part}: its features have no labels, wanted one for every sample")
+    return features.labels

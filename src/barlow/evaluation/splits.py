@@ -1,0 +1,105 @@
+"""Which samples are for what: validation parts, folds and few-label draws, all of them class by class and seeded.
+
+They look at labels only, never at features, so every arm of a comparison gets the same ones.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two parts of the training data.
+
+    Attributes:
+        fit: positions to fit on, increasing.
+        validation: positions to choose on, increasing.
+    """
+
+    fit: Int64[Tensor, " f"]
+    validation: Int64[Tensor, " v"]
+
+
+def validation_split(labels: Int64[Tensor, " n"], *, fraction: float, most: int, seed: int) -> Split:
+    """Set a part of the training data aside for choosing hyper-parameters, the same share of every class.
+
+    Args:
+        labels: (n,) classes of the training samples.
+        fraction: share of each class to set aside, between 0 and 1, rounded, at least one where a class has two.
+        most: no more than about so many samples in all.
+        seed: decides who.
+
+    Returns:
+        Both parts; a class with one sample stays in `fit`.
+
+    Raises:
+        ValueError: a fraction outside (0, 1), or no class with two samples.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction: got {fraction}, wanted a number between 0 and 1")
+    _, rank, size = _ranks(labels, seed)
+    share = min(fraction, most / max(len(labels), 1))
+    number = (size * share).round().clamp(min=1).minimum(size - 1)
+    aside = rank < number
+    if not aside.any():
+        raise ValueError(f"labels: {len(labels)} samples, no two of the same class: nothing to choose on")
+    return Split((~aside).nonzero()[:, 0], aside.nonzero()[:, 0])
+
+
+def folds(labels: Int64[Tensor, " n"], *, num_folds: int, seed: int) -> Int64[Tensor, " n"]:
+    """Number the samples for cross-validation, each class spread evenly over the folds.
+
+    Args:
+        labels: (n,) classes.
+        num_folds: number of folds, at least 2.
+        seed: decides who.
+
+    Returns:
+        (n,) fold of each sample, from 0.
+
+    Raises:
+        ValueError: fewer than 2 folds.
+    """
+    if num_folds < 2:
+        raise ValueError(f"num_folds: got {num_folds}, wanted at least 2")
+    position, rank, _ = _ranks(labels, seed)
+    return (rank + position) % num_folds
+
+
+def few_label_draws(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, seed: int) -> list[Int64[Tensor, " m"]]:
+    """Draw a few labelled samples of every class, several times.
+
+    Args:
+        labels: (n,) classes of the training samples.
+        per_class: samples per class and draw; a class with fewer gives all it has.
+        draws: number of draws; they are independent and may share samples.
+        seed: draw i is the same for every number of draws.
+
+    Returns:
+        `draws` tensors of increasing positions.
+
+    Raises:
+        ValueError: fewer than 2 samples per class (one leaves nothing to choose on), or no draw.
+    """
+    if per_class < 2:
+        raise ValueError(f"per_class: got {per_class}, wanted at least 2, or nothing can be cross-validated")
+    if draws < 1:
+        raise ValueError(f"draws: got {draws}, wanted at least 1")
+    generator = torch.Generator().manual_seed(seed)
+    seeds = [int(torch.randint(2**62, (), generator=generator)) for _ in range(draws)]
+    return [(_ranks(labels, each)[1] < per_class).nonzero()[:, 0] for each in seeds]
+
+
+def _ranks(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each sample: position of its class, its place in a random order of that class, size of that class."""
+    generator = torch.Generator().manual_seed(seed)
+    _, position, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    by_class = shuffled[position[shuffled].argsort(stable=True)]
+    starts = counts.cumsum(0) - counts
+    rank = torch.empty_like(labels)
+    rank[by_class] = torch.arange(len(labels)) - starts[position[by_class]]
+    return position, rank, counts[position]
