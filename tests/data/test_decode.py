@@ -190,13 +190,18 @@ def test_metadata_that_cannot_be_read_do_not_spoil_the_picture(tmp_path: Path, e
     assert torch.equal(read_picture(save(pixels, tmp_path / "a.png", exif=exif), 3), planes(pixels))
 
 
-def test_a_truncated_picture_is_broken_even_where_it_is_rotated(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "options"), [("a.jpg", {}), ("a.tif", {"compression": "tiff_lzw"})])
+def test_a_damaged_picture_is_broken_even_where_it_is_rotated(
+    tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    whole = Path(save(noise(64, 64, 3), tmp_path / "a.jpg", exif=exif)).read_bytes()
-    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(OSError, match="truncated"):
-        read_picture(str(tmp_path / "a.jpg"), 3)
+    path = Path(save(noise(64, 64, 3), tmp_path / name, exif=exif, **options))
+    whole = bytearray(path.read_bytes())
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] if name == "a.jpg" else whole[:middle] + b"\xff" * 400 + whole[middle + 400 :])
+    with pytest.raises(OSError, match=r"truncated|decoder error"):
+        read_picture(str(path), 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

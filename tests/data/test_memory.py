@@ -44,6 +44,8 @@ def test_samples_that_differ_late_are_all_kept() -> None:
     assert isinstance(source.samples, list)
     assert [int(sample[0, 0, 0]) for sample in source.samples] == list(range(74))
     assert [sample.shape[-1] for sample in source.samples] == [3] * 70 + [4] + [3] * 3
+    # Own memory: what workers send is shared between processes, and a whole batch of it would be kept for each.
+    assert source.samples[72].untyped_storage().nbytes() == source.samples[72].numel()
 
 
 def test_a_first_sample_far_larger_than_the_others_does_not_set_the_room(
@@ -53,6 +55,7 @@ def test_a_first_sample_far_larger_than_the_others_does_not_set_the_room(
     source = read_all(stream([400] + [2] * 9))
     assert isinstance(source.samples, list)
     assert [sample.shape[-1] for sample in source.samples] == [400] + [2] * 9
+    assert source.samples[0].untyped_storage().nbytes() == 800
 
 
 def test_bad_samples_keep_their_positions() -> None:

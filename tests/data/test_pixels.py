@@ -54,7 +54,7 @@ def test_read_only_and_reversed_arrays_are_read_without_a_warning() -> None:
         (np.array([0.0, 16.4, 255.0], dtype=np.float16), [0, 16, 255]),
         (np.array([False, True, True]), [0, 255, 255]),
         (np.array([0, 16, 255], dtype=np.int64), [0, 16, 255]),
-        (np.array([0, 257, 65535], dtype=np.uint16), [0, 1, 255]),
+        (np.array([0, 64250, 65535], dtype=np.uint16), [0, 250, 255]),
         (np.array([0, 257, 65535], dtype=">i4"), [0, 1, 255]),
     ],
 )
@@ -98,6 +98,7 @@ def test_pictures_with_nan_are_bad_and_do_not_set_the_range() -> None:
     assert bad == {7: "NaN or infinite values", 299: "NaN or infinite values"}
     assert found[8].max() > 128
     assert not found[7].any()
+    assert pictures(values * 200)[0][8].max() < 201
     values[:10] = np.nan
     with pytest.raises(BadDataError, match=r"11 of 300 samples .*sample 0 \(NaN"):
         pictures(values)

@@ -96,6 +96,7 @@ def test_an_order_may_be_read_in_the_middle_of_another() -> None:
         assert inner == list(range(200, 300))
         found += batch.indices.tolist()
     assert found == list(range(100))
+    assert len(multiprocessing.active_children()) == 2  # the lasting ones; those of the inner orders are gone
 
 
 def test_workers_do_not_touch_the_global_random_generator() -> None:

@@ -213,24 +213,24 @@ class StreamSource:
             yield from (read_packed(self.reader, chunk) for chunk in chunks)
         elif self._busy:
             # Someone is in the middle of the lasting workers' order: this one gets workers of its own.
-            yield from self._new_loader(_Chunks(chunks), lasting=False)
+            yield from self._new_loader(_Chunks(chunks))
         else:
             self._busy = True
             try:
                 self._chunks.chunks = chunks
-                self._loader = self._loader or self._new_loader(self._chunks, lasting=True)
+                self._loader = self._loader or self._new_loader(self._chunks)
                 yield from self._loader
             finally:
                 self._busy = False
 
-    def _new_loader(self, chunks: "_Chunks", lasting: bool) -> DataLoader[PackedBatch]:
+    def _new_loader(self, chunks: "_Chunks") -> DataLoader[PackedBatch]:
         return DataLoader(
             _BatchReader(self.reader, through_pipes=_shared_memory_is_scarce()),
             sampler=chunks,
             batch_size=None,  # one item of the loader is one whole batch
             collate_fn=_unchanged,
             num_workers=self.num_workers,
-            persistent_workers=lasting,
+            persistent_workers=True,
             generator=torch.Generator(),  # else starting an iteration draws from the global generator
         )
 
