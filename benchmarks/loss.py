@@ -127,7 +127,9 @@ def main() -> None:
             cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         print(f"| {n} | {d} | {' | '.join(cells)} |", flush=True)
     n, d = MEMORY_AT
-    print(f"\nLargest extra memory at N={n}, D={d} (z_a, z_b and their gradients are {4 * n * d * 4 / 2**20:.0f} MB):\n")
+    print(
+        f"\nLargest extra memory at N={n}, D={d} (z_a, z_b and their gradients are {4 * n * d * 4 / 2**20:.0f} MB):\n"
+    )
     print("| loss | MB |\n|---|--:|")
     for name in ("ours", "direct", "lightly", "official"):
         print(f"| {name} | {extra_memory(name, n, d):.0f} |", flush=True)

@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def ours(pictures: Tensor) -> list[float]:
                 source, views, method, optimizer, plan, fabric=fabric, folder=folder, journal=journal, progress=progress
             )
         times = [record["time"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in pairwise(times)]
 
 
 class Pictures(Dataset[tuple[Any, int]]):
@@ -108,7 +109,7 @@ def lightly(pictures: Tensor, num_workers: int) -> list[float]:
         optimizer.step()
         optimizer.zero_grad()
         times.append(time.time())
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in pairwise(times)]
 
 
 def rate(seconds: list[float]) -> float:

@@ -88,7 +88,9 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["barlow", "barlow.cli", "barlow.recipes", "barlow.report.page", "barlow.report.compare"])
+@pytest.mark.parametrize(
+    "module", ["barlow", "barlow.cli", "barlow.recipes", "barlow.report.page", "barlow.report.compare"]
+)
 def test_torch_stays_out(module: str) -> None:
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)").strip() == "False"
 

@@ -83,5 +83,5 @@ def test_the_method_gets_the_projector_the_weight_and_the_normalisation_of_the_r
 
 
 def test_an_unknown_method_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="method: got 'barlow_twin'.*did you mean 'barlow_twins'"):
+    with pytest.raises(ValueError, match=r"method: got 'barlow_twin'.*did you mean 'barlow_twins'"):
         build_method(replace(SMALL, method="barlow_twin"), nn.Identity(), num_features=6)

@@ -65,5 +65,5 @@ def test_a_recipe_is_found_by_name_or_by_its_data() -> None:
 
 def test_changing_a_field_that_does_not_exist_names_the_nearest() -> None:
     assert with_numbers(Recipe(), {"epochs": 3}).epochs == 3
-    with pytest.raises(ValueError, match="epoch: .*did you mean 'epochs'"):
+    with pytest.raises(ValueError, match=r"epoch: .*did you mean 'epochs'"):
         with_numbers(Recipe(), {"epoch": 3})

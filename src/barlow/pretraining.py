@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from barlow.report.page import write_report
 from barlow.run import Run
 from barlow.run_folder import RunFolder, versions
 from barlow.scores import LabelledParts, labelled_parts, measure, split_parts
+from barlow.training.checkpoint import load_checkpoint
 from barlow.training.durable_file import durable_file
 from barlow.training.journal import Journal, read_journal
 from barlow.training.optimizers import build_optimizer
@@ -132,7 +134,11 @@ class _Job:
             self.where.start(run.recipe, self.facts)
         mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard else None
         with Journal(self.where.journal, enabled=fabric.is_global_zero, listener=mirror) as journal:
-            finished = self.where.finished() or self._train(method, plan, num_features, journal)
+            if self.where.finished():
+                method.load_state_dict(load_checkpoint(self.where.checkpoints / "last.ckpt")["method"])
+                finished = True
+            else:
+                finished = self._train(method, plan, num_features, journal)
             if finished and fabric.is_global_zero and not self.where.summary():
                 self._finish(method, twin, test, journal)
         run.backbone.cpu().eval()
@@ -261,7 +267,7 @@ def training_time(journal: Path) -> dict[str, float]:
     """
     records = read_journal(journal)
     last = next((place for place, record in enumerate(records) if record["event"] == "finish"), len(records) - 1)
-    pairs = zip(records[:last], records[1 : last + 1], strict=True)
+    pairs = pairwise(records[: last + 1])
     seconds = sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
     start = next((record for record in records if record["event"] == "start"), {})
     samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)

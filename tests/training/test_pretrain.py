@@ -90,7 +90,7 @@ def test_a_signal_stops_after_a_checkpoint_and_the_run_goes_on_from_it(tmp_path:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_names_the_term_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteLossError, match="step 3.*'bad'"):
+    with pytest.raises(NonFiniteLossError, match=r"step 3.*'bad'"):
         run_tiny(tmp_path, method=Broken(), minutes=0.0)
     last = [r for r in read_journal(tmp_path / "journal.jsonl") if r["event"] in ("error", "checkpoint")]
     assert last[-1]["event"] == "error"

@@ -72,7 +72,7 @@ def correlation(run: Run) -> str:
         charts.append(heat_map(f"Corner of C, {block.shape[0]} × {block.shape[1]}", block, unit="features"))
     if diagonal is not None and diagonal.size > 1 and np.isfinite(diagonal).all():
         ends = min(float(diagonal.min()), 0.0), max(float(diagonal.max()), 1.0)
-        counts, edges = np.histogram(diagonal, bins=40, range=ends)
+        counts, edges = np.histogram(diagonal.astype(np.float64), bins=40, range=ends)
         charts.append(histogram("Diagonal (1 is the aim)", edges, counts.astype(np.float64), x_name="correlation"))
         said.append(f"The diagonal has mean {number(float(diagonal.mean()))}.")
     off_diagonal, sentence = _off_diagonal(run, samples)

@@ -22,7 +22,7 @@ from barlow.data.source import Batch, Source
 from barlow.methods.terms import Terms
 from barlow.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from barlow.training.interrupt import StopFlag, graceful_stop
-from barlow.training.journal import Journal
+from barlow.training.journal import Journal, read_journal
 from barlow.training.progress import StepProgress
 from barlow.training.schedules import set_learning_rate
 from barlow.views.views import Views
@@ -135,6 +135,7 @@ def pretrain(
     every = max(1, total_steps // MAX_STEP_RECORDS)
     if first_step == 0:
         _probe(probes, method, fabric, journal, step=0, epoch=0, due=lambda _: True)
+    noted = {r["index"] for r in read_journal(journal.path) if r["event"] == "bad_sample"} if journal.enabled else set()
     started = time.perf_counter()
     with graceful_stop() as stop, progress.running(total_steps, start=first_step):
         for step, batch in _batches(source, plan, fabric, first_step=first_step):
@@ -155,6 +156,7 @@ def pretrain(
                 fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
                 _record(journal, terms, done, done / per_epoch, plan.floor, fields)
             if done % per_epoch == 0:
+                _note_bad_samples(source, journal, noted)
                 epoch = done // per_epoch
                 due = _due_at(epoch, plan.epochs)
                 _probe(probes, method, fabric, journal, step=done, epoch=epoch, due=due)
@@ -258,6 +260,13 @@ def _record(
     parts = {name: float(value.detach()) for name, value in terms.parts.items()}
     above = {} if floor is None else {"floor": floor, "excess": loss - floor}
     journal.write("step", step=step, epoch=epoch, loss=loss, parts=parts, **above, **fields)
+
+
+def _note_bad_samples(source: Source, journal: Journal, noted: set[int]) -> None:
+    """Write what could not be read since the last time."""
+    for index in sorted(source.bad.keys() - noted):
+        journal.write("bad_sample", index=index, what=source.describe(index), reason=source.bad[index])
+    noted.update(source.bad)
 
 
 def _due_at(epoch: int, epochs: int) -> Callable[[Probe], bool]:

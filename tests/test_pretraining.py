@@ -1,0 +1,173 @@
+"""From data to page and back, as a user goes: pretrain, resume, evaluate, embed, export, own modality."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import barlow
+from barlow.machine import Machine
+from barlow.pretraining import floor_lines, training_time
+from barlow.training.checkpoint import RecipeChangedError
+from barlow.training.journal import read_journal
+
+QUIET = Machine(quiet=True)
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_modality.py"
+
+
+def two_kinds(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures with a bright upper or left half, and which of the two."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    pictures = torch.randint(0, 60, (n, 1, 8, 8), generator=generator)
+    pictures[labels == 0, :, :4] += 120
+    pictures[labels == 1, :, :, :4] += 120
+    return pictures.to(torch.uint8), labels
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    (train, train_y), (test, test_y) = two_kinds(96, 0), two_kinds(40, 1)
+    path = tmp_path / "kinds.npz"
+    np.savez(path, train_images=train, train_labels=train_y, test_images=test, test_labels=test_y)
+    return path
+
+
+def tiny(data: object, out: Path, **numbers: object) -> barlow.Run:
+    given = {"width": 4, "projector": "16-16", "epochs": 2, "batch_size": 32, "precision": "32-true"} | numbers
+    return barlow.pretrain(data, recipe="digits", out=out, machine=QUIET, **given)
+
+
+def test_a_labelled_file_gives_features_figures_evidence_and_a_page(labelled: Path, tmp_path: Path) -> None:
+    run = tiny(labelled, tmp_path / "run")
+    assert run.finished
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"recipe.json", "journal.jsonl", "checkpoints", "summary.json", "evidence.npz", "report.html"}
+    rows = run.summary["evaluation"]["rows"]
+    assert [row["features"] for row in rows] == ["trained", "untrained", "raw pixels"]
+    assert rows[2]["linear"] > 0.9
+    assert run.summary["evaluation"]["test_samples"] == 40
+    assert 1 <= run.summary["label_free"]["effective_rank"] <= 32
+    evidence = np.load(run.folder / "evidence.npz")
+    assert evidence["views_a"].shape == (8, 8, 8, 1)
+    assert evidence["neighbour_images"].shape == (6, 6, 8, 8, 1)
+    assert int(evidence["offdiagonal_counts"].sum()) == 16 * 15
+    assert int(evidence["correlation_num_samples"]) == 40
+    assert evidence["eigenvalues"].shape == evidence["eigenvalues_untrained"].shape == (32,)
+    events = [record["event"] for record in read_journal(run.folder / "journal.jsonl")]
+    assert events[0] == "start"
+    assert events[-1] == "evaluation"
+    assert events.count("step") == 6
+
+
+def test_the_same_call_again_changes_nothing_and_another_recipe_is_refused(labelled: Path, tmp_path: Path) -> None:
+    first = tiny(labelled, tmp_path / "run")
+    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    again = tiny(labelled, tmp_path / "run")
+    assert again.finished
+    assert {path: path.read_bytes() for path in before} == before
+    for ours, theirs in zip(first.backbone.parameters(), again.backbone.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(RecipeChangedError, match=r"epochs was 2, now 3"):
+        tiny(labelled, tmp_path / "run", epochs=3)
+
+
+def test_an_opened_run_embeds_evaluates_and_writes_what_the_first_had(labelled: Path, tmp_path: Path) -> None:
+    run = tiny(labelled, tmp_path / "run")
+    opened = barlow.open_run(tmp_path / "run")
+    pictures, _ = two_kinds(10, 2)
+    torch.testing.assert_close(opened.embed(pictures), run.embed(pictures))
+    assert opened.embed(pictures).shape == (10, 32)
+    score = opened.evaluate()
+    assert score.evaluation["rows"] == run.summary["evaluation"]["rows"]
+    assert score.linear == score.row("trained")["linear"]
+    assert "few_labels" in repr(score)
+    assert opened.write_features(labelled, tmp_path / "features.npz") == 96
+    with np.load(tmp_path / "features.npz") as saved:
+        torch.testing.assert_close(torch.from_numpy(saved["h"]), opened.embed(labelled))
+    opened.export("onnx", tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="to: got 'tflite'"):
+        opened.export("tflite", tmp_path)
+
+
+def test_a_folder_of_unlabelled_pictures_of_many_sizes_with_a_broken_one_pretrains(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "summer"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(120):
+        size = (int(random.integers(20, 40)), int(random.integers(20, 40)), 3)
+        Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    run = tiny(tmp_path / "photos", tmp_path / "run", views="byol-iid", image_size=24)
+    assert run.summary["evaluation"] == {}
+    assert "invariance_share_untrained" in run.summary["label_free"]
+    bad = [record for record in read_journal(run.folder / "journal.jsonl") if record["event"] == "bad_sample"]
+    assert [Path(record["what"]).name for record in bad] == ["broken.jpg"]
+    assert "broken.jpg" in (run.folder / "report.html").read_text()
+    with pytest.raises(ValueError, match="no labels to evaluate with"):
+        run.evaluate()
+
+
+def test_resume_needs_only_the_folder_and_data_given_as_objects_have_to_come_again(
+    labelled: Path, tmp_path: Path
+) -> None:
+    tiny(labelled, tmp_path / "file")
+    assert barlow.resume(tmp_path / "file", machine=QUIET).finished
+    tiny(two_kinds(64, 0)[0], tmp_path / "tensor")
+    with pytest.raises(ValueError, match="was given its data as an object"):
+        barlow.resume(tmp_path / "tensor")
+
+
+def test_time_series_pretrain_through_the_public_api_in_under_sixty_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert EXAMPLE.read_text().count("\n") < 60
+    out = tmp_path / "series"
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(out)])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    printed = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    trained, untrained, raw = (row["linear"] for row in summary["evaluation"]["rows"])
+    assert trained > max(untrained, raw) + 0.03
+    assert f"trained: linear {trained:.3f}" in printed
+    assert (out / "report.html").exists()
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    assert sum(r["event"] == "step" for r in read_journal(out / "journal.jsonl")) == 160
+
+
+def test_the_floor_is_said_and_warned_of_where_it_dominates() -> None:
+    recipe = barlow.Recipe(batch_size=256, redundancy_weight=0.0051)
+    line, dominates = floor_lines(recipe, 1122.3, 8192)
+    assert "no network can show a loss below 1122 (batch 256 x 8192 features, lambda 0.0051)" in line
+    assert dominates
+    line, dominates = floor_lines(recipe, 2.6, 512)
+    assert "below 2.6" in line
+    assert not dominates
+    assert floor_lines(recipe, None, 512) == ("", False)
+
+
+def test_training_time_leaves_out_the_time_between_sittings(tmp_path: Path) -> None:
+    records = [
+        {"event": "start", "time": 0.0, "total_steps": 4, "recipe": {"batch_size": 10}},
+        {"event": "step", "time": 2.0, "step": 2},
+        {"event": "resume", "time": 1000.0, "step": 2},
+        {"event": "step", "time": 1003.0, "step": 4},
+        {"event": "finish", "time": 1003.0, "step": 4},
+        {"event": "evaluation", "time": 1050.0},
+    ]
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert training_time(path) == {"pretrain_seconds": 5.0, "samples_per_second": 8.0}
+
+
+def test_unknown_recipes_and_fields_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"recipe: got 'digit'.*'digits'"):
+        barlow.pretrain("digits", recipe="digit", out=tmp_path)
+    with pytest.raises(ValueError, match=r"lr: a Recipe has no such field"):
+        barlow.pretrain("digits", lr=3, out=tmp_path)
