@@ -13,6 +13,7 @@ LEVELS: list[set[str]] = [
     {"recipes", "machine", "collectives", "methods.terms", "views.views", "data.source", "training.durable_file"},
     {"correlation", "theory"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
+    {"loss_floor"},
     {"assembly", "run_folder", "scores", "evidence"},
     {"run"},
     {"pretraining"},

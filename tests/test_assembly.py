@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from barlow.assembly import build_method, build_plan, fitted, image_views_of, loss_floor, untrained_backbone
+from barlow.assembly import build_method, build_plan, fitted, image_views_of, untrained_backbone
 from barlow.data.arrays import ArraySource
+from barlow.loss_floor import floor_lines, loss_floor
 from barlow.recipes import Recipe
 from barlow.theory.floors import batch_floor, raw_floor
 
@@ -85,3 +86,14 @@ def test_the_method_gets_the_projector_the_weight_and_the_normalisation_of_the_r
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"method: got 'barlow_twin'.*did you mean 'barlow_twins'"):
         build_method(replace(SMALL, method="barlow_twin"), nn.Identity(), num_features=6)
+
+
+def test_the_floor_is_said_and_warned_of_where_it_dominates() -> None:
+    recipe = Recipe(batch_size=256, redundancy_weight=0.0051)
+    line, dominates = floor_lines(recipe, 1122.3, 8192)
+    assert "no network can show a loss below 1122 (batch 256 x 8192 features, lambda 0.0051)" in line
+    assert dominates
+    line, dominates = floor_lines(recipe, 2.6, 512)
+    assert "below 2.6" in line
+    assert not dominates
+    assert floor_lines(recipe, None, 512) == ("", False)

@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from PIL import Image
 
 import barlow
 from barlow.machine import Machine
-from barlow.pretraining import floor_lines, training_time
 from barlow.training.checkpoint import RecipeChangedError
 from barlow.training.journal import read_journal
 
@@ -38,8 +38,8 @@ def labelled(tmp_path: Path) -> Path:
     return path
 
 
-def tiny(data: object, out: Path, **numbers: object) -> barlow.Run:
-    given = {"width": 4, "projector": "16-16", "epochs": 2, "batch_size": 32, "precision": "32-true"} | numbers
+def tiny(data: object, out: Path, **numbers: Any) -> barlow.Run:
+    given: dict[str, Any] = {"width": 4, "projector": "16-16", "epochs": 2, "batch_size": 32, "precision": "32-true"} | numbers
     return barlow.pretrain(data, recipe="digits", out=out, machine=QUIET, **given)
 
 
@@ -139,31 +139,6 @@ def test_time_series_pretrain_through_the_public_api_in_under_sixty_lines(
     assert (out / "report.html").exists()
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     assert sum(r["event"] == "step" for r in read_journal(out / "journal.jsonl")) == 160
-
-
-def test_the_floor_is_said_and_warned_of_where_it_dominates() -> None:
-    recipe = barlow.Recipe(batch_size=256, redundancy_weight=0.0051)
-    line, dominates = floor_lines(recipe, 1122.3, 8192)
-    assert "no network can show a loss below 1122 (batch 256 x 8192 features, lambda 0.0051)" in line
-    assert dominates
-    line, dominates = floor_lines(recipe, 2.6, 512)
-    assert "below 2.6" in line
-    assert not dominates
-    assert floor_lines(recipe, None, 512) == ("", False)
-
-
-def test_training_time_leaves_out_the_time_between_sittings(tmp_path: Path) -> None:
-    records = [
-        {"event": "start", "time": 0.0, "total_steps": 4, "recipe": {"batch_size": 10}},
-        {"event": "step", "time": 2.0, "step": 2},
-        {"event": "resume", "time": 1000.0, "step": 2},
-        {"event": "step", "time": 1003.0, "step": 4},
-        {"event": "finish", "time": 1003.0, "step": 4},
-        {"event": "evaluation", "time": 1050.0},
-    ]
-    path = tmp_path / "journal.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert training_time(path) == {"pretrain_seconds": 5.0, "samples_per_second": 8.0}
 
 
 def test_unknown_recipes_and_fields_are_named(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_every_public_name_is_there_and_has_a_docstring(name: str) -> None:
 
 def test_a_wrong_name_lists_the_right_ones() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'pretrian'.*pretrain"):
-        _ = barlow.pretrian  # type: ignore[attr-defined]
+        _ = barlow.pretrian
 
 
 def test_the_fields_of_a_recipe_are_these() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from barlow.recipes import Recipe
-from barlow.run_folder import VERSIONS, RunFolder
+from barlow.run_folder import VERSIONS, RunFolder, training_time
 from barlow.training.checkpoint import RecipeChangedError
 
 FACTS = {"name": "digits", "num_samples": 1200, "image_shape": [1, 8, 8], "mean": (0.3,), "path": "digits"}
@@ -50,3 +50,17 @@ def test_a_folder_without_a_run_and_a_recipe_from_the_future_are_named(tmp_path:
     RunFolder(tmp_path).write("recipe.json", {"recipe": {"epochs": 3, "warp": 9}, "data": {}, "versions": {}})
     with pytest.raises(ValueError, match="unknown fields: warp"):
         RunFolder(tmp_path).recipe()
+
+
+def test_training_time_leaves_out_the_time_between_sittings(tmp_path: Path) -> None:
+    records = [
+        {"event": "start", "time": 0.0, "total_steps": 4, "recipe": {"batch_size": 10}},
+        {"event": "step", "time": 2.0, "step": 2},
+        {"event": "resume", "time": 1000.0, "step": 2},
+        {"event": "step", "time": 1003.0, "step": 4},
+        {"event": "finish", "time": 1003.0, "step": 4},
+        {"event": "evaluation", "time": 1050.0},
+    ]
+    path = tmp_path / "journal.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert training_time(path) == {"pretrain_seconds": 5.0, "samples_per_second": 8.0}

@@ -13,13 +13,13 @@ from torch import nn
 
 from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
+from barlow.loss_floor import loss_floor
 from barlow.machine import Machine
 from barlow.methods.barlow_twins import BarlowTwins, barlow_twins
 from barlow.networks.backbones import Backbone, build_backbone
-from barlow.networks.heads import projector, projector_width
+from barlow.networks.heads import projector
 from barlow.recipes import Recipe
-from barlow.theory.floors import batch_floor, raw_floor
-from barlow.training.pretrain import Plan, steps_per_epoch
+from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.schedules import warmup_cosine
 from barlow.views.images import image_views
 from barlow.views.views import Views
@@ -35,9 +35,6 @@ METHODS: dict[str, Callable[[nn.Module, nn.Module, Recipe], BarlowTwins]] = {
 
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
-
-CENTRED = ("pearson", "scalar", "covariance", "whiten")
-"""Normalisations that centre each view, which costs C one rank."""
 
 
 def fitted(recipe: Recipe, source: Source, *, images: bool) -> tuple[Recipe, dict[str, Any]]:
@@ -145,16 +142,6 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
         checkpoint_minutes=checkpoint_minutes,
         floor=loss_floor(recipe, num_features),
     )
-
-
-def loss_floor(recipe: Recipe, num_features: int) -> float | None:
-    """Return what the loss of `recipe` cannot go below at its batch size; None where no such number is known."""
-    if recipe.method != "barlow_twins" or recipe.redundancy_weight > 1:
-        return None
-    width = projector_width(recipe.projector, num_features)
-    if recipe.normalization in CENTRED:
-        return batch_floor(recipe.batch_size, width, recipe.redundancy_weight)
-    return raw_floor(width, recipe.batch_size, recipe.redundancy_weight)
 
 
 def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:

@@ -3,9 +3,9 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
 from barlow.data.sources import load_source
 from barlow.evidence import figures_during_training, gather_evidence, label_free_figures
+from barlow.loss_floor import floor_lines
 from barlow.machine import Machine
 from barlow.methods.barlow_twins import BarlowTwins
 from barlow.networks.backbones import check_backbone
@@ -34,21 +35,18 @@ from barlow.networks.saved import save_backbone
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.page import write_report
 from barlow.run import Run
-from barlow.run_folder import RunFolder, versions
+from barlow.run_folder import RunFolder, training_time, versions
 from barlow.scores import LabelledParts, labelled_parts, measure, split_parts
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.durable_file import durable_file
-from barlow.training.journal import Journal, read_journal
+from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
-from barlow.training.pretrain import Plan, Probe, pretrain as train, steps_per_epoch
-from barlow.training.progress import StepProgress
+from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.pretrain import Probe, pretrain as train
+from barlow.training.progress import Progress, StepProgress
 from barlow.training.tensorboard import TensorboardMirror
 from barlow.views.colour import to_pixels
 from barlow.views.views import View, Views
-
-FLOOR_DOMINATES = 0.05
-"""Warn when the floor is more than this share of D, what a network that has learnt nothing pays on the diagonal:
-trained networks end a few percent of D above their floor, so the curve would mostly show the floor."""
 
 PROBES_PER_RUN = 10
 """Times that figures are taken during a run, evenly spread over its epochs."""
@@ -90,7 +88,7 @@ def pretrain(
     named = {k: v for k, v in (("backbone", backbone), ("views", views)) if isinstance(v, str)}
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
     own_views = None if views is None or isinstance(views, str) else _as_views(views)
-    source = load_source(data, data_root=data_root, decode_size=2 * asked.image_size or DECODE_SIZE)
+    source = _load(data, data_root, asked.image_size, machine)
     settled, facts = fitted(asked, source, images=own_views is None)
     facts |= {"path": str(data) if isinstance(data, (str, Path)) else "", "data_root": str(data_root or "")}
     fabric = build_fabric(settled, machine)
@@ -150,6 +148,9 @@ class _Job:
         progress = StepProgress(plan.epochs, unit="images" if "image_shape" in self.facts else "samples", quiet=quiet)
         if not (self.where.checkpoints / "last.ckpt").exists():
             journal.write("start", **self._start_record(method, plan))
+        for note in getattr(self.source, "notes", ()):
+            progress.say(note)
+            journal.write("note", message=note)
         line, dominates = floor_lines(recipe, plan.floor, projector_width(recipe.projector, num_features))
         if line:
             progress.say(line)
@@ -237,41 +238,18 @@ class _Job:
         }
 
 
-def floor_lines(recipe: Recipe, floor: float | None, width: int) -> tuple[str, bool]:
-    """Say what the loss cannot go below, and whether that is most of what the curve will show.
+def _load(data: Any, data_root: str | Path | None, image_size: int, machine: Machine) -> Source:
+    """Load the training data, showing how far reading a folder into memory has come."""
+    decode_size = 2 * image_size or DECODE_SIZE  # twice the view: a crop of a quarter of the area keeps its pixels
+    with ExitStack() as stack:
+        shown: list[Progress] = []
 
-    Args:
-        recipe: of the run.
-        floor: `Plan.floor`.
-        width: D, width of the embedding.
+        def show(done: int, total: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(Progress("reading", total, unit="files", quiet=machine.quiet)))
+            shown[0].update(done)
 
-    Returns:
-        (the sentence, whether it is a warning); an empty sentence where no floor is known.
-    """
-    if floor is None:
-        return "", False
-    batch = f"batch {recipe.batch_size} x {width} features, lambda {recipe.redundancy_weight:g}"
-    if floor <= FLOOR_DOMINATES * width:
-        return f"floor: no network can show a loss below {floor:.4g} ({batch})", False
-    return (
-        f"floor: no network can show a loss below {floor:.4g} ({batch}); most of the curve will be that number. "
-        "Read the excess above it, or take a larger batch or a narrower projector",
-        True,
-    )
-
-
-def training_time(journal: Path) -> dict[str, float]:
-    """Return the seconds of training over all sittings of a run, and the mean rate, from the journal's times.
-
-    What a kill threw away and a resume made again counts once; the time between sittings does not count.
-    """
-    records = read_journal(journal)
-    last = next((place for place, record in enumerate(records) if record["event"] == "finish"), len(records) - 1)
-    pairs = pairwise(records[: last + 1])
-    seconds = sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
-    start = next((record for record in records if record["event"] == "start"), {})
-    samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
-    return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}
+        return load_source(data, data_root=data_root, decode_size=decode_size, progress=show)
 
 
 def _as_views(views: Views | View | Sequence[View]) -> Views:

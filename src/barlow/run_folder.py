@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,17 @@ class RunFolder:
 def versions() -> dict[str, str]:
     """Return the versions of what a run's numbers may depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in VERSIONS}
+
+
+def training_time(journal: Path) -> dict[str, float]:
+    """Return the seconds of training over all sittings of a run, and the mean rate, from the journal's times.
+
+    What a kill threw away and a resume made again counts once; the time between sittings does not count.
+    """
+    records = read_journal(journal)
+    last = next((place for place, record in enumerate(records) if record["event"] == "finish"), len(records) - 1)
+    pairs = pairwise(records[: last + 1])
+    seconds = sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
+    start = next((record for record in records if record["event"] == "start"), {})
+    samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
+    return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}

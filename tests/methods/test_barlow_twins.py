@@ -179,7 +179,7 @@ def test_no_batch_goes_below_the_floor_and_optimisation_reaches_it() -> None:
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = barlow_twins_loss(z[0] * 1e3, z[1] * 1e3, redundancy_weight=0.05).total
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     optimizer.step(closure)

@@ -20,7 +20,7 @@ def best_loss(num_features: int, rank: int, weight: float, starts: int = 4) -> f
             c = p @ p.T
             diagonal = c.diagonal()
             loss = (1 - diagonal).square().sum() + weight * (c.square().sum() - diagonal.square().sum())
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
         optimizer.step(closure)

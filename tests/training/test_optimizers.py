@@ -120,7 +120,7 @@ def test_lars_calls_a_closure_once_with_gradients_enabled_and_returns_its_loss()
 
     def closure() -> float:
         loss = parameter.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward unannotated
+        loss.backward()
         calls.append(loss.requires_grad)
         return float(loss.detach())
 

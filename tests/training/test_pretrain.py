@@ -12,14 +12,9 @@ import torch
 from torch import nn
 
 from barlow.training.journal import read_journal
-from barlow.training.pretrain import (
-    NonFiniteLossError,
-    Plan,
-    Probe,
-    epoch_order,
-    hash_seed,
-    steps_per_epoch,
-)
+from barlow.training.order import epoch_order, hash_seed
+from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.pretrain import NonFiniteLossError, Probe
 from tests.training.tiny_run import STEPS, Broken, run_tiny
 
 REPOSITORY = Path(__file__).parents[2]

@@ -19,7 +19,8 @@ from barlow.methods.barlow_twins import BarlowTwins
 from barlow.methods.terms import Terms
 from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
-from barlow.training.pretrain import Plan, Probe, pretrain
+from barlow.training.plan import Plan
+from barlow.training.pretrain import Probe, pretrain
 from barlow.training.progress import StepProgress
 from barlow.training.schedules import warmup_cosine
 from barlow.views.views import Params, Views

@@ -211,6 +211,6 @@ def _minimise(
         value, point.grad = loss(point.detach())
         return value
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch has no annotations there
+    optimizer.step(closure)
     value, gradient = loss(point.detach())
     return point.detach(), float(value), float(gradient.abs().max())

@@ -1,0 +1,45 @@
+"""What the loss of a recipe cannot go below, and how to say it."""
+
+from barlow.networks.heads import projector_width
+from barlow.recipes import Recipe
+from barlow.theory.floors import batch_floor, raw_floor
+
+CENTRED = ("pearson", "scalar", "covariance", "whiten")
+"""Normalisations that centre each view, which costs C one rank."""
+
+FLOOR_DOMINATES = 0.05
+"""Warn when the floor is more than this share of D, what a network that has learnt nothing pays on the diagonal:
+trained networks end a few percent of D above their floor, so the curve would mostly show the floor."""
+
+
+def loss_floor(recipe: Recipe, num_features: int) -> float | None:
+    """Return what the loss of `recipe` cannot go below at its batch size; None where no such number is known."""
+    if recipe.method != "barlow_twins" or recipe.redundancy_weight > 1:
+        return None
+    width = projector_width(recipe.projector, num_features)
+    if recipe.normalization in CENTRED:
+        return batch_floor(recipe.batch_size, width, recipe.redundancy_weight)
+    return raw_floor(width, recipe.batch_size, recipe.redundancy_weight)
+
+
+def floor_lines(recipe: Recipe, floor: float | None, width: int) -> tuple[str, bool]:
+    """Say what the loss cannot go below, and whether that is most of what the curve will show.
+
+    Args:
+        recipe: of the run.
+        floor: `Plan.floor`.
+        width: D, width of the embedding.
+
+    Returns:
+        (the sentence, whether it is a warning); an empty sentence where no floor is known.
+    """
+    if floor is None:
+        return "", False
+    batch = f"batch {recipe.batch_size} x {width} features, lambda {recipe.redundancy_weight:g}"
+    if floor <= FLOOR_DOMINATES * width:
+        return f"floor: no network can show a loss below {floor:.4g} ({batch})", False
+    return (
+        f"floor: no network can show a loss below {floor:.4g} ({batch}); most of the curve will be that number. "
+        "Read the excess above it, or take a larger batch or a narrower projector",
+        True,
+    )

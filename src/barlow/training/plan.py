@@ -1,0 +1,32 @@
+"""The numbers of the loop, as it takes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of the loop; see `Recipe` for what they mean.
+
+    Attributes:
+        epochs: passes over the data.
+        batch_size: samples per step over all processes.
+        seed: decides order and views.
+        factor: step -> multiple of the peak learning rate.
+        clip_norm: largest gradient norm, 0 for none.
+        checkpoint_minutes: time between checkpoints; the most that a kill can lose.
+        floor: what the loss cannot go below, None where no such number is known.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    factor: Callable[[int], float]
+    clip_norm: float = 0.0
+    checkpoint_minutes: float = 5.0
+    floor: float | None = None
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """Return the full batches in one pass; the incomplete one is left to the next epoch's other order."""
+    return max(1, num_samples // batch_size)

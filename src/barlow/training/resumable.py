@@ -1,0 +1,80 @@
+"""All that a run needs to go on, and when it was last written."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+
+from barlow.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from barlow.training.journal import Journal
+
+
+@dataclass
+class Resumable:
+    """The state of a run and its checkpoint file.
+
+    Attributes:
+        method: its weights and buffers.
+        optimizer: its moments.
+        fabric: processes.
+        path: the checkpoint.
+        journal: told of every checkpoint and resume.
+        minutes: time between checkpoints.
+    """
+
+    method: nn.Module
+    optimizer: Optimizer
+    fabric: Fabric
+    path: Path
+    journal: Journal
+    minutes: float
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    def resume(self) -> int:
+        """Load the checkpoint if there is one; return the number of steps already done."""
+        if not self.path.exists():
+            return 0
+        state = load_checkpoint(self.path)
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        restore_random_state(state["random"][self.fabric.global_rank])
+        step = int(state["step"])
+        self.journal.rewind(step)
+        self.journal.write("resume", step=step)
+        return step
+
+    def save(self, step: int) -> None:
+        """Write the state after `step` steps; every process takes part, the first one writes."""
+        random = self._random_of_all()
+        if self.fabric.is_global_zero:
+            state = {
+                "step": step,
+                "method": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": random,
+            }
+            save_checkpoint(self.path, state)
+            self.journal.write("checkpoint", step=step)
+        self.fabric.barrier()
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, step: int, *, last: bool) -> None:
+        """Save when the interval is over, as the first process's clock says, or at the end."""
+        due = last or time.monotonic() - self._saved_at >= self.minutes * 60
+        if self.fabric.world_size > 1:
+            due = bool(self.fabric.broadcast(due, src=0))
+        if due:
+            self.save(step)
+
+    def _random_of_all(self) -> list[Any]:
+        mine = random_state()
+        if self.fabric.world_size == 1:
+            return [mine]
+        states: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(states, mine)
+        return states
