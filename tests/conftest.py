@@ -1,7 +1,12 @@
 """What all tests share: the data folder beside the repository, and type checks switched off on demand."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# One thread, here and in the processes that tests start: the tensors are tiny, and two pools of threads on two
+# busy cores wait for each other far longer than they work. Before torch is imported, or it has no effect.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from jaxtyping import config

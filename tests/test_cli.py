@@ -107,8 +107,10 @@ def test_every_command_on_a_real_run(
     assert "floor: no network can show a loss below" in printed.err
     assert list((out / "tensorboard").glob("events*"))
     assert run("pretrain", "--resume", str(out))[0] == 0
-    assert run("evaluate", str(out), str(kinds))[0] == 0
-    assert "untrained" in capsys.readouterr().out
+    assert run("evaluate", str(out), str(kinds), "--sgd-linear")[0] == 0
+    evaluated = capsys.readouterr().out
+    assert "untrained" in evaluated
+    assert "100 epochs of SGD" in evaluated
     assert run("embed", str(out), str(kinds), "--out", str(tmp_path / "h.parquet"))[0] == 0
     assert (tmp_path / "h.parquet").exists()
     assert run("export", str(out), "--to", "onnx")[0] == 0

@@ -39,7 +39,13 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def tiny(data: object, out: Path, **numbers: Any) -> barlow.Run:
-    given: dict[str, Any] = {"width": 4, "projector": "16-16", "epochs": 2, "batch_size": 32, "precision": "32-true"} | numbers
+    given: dict[str, Any] = {
+        "width": 4,
+        "projector": "16-16",
+        "epochs": 2,
+        "batch_size": 32,
+        "precision": "32-true",
+    } | numbers
     return barlow.pretrain(data, recipe="digits", out=out, machine=QUIET, **given)
 
 

@@ -58,12 +58,20 @@ class Run:
         source = load_source(data, data_root=data_root, channels=self.channels, min_samples=1)
         return extract(self.backbone, source, plain=self.views.plain, batch_size=batch_size).h
 
-    def evaluate(self, data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> Score:
+    def evaluate(
+        self,
+        data: Any = None,
+        *,
+        data_root: str | Path | None = None,
+        sgd_linear: bool = False,
+        quiet: bool = True,
+    ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
 
         Args:
             data: labelled data; None: the data of the run.
             data_root: where named data sets live.
+            sgd_linear: also the papers' 100 epochs of SGD, as "sgd_linear" in the rows.
             quiet: no progress on the terminal.
 
         Raises:
@@ -76,7 +84,7 @@ class Run:
         if parts is None:
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
         twin = untrained_backbone(self.recipe, self.channels) if isinstance(self.backbone, Backbone) else None
-        return measure(self.backbone, twin, parts, plain=self.views.plain, quiet=quiet)
+        return measure(self.backbone, twin, parts, plain=self.views.plain, sgd_linear=sgd_linear, quiet=quiet)
 
     def write_features(self, data: Any, path: str | Path, *, data_root: str | Path | None = None) -> int:
         """Write the representations of `data` to .npz or .parquet, with names and labels; return their number.

@@ -12,6 +12,7 @@ from barlow.data.sources import load_source, splits
 from barlow.data.subsets import split_labelled
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.features import Features, calibrate_batchnorm, extract, raw_samples
+from barlow.evaluation.sgd_linear import sgd_linear_accuracy
 from barlow.training.progress import Progress
 
 TEST_SHARE = 0.2
@@ -101,6 +102,7 @@ def measure(
     parts: LabelledParts,
     *,
     plain: Callable[[Any], Any],
+    sgd_linear: bool = False,
     quiet: bool = True,
 ) -> Score:
     """Evaluate the backbone, its untrained twin and the raw samples, every arm tuned alike on training data.
@@ -111,6 +113,7 @@ def measure(
             without which it would be needlessly poor. None where it cannot be made again.
         parts: labelled data.
         plain: batch -> what the backbone sees.
+        sgd_linear: also the papers' 100 epochs of SGD, on unaugmented features, for comparison with their tables.
         quiet: no progress on the terminal.
 
     Returns:
@@ -126,6 +129,9 @@ def measure(
     arms["raw pixels"] = (raw_samples(parts.train, plain), raw_samples(parts.test, plain))
     with Progress("evaluation", total=len(arms), quiet=quiet) as progress:
         evaluation = evaluate_arms(arms, class_names=parts.train.class_names, progress=progress.update)
+    if sgd_linear:
+        for row, (train, test) in zip(evaluation["rows"], arms.values(), strict=True):
+            row["sgd_linear"] = sgd_linear_accuracy(train, test)
     return Score({**evaluation, "test_seen_in_pretraining": parts.seen_in_pretraining})
 
 

@@ -118,7 +118,9 @@ def pretrain(
                 state.save(done)
                 journal.write("interrupted", step=done, seconds=time.perf_counter() - started)
                 return done == total_steps
-            state.save_if_due(done, last=done == total_steps)
+            state.save_if_due(done)
+        # Here and not in the last step: a last batch without one readable sample is never seen.
+        state.save(total_steps)
     journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
     return True
 

@@ -63,9 +63,9 @@ class Resumable:
         self.fabric.barrier()
         self._saved_at = time.monotonic()
 
-    def save_if_due(self, step: int, *, last: bool) -> None:
-        """Save when the interval is over, as the first process's clock says, or at the end."""
-        due = last or time.monotonic() - self._saved_at >= self.minutes * 60
+    def save_if_due(self, step: int) -> None:
+        """Save when the interval is over, as the first process's clock says."""
+        due = time.monotonic() - self._saved_at >= self.minutes * 60
         if self.fabric.world_size > 1:
             due = bool(self.fabric.broadcast(due, src=0))
         if due:

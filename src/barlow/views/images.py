@@ -85,8 +85,12 @@ def _small_grey() -> tuple[ImagePipeline, ...]:
 
 
 def _small_grey_flip() -> tuple[ImagePipeline, ...]:
-    """Clothes and other things known by a part and in a mirror: with random resized crops and flips."""
-    both = replace(_SMALL_GREY, crop_scale=(0.3, 1.0), flip=0.5)
+    """Clothes and other things that may be mirrored: strong changes of light and noise, no crop.
+
+    Chosen on 5,000 training pictures of Fashion-MNIST that were not trained on: crops of 40% or 60% of the area
+    lose what tells a dress from a coat, and weak changes of light leave brightness as the easiest feature.
+    """
+    both = replace(_SMALL_GREY, flip=0.5, rotation=10.0, translation=0.1, shear=5.0, gain=0.8, shift=0.3, noise=0.2)
     return (both, both)
 
 
