@@ -36,16 +36,13 @@ EVIDENCE_SEED = 20240501
 
 
 @torch.inference_mode()
-def label_free_figures(
-    represent: Callable[[Any], Tensor], source: Source, views: Views, to_device: Callable[[Any], Any]
-) -> dict[str, float]:
+def label_free_figures(represent: Callable[[Any], Tensor], source: Source, views: Views) -> dict[str, float]:
     """Return the effective rank of h and the share of its variance that is not augmentation.
 
     Args:
         represent: view -> h, in evaluation mode.
         source: samples; `PROBE_SAMPLES` of them, evenly spread, are used.
-        views: the pipelines of the run; the first is drawn twice.
-        to_device: moves a batch to the network.
+        views: the pipelines of the run, on the network's device; the first is drawn twice.
 
     Returns:
         {"effective_rank": ..., "invariance_share": ...}.
@@ -53,7 +50,7 @@ def label_free_figures(
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     plain, pairs = [], []
     for batch in source.batches(spread(len(source), PROBE_SAMPLES), 256):
-        samples = to_device(batch.samples)
+        samples = batch.samples
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
         pairs.append(torch.stack([represent(view).float().cpu() for view in drawn]))
@@ -64,7 +61,7 @@ def label_free_figures(
 
 
 def figures_during_training(
-    represent: Callable[[Any], Tensor], source: Source, views: Views, to_device: Callable[[Any], Any]
+    represent: Callable[[Any], Tensor], source: Source, views: Views
 ) -> Callable[[int], dict[str, float]]:
     """Return the probe of the loop: label-free figures, and where labels exist the accuracy of nearest neighbours.
 
@@ -74,10 +71,10 @@ def figures_during_training(
     labels = source.labels
 
     def figures(step: int) -> dict[str, float]:
-        found = label_free_figures(represent, source, views, to_device)
+        found = label_free_figures(represent, source, views)
         if labels is not None:
             order = spread(len(source), PROBE_SAMPLES)
-            known = extract(represent, source, plain=lambda batch: views.plain(to_device(batch)), order=order)
+            known = extract(represent, source, plain=views.plain, order=order)
             h, y = known.h, labels[known.indices]
             asked = torch.arange(len(h)) % 3 == 0
             found["knn_accuracy"] = knn_accuracy(
@@ -112,7 +109,7 @@ def gather_evidence(
         untrained: view -> h of the network before training.
         source: what was trained on.
         held_out: samples that were not, where there are any; else `source`.
-        views: the pipelines of the run.
+        views: the pipelines of the run, on the network's device.
         to_pixels: view -> uint8 image (N, C, H, W); None where views are no images of 1 or 3 channels.
 
     Returns:
@@ -141,7 +138,7 @@ def _correlation(
     projected: list[list[Tensor]] = [[], []]
     for batch in source.batches(order, 256):
         for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
-            z.append(project(represent(view)).float())
+            z.append(project(represent(view)).float().cpu())
     z_a, z_b = (standardize(torch.cat(z)) for z in projected)
     num_samples, num_features = z_a.shape
     counts = np.zeros(len(EDGES) - 1, dtype=np.int64)

@@ -36,7 +36,7 @@ from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.page import write_report
 from barlow.run import Run
 from barlow.run_folder import RunFolder, training_time, versions
-from barlow.scores import LabelledParts, labelled_parts, measure, split_parts
+from barlow.scores import LabelledParts, calibrate, labelled_parts, measure, split_parts
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.durable_file import durable_file
 from barlow.training.journal import Journal
@@ -166,7 +166,7 @@ class _Job:
             fused=fabric.device.type == "cpu",
         )
         every = max(1, plan.epochs // PROBES_PER_RUN)
-        figures = figures_during_training(method.represent, self.source, self.run.views, fabric.to_device)
+        figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device))
         if recipe.channels_last and "image_shape" in self.facts:
             method.to(memory_format=torch.channels_last)
         return train(
@@ -184,17 +184,18 @@ class _Job:
 
     def _finish(self, method: BarlowTwins, twin: nn.Module, test: Any, journal: Journal) -> None:
         """Save the backbone, measure it, gather what the page shows, write summary and page."""
-        run, views = self.run, self.run.views
+        run, views = self.run, self.run.views.on(self.fabric.to_device)
         started = time.perf_counter()
         save_backbone(self.where.checkpoints, run.backbone, mean=self.facts.get("mean"), std=self.facts.get("std"))
-        method.eval(), twin.eval()
+        method.to(self.fabric.device).eval()
+        calibrate(twin.to(self.fabric.device), self.source, views.plain)
         parts = self._labelled(test)
         evaluation: dict[str, Any] = {}
         if parts is not None:
             score = measure(run.backbone, twin, parts, plain=views.plain, quiet=self.machine.quiet)
             evaluation = dict(score.evaluation)
-        figures = label_free_figures(run.backbone, self.source, views, self.fabric.to_device)
-        before = label_free_figures(twin, self.source, views, self.fabric.to_device)
+        figures = label_free_figures(run.backbone, self.source, views)
+        before = label_free_figures(twin, self.source, views)
         label_free = figures | {f"{name}_untrained": value for name, value in before.items()}
         held_out = self.source if parts is None else parts.test
         arrays = gather_evidence(run.backbone, method.projector, twin, self.source, held_out, views, self._shown_as)

@@ -17,7 +17,7 @@ from barlow.networks.saved import load_backbone
 from barlow.recipes import Recipe
 from barlow.report.page import write_report
 from barlow.run_folder import RunFolder
-from barlow.scores import Score, labelled_parts, measure
+from barlow.scores import Score, calibrate, labelled_parts, measure
 from barlow.views.views import Views
 
 
@@ -83,7 +83,9 @@ class Run:
         parts = labelled_parts(name, data_root=root, channels=self.channels)
         if parts is None:
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
-        twin = untrained_backbone(self.recipe, self.channels) if isinstance(self.backbone, Backbone) else None
+        twin = None
+        if isinstance(self.backbone, Backbone):
+            twin = calibrate(untrained_backbone(self.recipe, self.channels), parts.train, self.views.plain)
         return measure(self.backbone, twin, parts, plain=self.views.plain, sgd_linear=sgd_linear, quiet=quiet)
 
     def write_features(self, data: Any, path: str | Path, *, data_root: str | Path | None = None) -> int:

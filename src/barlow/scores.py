@@ -96,6 +96,17 @@ def split_parts(source: Source) -> LabelledParts | None:
     return LabelledParts(train, test, seen_in_pretraining=True)
 
 
+def calibrate(untrained: nn.Module, source: Source, plain: Callable[[Any], Any]) -> nn.Module:
+    """Give an untrained network BatchNorm statistics from training data, without which it would be needlessly poor.
+
+    Returns:
+        The same network, in evaluation mode.
+    """
+    order = range(min(len(source), CALIBRATION_SAMPLES))
+    calibrate_batchnorm(untrained, (plain(batch.samples) for batch in source.batches(order, 256)))
+    return untrained.eval()
+
+
 def measure(
     backbone: nn.Module,
     untrained: nn.Module | None,
@@ -109,8 +120,7 @@ def measure(
 
     Args:
         backbone: plain view -> h, in evaluation mode.
-        untrained: the same network before training; its BatchNorm statistics are taken from the training data,
-            without which it would be needlessly poor. None where it cannot be made again.
+        untrained: the same network before training, after `calibrate`. None where it cannot be made again.
         parts: labelled data.
         plain: batch -> what the backbone sees.
         sgd_linear: also the papers' 100 epochs of SGD, on unaugmented features, for comparison with their tables.
@@ -123,8 +133,6 @@ def measure(
         "trained": _both(backbone.eval(), parts, plain),
     }
     if untrained is not None:
-        order = range(min(len(parts.train), CALIBRATION_SAMPLES))
-        calibrate_batchnorm(untrained, (plain(batch.samples) for batch in parts.train.batches(order, 256)))
         arms["untrained"] = _both(untrained.eval(), parts, plain)
     arms["raw pixels"] = (raw_samples(parts.train, plain), raw_samples(parts.test, plain))
     with Progress("evaluation", total=len(arms), quiet=quiet) as progress:

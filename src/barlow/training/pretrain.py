@@ -39,7 +39,11 @@ class NonFiniteLossError(ValueError):
 
 @dataclass(frozen=True)
 class Probe:
-    """Figures taken from the method between epochs: `figures(step)` every `every_epochs`, first before training."""
+    """Figures taken from the method between epochs: `figures(step)` every `every_epochs` and at the end.
+
+    Not before the first step: BatchNorm has seen no data then, and what the figures would say of the untrained
+    network is said by the summary, after calibration.
+    """
 
     every_epochs: int
     figures: Callable[[int], dict[str, float]]
@@ -85,8 +89,6 @@ def pretrain(
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     every = max(1, total_steps // MAX_STEP_RECORDS)
-    if first_step == 0:
-        _probe(probes, method, fabric, journal, step=0, epoch=0, due=lambda _: True)
     noted = {r["index"] for r in read_journal(journal.path) if r["event"] == "bad_sample"} if journal.enabled else set()
     started = time.perf_counter()
     with graceful_stop() as stop, progress.running(total_steps, start=first_step):

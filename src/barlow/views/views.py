@@ -35,6 +35,20 @@ def unchanged(batch: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class _Moved:
+    """A pipeline whose batches are moved to a device first."""
+
+    view: View
+    to_device: Callable[[Any], Any]
+
+    def sample(self, batch: Any, generator: torch.Generator) -> Params:
+        return self.view.sample(self.to_device(batch), generator)
+
+    def apply(self, batch: Any, params: Params) -> Any:
+        return self.view.apply(self.to_device(batch), params)
+
+
+@dataclass(frozen=True)
 class Views:
     """The pipelines of a run, one per view, and what the network sees when nothing is augmented.
 
@@ -50,3 +64,9 @@ class Views:
     def draw(self, batch: Any, generator: torch.Generator) -> list[Any]:
         """Draw and apply every pipeline once, in order."""
         return [view.apply(batch, view.sample(batch, generator)) for view in self.pipelines]
+
+    def on(self, to_device: Callable[[Any], Any]) -> "Views":
+        """Return the same views of batches that are moved by `to_device` first."""
+        return Views(
+            tuple(_Moved(view, to_device) for view in self.pipelines), lambda batch: self.plain(to_device(batch))
+        )
