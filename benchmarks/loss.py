@@ -9,12 +9,12 @@ fresh process's largest resident size over what inputs and imports took.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -100,9 +100,18 @@ def measure_memory(name: str, n: int, d: int) -> float:
     loss = LOSSES[name]()
     seconds(loss, torch.randn(8, 16, requires_grad=True), torch.randn(8, 16, requires_grad=True))
     z_a, z_b = (torch.randn(n, d).requires_grad_() for _ in range(2))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest_resident_size()
     seconds(loss, z_a, z_b)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return largest_resident_size() - before
+
+
+def largest_resident_size() -> float:
+    """Return the largest resident size of this program so far in MB, from Linux's /proc.
+
+    Not getrusage: its figure starts at that of the process that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Also the label-free figures, which the loop takes during training and the summary at the end.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,9 +55,11 @@ def label_free_figures(represent: Callable[[Any], Tensor], source: Source, views
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
         pairs.append(torch.stack([represent(view).float().cpu() for view in drawn]))
+    share = invariance_share(torch.cat(pairs, dim=1))
     return {
         "effective_rank": effective_rank(covariance_eigenvalues(torch.cat(plain))),
-        "invariance_share": invariance_share(torch.cat(pairs, dim=1)),
+        # Not a number for features without any variance: collapsed, so nothing of it lies between images.
+        "invariance_share": 0.0 if math.isnan(share) else share,
     }
 
 

@@ -1,8 +1,8 @@
 """Multinomial logistic regression by full-batch L-BFGS: the one classifier behind the linear probe and few labels.
 
 Written for features: in coordinates that make correlated ones cheap, in float64 where there are few numbers and in
-float32 where there are many. On 20,000 images of 784 pixels a fit takes about a thirtieth of the time of
-scikit-learn's `LogisticRegression` on the same cores, and ends at the same minimum.
+float32 where there are many. It ends at the minimum of scikit-learn's `LogisticRegression`, as a test shows, in a
+fraction of its time on tens of thousands of pictures.
 """
 
 from collections.abc import Callable, Sequence
