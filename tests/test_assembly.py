@@ -9,7 +9,7 @@ from torch import nn
 from barlow.assembly import build_method, build_plan, fitted, image_views_of, untrained_backbone
 from barlow.data.arrays import ArraySource
 from barlow.loss_floor import floor_lines, loss_floor
-from barlow.recipes import Recipe
+from barlow.recipes import Recipe, recipe_for
 from barlow.theory.floors import batch_floor, raw_floor
 
 SMALL = Recipe(backbone="resnet10", width=4, projector="16-16", views="small-grey", precision="32-true")
@@ -97,3 +97,9 @@ def test_the_floor_is_said_and_warned_of_where_it_dominates() -> None:
     assert "below 2.6" in line
     assert not dominates
     assert floor_lines(recipe, None, 512) == ("", False)
+
+
+def test_the_default_for_folders_is_not_dominated_by_its_floor() -> None:
+    recipe = recipe_for(None, "some/folder")
+    _, dominates = floor_lines(recipe, loss_floor(recipe, num_features=512), 1024)
+    assert not dominates
