@@ -1,6 +1,7 @@
 """The names that users type, frozen: a change here is a change of the API and belongs into CHANGELOG.md."""
 
 import dataclasses
+import inspect
 
 import pytest
 
@@ -42,6 +43,13 @@ def test_a_wrong_name_lists_the_right_ones() -> None:
 
 def test_the_fields_of_a_recipe_are_these() -> None:
     assert [field.name for field in dataclasses.fields(Recipe)] == FLAGS
+
+
+def test_the_defaults_of_the_recipe_are_those_of_the_loss() -> None:
+    """The recipe must not load torch, so the numbers stand twice; here they are held together."""
+    loss = inspect.signature(barlow.barlow_twins_loss).parameters
+    for name in ("redundancy_weight", "normalization"):
+        assert getattr(Recipe(), name) == loss[name].default
 
 
 def test_fields_of_recipe_and_machine_are_different_flags() -> None:

@@ -118,7 +118,7 @@ class _Job:
 
     def carry_out(self, test: Any) -> Run:
         run, fabric = self.run, self.fabric
-        example = run.views.plain(next(self.source.batches([0, 1], 2)).samples)
+        example = run.views.plain(next(self.source.batches(range(min(len(self.source), 64)), 2)).samples)
         num_features = check_backbone(run.backbone, example)
         twin = copy.deepcopy(run.backbone)
         method = build_method(run.recipe, run.backbone, num_features)

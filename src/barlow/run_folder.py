@@ -104,7 +104,9 @@ def training_time(journal: Path) -> dict[str, float]:
     records = read_journal(journal)
     last = next((place for place, record in enumerate(records) if record["event"] == "finish"), len(records) - 1)
     pairs = pairwise(records[: last + 1])
-    seconds = sum(after["time"] - before["time"] for before, after in pairs if after["event"] != "resume")
+    seconds = sum(
+        after["time"] - before["time"] for before, after in pairs if after["event"] not in ("resume", "start")
+    )
     start = next((record for record in records if record["event"] == "start"), {})
     samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
     return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}

@@ -63,6 +63,17 @@ def test_a_run_that_is_killed_twice_ends_with_the_weights_of_one_that_is_not(tmp
     assert losses[0] == losses[1]
 
 
+def test_a_run_that_is_killed_before_its_first_checkpoint_starts_again_with_a_clean_journal(tmp_path: Path) -> None:
+    process = start(tmp_path, minutes=60.0, seconds=0.1)
+    wait_for_step(tmp_path, 3)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+    run_tiny(tmp_path)
+    steps = [r["step"] for r in read_journal(tmp_path / "journal.jsonl") if r["event"] == "step"]
+    assert steps == list(range(1, STEPS + 1))
+
+
 def test_dropout_and_order_matter_so_that_the_test_above_can_fail(tmp_path: Path) -> None:
     """With the generator's state left out of the checkpoint, or another order, the weights differ."""
     whole, _ = run_tiny(tmp_path / "a")
@@ -121,7 +132,15 @@ def test_probes_are_taken_when_due_and_at_the_end_and_leave_no_trace(tmp_path: P
 
 
 def plan(batch_size: int, seed: int = 0) -> Plan:
-    return Plan(epochs=1, batch_size=batch_size, seed=seed, factor=lambda _: 1.0)
+    return Plan(
+        epochs=1,
+        batch_size=batch_size,
+        seed=seed,
+        factor=lambda _: 1.0,
+        clip_norm=0.0,
+        checkpoint_minutes=1.0,
+        floor=None,
+    )
 
 
 def test_an_epoch_sees_every_sample_at_most_once_and_drops_only_the_incomplete_batch() -> None:

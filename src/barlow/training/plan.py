@@ -22,9 +22,9 @@ class Plan:
     batch_size: int
     seed: int
     factor: Callable[[int], float]
-    clip_norm: float = 0.0
-    checkpoint_minutes: float = 5.0
-    floor: float | None = None
+    clip_norm: float
+    checkpoint_minutes: float
+    floor: float | None
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:

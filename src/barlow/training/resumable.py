@@ -38,6 +38,7 @@ class Resumable:
     def resume(self) -> int:
         """Load the checkpoint if there is one; return the number of steps already done."""
         if not self.path.exists():
+            self.journal.rewind(0)  # steps of a sitting that was killed before its first checkpoint
             return 0
         state = load_checkpoint(self.path)
         self.method.load_state_dict(state["method"])
