@@ -33,9 +33,6 @@ METHODS: dict[str, Callable[[nn.Module, nn.Module, Recipe], BarlowTwins]] = {
     ),
 }
 
-SAFE_BF16_WIDTH = 16
-"""Narrowest ResNet that precision "auto" trains in bf16 on a CPU."""
-
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
 
@@ -164,11 +161,7 @@ def resolve_precision(recipe: Recipe) -> Recipe:
     """Replace precision "auto" by what this machine is fast at: bf16 where it is native, float32 elsewhere."""
     if recipe.precision != "auto":
         return recipe
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported()
-    else:
-        # torch 2.15's bf16 convolutions on a CPU corrupt memory now and then at 4 channels; 16 and more ran for hours.
-        native = _cpu_multiplies_bf16() and recipe.width >= SAFE_BF16_WIDTH
+    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_multiplies_bf16()
     return replace(recipe, precision="bf16-mixed" if native else "32-true")
 
 
