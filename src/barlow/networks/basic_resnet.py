@@ -7,6 +7,7 @@ as in torchvision and timm, so at width 64 their weights load.
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
 BASIC_RESNETS: dict[str, tuple[int, int, int, int]] = {
@@ -17,6 +18,8 @@ BASIC_RESNETS: dict[str, tuple[int, int, int, int]] = {
 """Basic blocks per stage. Source: He et al. 2016, table 1; resnet10 is the usual half of resnet18."""
 PUBLISHED_WIDTH = 64
 """Channels of the stem and the first stage (He et al. 2016, table 1)."""
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN handles at once; below it, see `SubsampledPointwise`."""
 
 
 class BasicResNet(nn.Module):
@@ -50,10 +53,25 @@ class BasicResNet(nn.Module):
         return features
 
 
+class SubsampledPointwise(nn.Conv2d):
+    """A strided 1 x 1 convolution that drops the unused pixels first; the same numbers as `nn.Conv2d`.
+
+    oneDNN (the CPU convolutions of torch) writes past the end of its buffer in the gradient of a strided 1 x 1
+    convolution with fewer than 16 channels in channels_last: wrong weights, or a crash some steps later
+    (uxlfoundation/oneDNN issue 6035, open in torch 2.15). Without a stride that code is never reached.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the convolution: (N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
+        down, across = self.stride
+        return functional.conv2d(images[:, :, ::down, ::across], self.weight, self.bias)
+
+
 def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
     shortcut = None
     if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        pointwise = nn.Conv2d if inputs >= ONEDNN_BLOCK else SubsampledPointwise
+        shortcut = nn.Sequential(pointwise(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     first = BasicBlock(inputs, outputs, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))
 
