@@ -5,14 +5,18 @@
 Backbone: a ResNet-18 of width 16 with the small stem on 32 x 32 RGB; batch 256; projector 2048-2048-2048. Ours is the
 recipe's loop as `barlow pretrain` runs it (views, journal, precision of the machine). Lightly's is the loop of its
 documentation: its BYOL transforms for CIFAR, its projection head, its loss, SGD, a DataLoader with 0 and with 2
-workers, of which the faster counts. Images are random: nothing here depends on what they show. Repeats alternate; a
-time is the median over the steps of a repeat but the first two, a ratio belongs to one repeat.
+workers, of which the faster counts. Images are random: nothing here depends on what they show. Repeats alternate, each
+measurement in a process of its own, so that no arm inherits another's threads or allocator; a time is the median over
+the steps of a repeat but the first two, a ratio belongs to one repeat.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,9 +52,9 @@ def images(steps: int) -> Tensor:
     return torch.randint(0, 256, (BATCH * steps, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
 
 
-def ours(pictures: Tensor) -> list[float]:
+def ours(steps: int) -> list[float]:
     """Return the seconds between the steps of one epoch of our loop, from its journal."""
-    source = ArraySource(pictures)
+    source = ArraySource(images(steps))
     asked = Recipe(views="cifar", width=WIDTH, batch_size=BATCH, epochs=1, optimizer="sgd", learning_rate=0.06)
     recipe, facts = fitted(asked, source, images=True)
     network = backbone()
@@ -87,7 +91,7 @@ class Pictures(Dataset[tuple[Any, int]]):
         return self.transform(self.pictures[index]), 0
 
 
-def lightly(pictures: Tensor, num_workers: int) -> list[float]:
+def lightly(steps: int, num_workers: int) -> list[float]:
     """Return the seconds between the steps of one epoch of lightly's documented loop."""
     from lightly.loss import BarlowTwinsLoss
     from lightly.models.modules import BarlowTwinsProjectionHead
@@ -100,7 +104,7 @@ def lightly(pictures: Tensor, num_workers: int) -> list[float]:
     model = nn.Sequential(backbone(), BarlowTwinsProjectionHead(8 * WIDTH, 2048, 2048))
     criterion = BarlowTwinsLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.06)
-    dataset = Pictures(pictures, transform)
+    dataset = Pictures(images(steps), transform)
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=num_workers)
     times = []
     for (x_0, x_1), _ in loader:
@@ -112,8 +116,10 @@ def lightly(pictures: Tensor, num_workers: int) -> list[float]:
     return [after - before for before, after in pairwise(times)]
 
 
-def rate(seconds: list[float]) -> float:
-    """Return images per second at the median step."""
+def rate(loop: Callable[..., list[float]], *arguments: Any) -> float:
+    """Return images per second at the median step of a loop, run in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        seconds = process.submit(loop, *arguments).result()
     return BATCH / statistics.median(seconds[NOT_COUNTED:])
 
 
@@ -123,12 +129,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     flags = parser.parse_args()
-    pictures = images(flags.steps)
     print("| repeat | ours, images/s | lightly, 0 workers | lightly, 2 workers | ours / best of lightly |")
     print("|--:|--:|--:|--:|--:|")
     ratios = []
     for repeat in range(flags.repeats):
-        mine, none, two = rate(ours(pictures)), rate(lightly(pictures, 0)), rate(lightly(pictures, 2))
+        mine, none, two = rate(ours, flags.steps), rate(lightly, flags.steps, 0), rate(lightly, flags.steps, 2)
         ratios.append(mine / max(none, two))
         print(f"| {repeat + 1} | {mine:.0f} | {none:.0f} | {two:.0f} | {ratios[-1]:.2f} |", flush=True)
     print(f"\nmedian ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "

@@ -19,6 +19,7 @@ from barlow.methods.barlow_twins import BarlowTwins, barlow_twins
 from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.heads import projector
 from barlow.recipes import Recipe
+from barlow.training.allocator import keep_freed_memory
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.schedules import warmup_cosine
 from barlow.views.images import image_views
@@ -145,16 +146,19 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
 
 
 def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
-    """Return the engine: devices, processes and precision."""
+    """Return the engine: devices, processes and precision; where it is a CPU, freed memory is kept from here on."""
     devices: int | str = machine.devices if not machine.devices.isdecimal() else int(machine.devices)
     if machine.accelerator in ("auto", "cpu") and devices == "auto" and not torch.cuda.is_available():
         devices = 1
-    return Fabric(
+    fabric = Fabric(
         accelerator=machine.accelerator,
         devices=devices,
         num_nodes=machine.num_nodes,
         precision=recipe.precision,  # type: ignore[arg-type]  # "auto" is resolved by `resolve_precision`
     )
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    return fabric
 
 
 def resolve_precision(recipe: Recipe) -> Recipe:
