@@ -10,8 +10,17 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "barlow"
 
 LEVELS: list[set[str]] = [
-    {"recipes", "machine", "collectives", "methods.terms", "views.views", "data.source", "training.durable_file"},
-    {"correlation", "theory"},
+    {
+        "recipes",
+        "machine",
+        "collectives",
+        "methods.terms",
+        "methods.method",
+        "views.views",
+        "data.source",
+        "training.durable_file",
+    },
+    {"correlation", "theory", "methods.method"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor"},
     {"assembly", "run_folder", "scores", "evidence"},
@@ -25,6 +34,7 @@ LEVELS: list[set[str]] = [
 ACROSS = {
     ("evaluation", "views"),  # the official protocol augments while it probes
     ("export", "networks"),
+    ("methods", "networks"),  # a method builds its own heads
     ("report", "training"),  # the journal's reader, which has no torch
     ("scores", "evidence"),
     ("correlation", "theory"),

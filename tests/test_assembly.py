@@ -9,7 +9,7 @@ from torch import nn
 from barlow.assembly import build_method, build_plan, fitted, image_views_of, untrained_backbone
 from barlow.data.arrays import ArraySource
 from barlow.loss_floor import floor_lines, loss_floor
-from barlow.recipes import Recipe, recipe_for
+from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.theory.floors import batch_floor, raw_floor
 
 SMALL = Recipe(backbone="resnet10", width=4, projector="16-16", views="small-grey", precision="32-true")
@@ -103,3 +103,14 @@ def test_the_default_for_folders_is_not_dominated_by_its_floor() -> None:
     recipe = recipe_for(None, "some/folder")
     _, dominates = floor_lines(recipe, loss_floor(recipe, num_features=512), 1024)
     assert not dominates
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+def test_an_option_that_the_method_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="options: barlow_twins has no 'temperature'"):
+        build_method(replace(SMALL, options={"temperature": 0.2}), nn.Identity(), 4)
+
+
+def test_options_are_added_to_those_of_the_recipe() -> None:
+    recipe = with_numbers(replace(SMALL, options={"a": 1, "b": 2}), {"options": {"b": 3}})
+    assert recipe.options == {"a": 1, "b": 3}

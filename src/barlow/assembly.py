@@ -1,5 +1,6 @@
 """From a Recipe to objects: the method, the optimizer's plan and the engine, each by one plain function."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,9 +16,10 @@ from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
 from barlow.loss_floor import loss_floor
 from barlow.machine import Machine
-from barlow.methods.barlow_twins import BarlowTwins, barlow_twins
+from barlow.methods.barlow_twins import barlow_twins
+from barlow.methods.method import Method
 from barlow.networks.backbones import Backbone, build_backbone
-from barlow.networks.heads import projector
+from barlow.networks.heads import HeadSpec
 from barlow.recipes import Recipe
 from barlow.training.allocator import keep_freed_memory
 from barlow.training.plan import Plan, steps_per_epoch
@@ -25,14 +27,10 @@ from barlow.training.schedules import warmup_cosine
 from barlow.views.images import image_views
 from barlow.views.views import Views
 
-METHODS: dict[str, Callable[[nn.Module, nn.Module, Recipe], BarlowTwins]] = {
-    "barlow_twins": lambda backbone, head, recipe: barlow_twins(
-        backbone,
-        head,
-        redundancy_weight=recipe.redundancy_weight,
-        normalization=recipe.normalization,
-    ),
+METHODS: dict[str, Callable[..., Method]] = {
+    "barlow_twins": barlow_twins,
 }
+"""Name -> builder(backbone, head, num_features, **options); its keyword arguments are the options of a recipe."""
 
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
@@ -94,24 +92,42 @@ def untrained_backbone(recipe: Recipe, channels: int) -> Backbone:
     return build_image_backbone(recipe, channels)
 
 
-def build_method(recipe: Recipe, backbone: nn.Module, num_features: int) -> BarlowTwins:
-    """Put the projector and the loss of `recipe` on top of a backbone with d features.
+def build_method(recipe: Recipe, backbone: nn.Module, num_features: int) -> Method:
+    """Put the heads and the loss of `recipe` on top of a backbone with d features.
 
     Raises:
-        ValueError: an unknown method or a bad projector.
+        ValueError: an unknown method, an option that the method does not have, or a bad projector.
     """
     if recipe.method not in METHODS:
         nearest = get_close_matches(recipe.method, METHODS, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"method: got {recipe.method!r}, wanted one of {', '.join(METHODS)}{hint}")
-    head = projector(
-        recipe.projector,
-        num_features,
-        norm=recipe.projector_norm,
-        activation=recipe.projector_activation,
-        bias=recipe.projector_bias,
+    builder = METHODS[recipe.method]
+    head = HeadSpec(
+        recipe.projector, recipe.projector_norm, activation=recipe.projector_activation, bias=recipe.projector_bias
     )
-    return METHODS[recipe.method](backbone, head, recipe)
+    # These two are fields of the recipe, because the floors and the theory ask for them too.
+    shared = {"redundancy_weight": recipe.redundancy_weight, "normalization": recipe.normalization}
+    known = inspect.signature(builder).parameters
+    options = {name: value for name, value in shared.items() if name in known} | _checked_options(recipe)
+    return builder(backbone, head, num_features, **options)
+
+
+def options_of(method: str) -> dict[str, Any]:
+    """Return the options of a method with their defaults."""
+    parameters = inspect.signature(METHODS[method]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def _checked_options(recipe: Recipe) -> dict[str, Any]:
+    known = options_of(recipe.method)
+    for name in recipe.options:
+        if name not in known:
+            wanted = ", ".join(f"{option}={value}" for option, value in known.items()) or "none"
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"options: {recipe.method} has no {name!r}; it has {wanted}{hint}")
+    return recipe.options
 
 
 def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoint_minutes: float) -> Plan:

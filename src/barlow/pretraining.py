@@ -28,7 +28,7 @@ from barlow.data.sources import load_source
 from barlow.evidence import figures_during_training, gather_evidence, label_free_figures
 from barlow.loss_floor import floor_lines
 from barlow.machine import Machine
-from barlow.methods.barlow_twins import BarlowTwins
+from barlow.methods.method import Method
 from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
 from barlow.networks.saved import save_backbone
@@ -142,7 +142,7 @@ class _Job:
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
 
-    def _train(self, method: BarlowTwins, plan: Plan, num_features: int, journal: Journal) -> bool:
+    def _train(self, method: Method, plan: Plan, num_features: int, journal: Journal) -> bool:
         recipe, fabric = self.run.recipe, self.fabric
         quiet = self.machine.quiet or not fabric.is_global_zero
         progress = StepProgress(plan.epochs, unit="images" if "image_shape" in self.facts else "samples", quiet=quiet)
@@ -182,7 +182,7 @@ class _Job:
             progress=progress,
         )
 
-    def _finish(self, method: BarlowTwins, twin: nn.Module, test: Any, journal: Journal) -> None:
+    def _finish(self, method: Method, twin: nn.Module, test: Any, journal: Journal) -> None:
         """Save the backbone, measure it, gather what the page shows, write summary and page."""
         run, views = self.run, self.run.views.on(self.fabric.to_device)
         started = time.perf_counter()
@@ -224,7 +224,7 @@ class _Job:
             return None
         return partial(to_pixels, mean=tuple(self.facts["mean"]), std=tuple(self.facts["std"]))
 
-    def _start_record(self, method: BarlowTwins, plan: Plan) -> dict[str, Any]:
+    def _start_record(self, method: Method, plan: Plan) -> dict[str, Any]:
         per_epoch = steps_per_epoch(len(self.source), plan.batch_size)
         return {
             "recipe": asdict(self.run.recipe),

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from barlow.methods.barlow_twins import BarlowTwins, Normalization, barlow_twins, barlow_twins_loss, normalize
+from barlow.networks.heads import HeadSpec
 from barlow.theory.floors import batch_floor
 
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
@@ -270,7 +271,7 @@ def sharded_losses(z_a: Tensor, z_b: Tensor, sizes: tuple[int, int], normalizati
 
 def test_the_module_gives_the_loss_of_its_projections_and_represents_with_the_backbone() -> None:
     torch.manual_seed(0)
-    method = barlow_twins(nn.Linear(6, 4), nn.Linear(4, 3), redundancy_weight=LAMBDA, normalization="scalar")
+    method = barlow_twins(nn.Linear(6, 4), HeadSpec("3"), 4, redundancy_weight=LAMBDA, normalization="scalar")
     views = [torch.randn(8, 6), torch.randn(8, 6)]
     z_a, z_b = (method.projector(method.backbone(view)) for view in views)
     expected = barlow_twins_loss(z_a, z_b, redundancy_weight=LAMBDA, normalization="scalar").total

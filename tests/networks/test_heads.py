@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from barlow.networks.heads import projector, projector_width
+from barlow.networks.heads import HeadSpec, projector, projector_width
 
 
 def kinds(head: nn.Module) -> list[str]:
@@ -98,9 +98,23 @@ def test_vicreg_head_has_biases_but_in_the_last_layer() -> None:
 
 
 def test_simsiam_head_ends_with_standardised_outputs() -> None:
-    head = projector("6-6", 5, last_norm=True)
+    head = projector("6-6", 5, last_norm="plain")
     z = head(torch.randn(64, 5))
     torch.testing.assert_close(z.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
     torch.testing.assert_close(z.var(0, unbiased=False), torch.ones(6), atol=1e-2, rtol=0)
     last = list(head.children())[-1]
     assert not list(last.parameters())
+
+
+def test_a_last_norm_of_scale_has_no_offset_to_learn() -> None:
+    norm = HeadSpec("6-6").build(5, last_norm="scale").get_submodule("3")
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert (norm.weight.requires_grad, norm.bias.requires_grad) == (True, False)
+    with pytest.raises(ValueError, match="last_norm: 'scales' is not one of none, plain, scale"):
+        HeadSpec("6-6").build(5, last_norm="scales")
+
+
+def test_a_head_spec_builds_what_the_projector_builds() -> None:
+    spec = HeadSpec("6-7", norm="layer", activation="gelu", bias=True)
+    assert str(spec.build(5)) == str(projector("6-7", 5, norm="layer", activation="gelu", bias=True))
+    assert spec.num_outputs(5) == 7

@@ -5,17 +5,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from barlow.methods.terms import Terms
 from barlow.training.journal import read_journal
 from barlow.training.order import epoch_order, hash_seed
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.pretrain import NonFiniteLossError, Probe
-from tests.training.tiny_run import STEPS, Broken, run_tiny
+from tests.training.tiny_run import EPOCHS, STEPS, Broken, run_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -177,3 +179,39 @@ def test_seeds_of_neighbouring_steps_are_far_apart() -> None:
 def test_a_set_smaller_than_the_batch_has_one_step_an_epoch() -> None:
     assert steps_per_epoch(5, 5) == 1
     assert steps_per_epoch(19, 5) == 3
+
+
+class Attentive(Broken):
+    """Writes down when it is called, and what it could see then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, float]] = []
+
+    def forward(self, views: Sequence[Tensor]) -> Terms:
+        self.heard.append(("forward", 0.0))
+        good = (views[0] * self.weight).square().mean()
+        return Terms(good, {"good": good})
+
+    def start_step(self, epoch: float, epochs: int) -> None:
+        assert epochs == EPOCHS
+        self.heard.append(("start_step", epoch))
+
+    def after_backward(self) -> None:
+        assert self.weight.grad is not None
+        self.heard.append(("after_backward", float(self.weight.detach().sum())))
+
+    def after_step(self) -> None:
+        self.heard.append(("after_step", float(self.weight.detach().sum())))
+
+
+def test_a_method_may_act_at_three_moments_of_each_step(tmp_path: Path) -> None:
+    method = Attentive()
+    run_tiny(tmp_path, method=method)
+    assert [name for name, _ in method.heard] == ["start_step", "forward", "after_backward", "after_step"] * STEPS
+    epochs = [value for name, value in method.heard if name == "start_step"]
+    assert epochs == pytest.approx([step * EPOCHS / STEPS for step in range(STEPS)])
+    before, after = (
+        [value for name, value in method.heard if name == moment] for moment in ("after_backward", "after_step")
+    )
+    assert all(b != a for b, a in zip(before[1:], after[1:], strict=True))

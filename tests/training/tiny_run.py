@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.methods.barlow_twins import BarlowTwins
+from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
@@ -53,14 +54,14 @@ def tiny_method() -> BarlowTwins:
 def run_tiny(
     folder: Path,
     *,
-    method: nn.Module | None = None,
+    method: Method | None = None,
     minutes: float = 60.0,
     seconds: float = 0.0,
     batch_size: int = BATCH,
     probes: Sequence[Probe] = (),
     journal_listener: Callable[[dict[str, Any]], None] | None = None,
     floor: float | None = 0.25,
-) -> tuple[nn.Module, bool]:
+) -> tuple[Method, bool]:
     """Train, or go on training, in `folder`; return the method and whether the end was reached."""
     torch.set_num_threads(1)
     method = method or tiny_method()
@@ -85,11 +86,11 @@ def run_tiny(
     return method, finished
 
 
-class Broken(nn.Module):
+class Broken(Method):
     """A method whose second term becomes infinite at its third step."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(nn.Identity(), nn.Identity())
         self.weight = nn.Parameter(torch.ones(6))
         self.calls = 0
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
+from barlow.methods.method import Method
 from barlow.methods.terms import Terms
+from barlow.networks.heads import HeadSpec
 
 Normalization = Literal["pearson", "feature_cosine", "sample_cosine", "scalar", "covariance", "raw", "whiten"]
 
@@ -107,7 +109,7 @@ def normalize(
     raise ValueError(_unknown("normalization", normalization, get_args(Normalization)))
 
 
-class BarlowTwins(nn.Module):
+class BarlowTwins(Method):
     """Backbone, projector and the loss: views -> Terms.
 
     Args:
@@ -119,15 +121,8 @@ class BarlowTwins(nn.Module):
     def __init__(
         self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = barlow_twins_loss
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.projector = projector
+        super().__init__(backbone, projector)
         self.loss = loss
-
-    def represent(self, view: Any) -> Float[Tensor, "n d"]:
-        """Return h, the representation that is kept after pretraining."""
-        h: Tensor = self.backbone(view)
-        return h
 
     def forward(self, views: Sequence[Any]) -> Terms:
         """Return the loss of two views of one batch.
@@ -143,11 +138,11 @@ class BarlowTwins(nn.Module):
 
 
 def barlow_twins(
-    backbone: nn.Module, projector: nn.Module, *, redundancy_weight: float, normalization: Normalization
+    backbone: nn.Module, head: HeadSpec, num_features: int, *, redundancy_weight: float, normalization: Normalization
 ) -> BarlowTwins:
     """Build the method with the numbers of a recipe."""
     loss = partial(barlow_twins_loss, redundancy_weight=redundancy_weight, normalization=normalization)
-    return BarlowTwins(backbone, projector, loss)
+    return BarlowTwins(backbone, head.build(num_features), loss)
 
 
 def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> None:

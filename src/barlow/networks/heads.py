@@ -1,6 +1,7 @@
 """The one MLP that stands between a backbone and a loss, described by a short string of widths."""
 
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from torch import nn
@@ -11,6 +12,40 @@ NORMS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
 }
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+LAST_NORMS = ("none", "plain", "scale")
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A projector before the width of the backbone is known, as a recipe describes it.
+
+    Attributes:
+        widths: the string that `projector` reads.
+        norm: "batch", "layer" or "none".
+        activation: "relu" or "gelu".
+        bias: whether linear layers have a bias.
+    """
+
+    widths: str
+    norm: str = "batch"
+    activation: str = "relu"
+    bias: bool = False
+
+    def build(self, num_features: int, *, last_norm: str = "none", last_bias: bool | None = None) -> nn.Module:
+        """Build the head; a method says how it ends."""
+        return projector(
+            self.widths,
+            num_features,
+            norm=self.norm,
+            activation=self.activation,
+            bias=self.bias,
+            last_bias=last_bias,
+            last_norm=last_norm,
+        )
+
+    def num_outputs(self, num_features: int) -> int:
+        """Return the width D of the embeddings."""
+        return projector_width(self.widths, num_features)
 
 
 def projector(
@@ -21,7 +56,7 @@ def projector(
     activation: str = "relu",
     bias: bool = False,
     last_bias: bool | None = None,
-    last_norm: bool = False,
+    last_norm: str = "none",
 ) -> nn.Module:
     """Build the projector z = g(h) that `spec` describes.
 
@@ -36,7 +71,8 @@ def projector(
         activation: "relu" or "gelu", after each norm.
         bias: whether the linear layers have a bias; the published head has none.
         last_bias: the same for the last layer; None: as `bias`. VICReg's head: bias=True, last_bias=False.
-        last_norm: end with a batch norm without scale and offset, as SimSiam's projector does.
+        last_norm: what the head ends with: "none"; "plain", a batch norm without scale and offset (SimSiam's
+            projector); "scale", one with a scale only (SimCLR's head in the official code).
 
     Returns:
         A module from (N, d) to (N, `projector_width(spec, num_features)`).
@@ -49,6 +85,8 @@ def projector(
     """
     _check_choice("norm", norm, NORMS)
     _check_choice("activation", activation, ACTIVATIONS)
+    if last_norm not in LAST_NORMS:
+        raise ValueError(f"last_norm: {last_norm!r} is not one of {', '.join(LAST_NORMS)}")
     widths = _widths(spec, num_features)
     if not widths:
         return nn.Identity()
@@ -60,8 +98,10 @@ def projector(
         layers += [nn.Linear(inputs, outputs, bias=bias), NORMS[norm](outputs), ACTIVATIONS[activation]()]
         inputs = outputs
     layers.append(nn.Linear(inputs, widths[-1], bias=bias if last_bias is None else last_bias))
-    if last_norm:
-        layers.append(nn.BatchNorm1d(widths[-1], affine=False))
+    if last_norm != "none":
+        layers.append(nn.BatchNorm1d(widths[-1], affine=last_norm == "scale"))
+    if last_norm == "scale":
+        layers[-1].get_parameter("bias").requires_grad_(False)
     return nn.Sequential(*layers)
 
 

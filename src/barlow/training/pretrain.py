@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 from torch.optim import Optimizer
 
 from barlow.data.source import Source
+from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.training.checkpoint import random_state, restore_random_state
 from barlow.training.interrupt import StopFlag, graceful_stop
@@ -52,7 +52,7 @@ class Probe:
 def pretrain(
     source: Source,
     views: Views,
-    method: nn.Module,
+    method: Method,
     optimizer: Optimizer,
     plan: Plan,
     *,
@@ -99,13 +99,16 @@ def pretrain(
             drawn = views.draw(samples, view_generator(plan.seed, step, fabric.global_rank))
             set_learning_rate(optimizer, plan.factor(step))
             method.train()
+            method.start_step(step / per_epoch, plan.epochs)
             terms: Terms = wrapped(drawn)
             loss = _finite_loss(terms, step, journal)
             fabric.backward(terms.total)
+            method.after_backward()
             if plan.clip_norm:
                 fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=plan.clip_norm)
             wrapped_optimizer.step()
             wrapped_optimizer.zero_grad(set_to_none=True)
+            method.after_step()
             rate = progress.advance(len(batch.indices) * fabric.world_size, loss=loss, floor=plan.floor)
             done = step + 1
             if done % every == 0 or done == total_steps:
@@ -160,7 +163,7 @@ def _due_at(epoch: int, epochs: int) -> Callable[[Probe], bool]:
 
 def _probe(
     probes: Sequence[Probe],
-    method: nn.Module,
+    method: Method,
     fabric: Fabric,
     journal: Journal,
     *,
