@@ -61,8 +61,8 @@ def test_the_mixed_pipeline_draws_blur_and_solarisation_together() -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_are_exchangeable_unless_the_recipe_is_asymmetric(name: str) -> None:
-    first, second = image_views(name, size=16, channels=3).pipelines
-    assert (first == second) == (name not in ("byol", "cifar"))
+    first, second, *_ = image_views(name, size=16, channels=3).pipelines
+    assert (first == second) == (name not in ("byol", "cifar", "swav-cifar"))
 
 
 @pytest.mark.parametrize("name", ["byol", "byol-iid", "cifar", "cifar-symmetric"])
@@ -82,7 +82,7 @@ def test_crop_flip_jitter_and_gray_are_those_of_the_papers(name: str) -> None:
 def test_every_recipe_makes_two_different_views_of_any_images(name: str, channels: int, side: int) -> None:
     images = batch(6, channels, side)
     views = image_views(name, size=side, channels=channels)
-    first, second = views.draw(images, generator())
+    first, second, *_ = views.draw(images, generator())
     assert first.shape == second.shape == (6, channels, side, side)
     assert first.isfinite().all()
     assert ((first - second).abs().flatten(1).max(1).values > 0.05).all()
@@ -94,7 +94,7 @@ def test_grey_pictures_are_not_coloured_and_digits_not_mirrored() -> None:
         assert "gray" not in params
         assert "hue" not in params.get("jitter", {})
         assert ("flip" in params) == (name != "small-grey")
-        assert ("crop" in params) == (not name.startswith("small-grey"))
+        assert ("crop" in params) == ("small-grey" not in name)
 
 
 def small_grey(images: Tensor) -> Tensor:

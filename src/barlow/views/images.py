@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
+from barlow.views.multicrop import multi_crop, sizes_in_proportion
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import Views
 
@@ -36,6 +37,9 @@ _COLOUR = ImagePipeline(
 )
 """What the recipes of Barlow Twins share: facebookresearch/barlowtwins, main.py, class Transform; it follows
 BYOL (Grill et al. 2020, appendix B)."""
+
+_STRONG = replace(_COLOUR, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, blur=(0.5,))
+"""The same with the colours of SimCLR at strength 1 (Chen et al. 2020, appendix A), which SwAV takes over."""
 
 _SMALL_GREY = ImagePipeline(
     size=28,
@@ -94,6 +98,47 @@ def _small_grey_flip() -> tuple[ImagePipeline, ...]:
     return (both, both)
 
 
+def _cifar_strong() -> tuple[ImagePipeline, ...]:
+    """solo-learn's "symmetric" recipe of SimCLR, SwAV and others on CIFAR."""
+    both = replace(_STRONG, size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+    return (both, both)
+
+
+def _swav() -> tuple[ImagePipeline, ...]:
+    """Two of 224 and six of 96 pixels: facebookresearch/swav, scripts/swav_800ep_pretrain.sh and multicropdataset.py.
+
+    The first standard deviation is 0.228 there, not 0.229.
+    """
+    base = replace(_STRONG, interpolation="bilinear", std=(0.228, 0.224, 0.225))
+    large = replace(base, crop_scale=(0.14, 1.0))
+    return multi_crop(large, large, small=replace(base, size=96, crop_scale=(0.05, 0.14)))
+
+
+def _swav_cifar() -> tuple[ImagePipeline, ...]:
+    """Two of 32 and six of 18 pixels: solo-learn, scripts/pretrain/cifar-multicrop."""
+    base = replace(_STRONG, size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD, blur=(0.0,))
+    large = replace(base, crop_scale=(0.2, 1.0), brightness=0.6, contrast=0.6, saturation=0.6)
+    small = replace(base, size=18, crop_scale=(0.08, 0.5), blur=(0.1,), solarize=(0.1,))
+    return multi_crop(large, replace(large, solarize=(0.2,)), small=small)
+
+
+def _swav_small_grey() -> tuple[ImagePipeline, ...]:
+    """Ours, untuned: two of `small-grey-flip` at 28 pixels and six crops of it at 14."""
+    large, _ = _small_grey_flip()
+    return multi_crop(large, large, small=replace(large, size=14, crop_scale=(0.2, 0.6)))
+
+
+def _wmse(num_views: int) -> tuple[ImagePipeline, ...]:
+    """W-MSE on ImageNet-100: htdt/self-supervised, datasets/. There the colours change before the crop."""
+    return (_STRONG,) * num_views
+
+
+def _wmse_cifar(num_views: int) -> tuple[ImagePipeline, ...]:
+    """W-MSE on CIFAR, STL-10 and Tiny ImageNet: same repository, its own CIFAR-10 deviations."""
+    base = replace(_COLOUR, mean=CIFAR10_MEAN, std=(0.2023, 0.1994, 0.2010), saturation=0.4, gray=0.1)
+    return (replace(base, crop_scale=(0.2, 1.0)),) * num_views
+
+
 VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
     "byol": _byol,
     "byol-iid": _byol_iid,
@@ -101,6 +146,14 @@ VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
     "cifar-symmetric": _cifar_symmetric,
     "small-grey": _small_grey,
     "small-grey-flip": _small_grey_flip,
+    "cifar-strong": _cifar_strong,
+    "swav": _swav,
+    "swav-cifar": _swav_cifar,
+    "swav-small-grey": _swav_small_grey,
+    "wmse": functools.partial(_wmse, 2),
+    "wmse-4": functools.partial(_wmse, 4),
+    "wmse-cifar": functools.partial(_wmse_cifar, 2),
+    "wmse-cifar-4": functools.partial(_wmse_cifar, 4),
 }
 
 
@@ -118,7 +171,7 @@ def image_views(
 
     Args:
         name: a key of `VIEWS`.
-        size: side of a view in pixels.
+        size: side of the first view in pixels; views that are smaller at the source are so here, in proportion.
         channels: of the images.
         mean: per channel; default: the data set of the recipe for three channels, else 1/2.
         std: per channel; default: likewise, else 1/4.
@@ -132,7 +185,9 @@ def image_views(
     for label, value in (("mean", mean), ("std", std)):
         if value is not None and len(value) != channels:
             raise ValueError(f"{label} has {len(value)} entries; the images have {channels} channels")
-    pipelines = tuple(_for_channels(p, size, channels, mean, std) for p in VIEWS[name]())
+    made = VIEWS[name]()
+    sizes = sizes_in_proportion(made, size)
+    pipelines = tuple(_for_channels(p, s, channels, mean, std) for p, s in zip(made, sizes, strict=True))
     plain = ImagePipeline(size=size, mean=pipelines[0].mean, std=pipelines[0].std, interpolation="bilinear")
     return Views(pipelines=pipelines, plain=functools.partial(plain.apply, params={}))
 
