@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.optim import Optimizer
 
 from barlow.data.source import Source
@@ -102,13 +103,7 @@ def pretrain(
             method.start_step(step / per_epoch, plan.epochs)
             terms: Terms = wrapped(drawn)
             loss = _finite_loss(terms, step, journal)
-            fabric.backward(terms.total)
-            method.after_backward()
-            if plan.clip_norm:
-                fabric.clip_gradients(wrapped, wrapped_optimizer, max_norm=plan.clip_norm)
-            wrapped_optimizer.step()
-            wrapped_optimizer.zero_grad(set_to_none=True)
-            method.after_step()
+            _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
             rate = progress.advance(len(batch.indices) * fabric.world_size, loss=loss, floor=plan.floor)
             done = step + 1
             if done % every == 0 or done == total_steps:
@@ -128,6 +123,19 @@ def pretrain(
         state.save(total_steps)
     journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
     return True
+
+
+def _descend(
+    terms: Terms, method: Method, wrapped: nn.Module, optimizer: Optimizer, plan: Plan, fabric: Fabric
+) -> None:
+    """Gradients, then one step of the optimizer; the method may act after either."""
+    fabric.backward(terms.total)
+    method.after_backward()
+    if plan.clip_norm:
+        fabric.clip_gradients(wrapped, optimizer, max_norm=plan.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    method.after_step()
 
 
 def _finite_loss(terms: Terms, step: int, journal: Journal) -> float:
