@@ -1,12 +1,13 @@
 """The only cross-process mathematics: each function is right in value and in gradient, and does nothing alone.
 
-Losses never ask whether they are distributed: they take `all_mean` as an argument, `identity` by default. So W
-processes can be tested as W shards in one process, and one test of this file covers the rest.
+Losses never ask whether they are distributed: they take `all_mean` (and `gather`) as arguments, the identity by
+default. So W processes can be tested as W shards in one process, and the tests of this file cover the rest.
 
 Gradients assume what DDP and Fabric do: parameter gradients are *averaged* over processes, and every process
-computes the same loss from the same global statistics. Then the averaged gradient is exactly the gradient of one
-process that holds the whole batch. (The official Barlow Twins code reduces C outside autograd instead and so
-trains with 1/W of it: docs/decisions/0002-all-mean-as-an-argument.md.)
+computes the same loss from the same global quantities. So the backward pass of each function here is the sum over
+processes, sum_s dL_s/dx = W dL/dx, and the average over processes is exactly the gradient of one process that holds
+the whole batch. (The official Barlow Twins code reduces C outside autograd instead and so trains with 1/W of it:
+docs/decisions/0007-exact-over-processes.md.)
 """
 
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from torch import Tensor
 AllMean = Callable[[Tensor, int], Tensor]
 """(mean over the local samples, number of local samples) -> mean over the samples of all processes."""
 
+Gather = Callable[[Tensor], Tensor]
+"""Rows of this process -> rows of all processes, in the order of the processes."""
+
 
 def identity(local_mean: Tensor, num_samples: int) -> Tensor:
     """Return `local_mean`: the mean over all processes when there is one process."""
@@ -30,26 +34,10 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-class _WeightedSum(torch.autograd.Function):
-    """sum_r w_r x_r over processes; backward: w_r * sum_s dL_s/dy, so that averaging over processes is exact."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(weight)
-        total = x * weight
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (weight,) = ctx.saved_tensors
-        grad = grad_outputs[0].contiguous().clone()
-        dist.all_reduce(grad)
-        return grad * weight, None
-
-
 def all_mean(local_mean: Tensor, num_samples: int) -> Tensor:
     """Average over the samples of all processes: sum_r n_r x_r / sum_r n_r.
+
+    One all-reduce forward, one backward: the numbers of samples travel with the values.
 
     Args:
         local_mean: mean over the samples of this process, any shape, equal on all processes.
@@ -60,30 +48,99 @@ def all_mean(local_mean: Tensor, num_samples: int) -> Tensor:
     """
     if num_processes() == 1:
         return local_mean
-    total = torch.tensor(float(num_samples), device=local_mean.device, dtype=torch.float64)
-    dist.all_reduce(total)
-    weight = (num_samples / total).to(local_mean.dtype)
-    mean: Tensor = _WeightedSum.apply(local_mean, weight)
+    mean: Tensor = _WeightedMean.apply(local_mean, num_samples)
     return mean
 
 
-def gather_rows(rows: Tensor) -> Tensor:
-    """Concatenate the rows of all processes, without gradient: for monitoring and evaluation, not for losses.
+def gather_with_grad(rows: Tensor) -> Tensor:
+    """Concatenate the rows of all processes; gradients go back to the process that the rows came from.
+
+    Bytes per process and 4-byte number, N rows of D: about 4 N D forward and 8 N D backward (an all-reduce).
 
     Args:
         rows: (n_r, ...), equal trailing axes on all processes; n_r may differ.
 
     Returns:
-        (sum_r n_r, ...), in the order of the processes.
+        (sum_r n_r, ...), in the order of the processes. With one process, `rows` itself.
     """
-    world = num_processes()
-    if world == 1:
+    if num_processes() == 1:
         return rows
-    counts = torch.zeros(world, dtype=torch.int64, device=rows.device)
-    counts[dist.get_rank()] = rows.shape[0]
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Concatenate the rows of all processes, without gradient: for codes, queues and hand-written gradients.
+
+    Args:
+        rows: (n_r, ...), equal trailing axes on all processes; n_r may differ.
+
+    Returns:
+        (sum_r n_r, ...), in the order of the processes. With one process, `rows` itself.
+    """
+    if num_processes() == 1:
+        return rows
+    return torch.cat(_parts(rows.detach()))
+
+
+def sum_over_processes(x: Tensor) -> Tensor:
+    """Add the tensors of all processes, without gradient: for hand-written gradients.
+
+    Args:
+        x: any shape, equal on all processes; left as it is.
+
+    Returns:
+        The sum, the same on every process. With one process, `x` itself.
+    """
+    if num_processes() == 1:
+        return x
+    total = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
+class _WeightedMean(torch.autograd.Function):
+    """sum_r n_r x_r / N; backward: n_r / N times the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, num_samples: int) -> Tensor:
+        packed = x.new_empty(x.numel() + 1)
+        torch.mul(x.reshape(-1), num_samples, out=packed[:-1])
+        packed[-1] = num_samples
+        dist.all_reduce(packed)
+        ctx.weight = num_samples / packed[-1]
+        return (packed[:-1] / packed[-1]).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return sum_over_processes(grad_outputs[0]) * ctx.weight, None
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; backward: own rows of the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = _parts(rows)
+        before = sum(len(part) for part in parts[: dist.get_rank()])
+        ctx.own = slice(before, before + len(rows))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return sum_over_processes(grad_outputs[0])[ctx.own]
+
+
+def _parts(rows: Tensor) -> list[Tensor]:
+    """The rows of each process. Padded to the longest on the way: collectives want equal shapes."""
+    counts = torch.zeros(num_processes(), dtype=torch.int64, device=rows.device)
+    counts[dist.get_rank()] = len(rows)
     dist.all_reduce(counts)
-    padded = rows.new_zeros((int(counts.max()), *rows.shape[1:]))
-    padded[: rows.shape[0]] = rows.detach()
-    parts = [torch.empty_like(padded) for _ in range(world)]
+    longest = int(counts.max())
+    padded = rows.contiguous()
+    if len(rows) < longest:
+        padded = rows.new_zeros((longest, *rows.shape[1:]))
+        padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(num_processes())]
     dist.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+    return [part[:count] for part, count in zip(parts, counts.tolist(), strict=True)]
