@@ -11,7 +11,7 @@ docs/decisions/0007-exact-over-processes.md.)
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -97,6 +97,39 @@ def sum_over_processes(x: Tensor) -> Tensor:
     total = x.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total)
     return total
+
+
+class Exchange(NamedTuple):
+    """How a hand-written gradient completes what this process has; neither function is seen by autograd.
+
+    Attributes:
+        add: part of a sum -> the sum over processes.
+        gather: rows of this process -> rows of all processes.
+    """
+
+    add: Callable[[Tensor], Tensor]
+    gather: Gather
+
+
+ALONE = Exchange(lambda part: part, lambda rows: rows)
+_OVER_PROCESSES = Exchange(sum_over_processes, gather_rows)
+
+
+def exchange_of(all_mean_of_caller: AllMean) -> Exchange | None:
+    """Return the exchange that belongs to the `all_mean` that a loss was given.
+
+    Args:
+        all_mean_of_caller: what the loss got as `all_mean`.
+
+    Returns:
+        `ALONE` for `identity`; that over processes for `all_mean` of this file (`ALONE` if there is one process);
+        None for a function of the caller's own, which says nothing about gathering rows.
+    """
+    if all_mean_of_caller is identity:
+        return ALONE
+    if all_mean_of_caller is all_mean:
+        return _OVER_PROCESSES if num_processes() > 1 else ALONE
+    return None
 
 
 class _WeightedMean(torch.autograd.Function):
