@@ -1,0 +1,151 @@
+"""W-MSE (Ermolov et al. 2021, arXiv 2007.06346): whiten every view by itself, then bring the views together.
+
+    y = whitened z, in random sub-batches and each view for itself,      u = y / |y|,
+    L = mean over pairs of views (i, j) and over samples of  |u_i - u_j|^2 = 2 - 2 <u_i, u_j>      (section 3)
+
+With the covariance I fixed there is no way to collapse, so nothing but the distance is left to minimise.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.methods.method import Method
+from barlow.methods.sub_batch_whitening import random_sub_batches, whiten_rows
+from barlow.methods.terms import Terms
+from barlow.networks.heads import HeadSpec
+
+W_SIZE = 128
+"""Rows of a sub-batch in the official CIFAR runs, for 64 features."""
+
+
+def wmse_loss(
+    views: Sequence[Float[Tensor, "n d"]],
+    *,
+    w_size: int = W_SIZE,
+    iterations: int = 1,
+    shrinkage: float = 0.0,
+    sub_batches: Sequence[Int[Tensor, "_"]] | None = None,
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Mean squared distance between views whose sub-batches are whitened and whose rows then have length 1.
+
+        L = mean over sub-batches, their samples and pairs of views i < j of  2 - 2 cos(y_i, y_j).
+
+    Float32 at least, also under autocast. Gradients reach every view through mean, covariance and Cholesky factor.
+
+    Across processes sub-batches stay within a process. The loss is the mean over all samples, and equals that of
+    one process with the whole batch when that is cut into the same sub-batches; which samples meet is random in
+    both.
+
+    Args:
+        views: embeddings of two or more views, row by row of the same samples.
+        w_size: smallest size of a sub-batch, at least D + 1.
+        iterations: random orders of the batch that are cut into sub-batches; the loss is their mean. 1 in the
+            official code for CIFAR, 4 for two views of larger pictures.
+        shrinkage: of the covariance towards I; 0 in the official code.
+        sub_batches: rows of each, the same for all views, every row equally often; `random_sub_batches(n, w_size,
+            iterations)` when none are given.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with the part "distance", which is the total: from 0 to 4, and 2 for views that share nothing.
+
+    Raises:
+        ValueError: fewer than two views, unequal shapes, w_size <= D, fewer than w_size samples.
+
+    Source:
+        Section 3 of the paper; htdt/self-supervised, methods/w_mse.py.
+    """
+    _check(views)
+    n, d = views[0].shape
+    if sub_batches is None:
+        _check_size(w_size, d)
+        sub_batches = random_sub_batches(n, w_size, iterations)
+    with torch.autocast(device_type=views[0].device.type, enabled=False):
+        z = torch.stack(list(views))
+        z = z.to(torch.promote_types(z.dtype, torch.float32))
+        distances = [_distances(whiten_rows(z[:, rows], shrinkage=shrinkage)) for rows in sub_batches]
+        total = all_mean(torch.cat(distances).mean(), n)
+    return Terms(total, {"distance": total})
+
+
+class WMSE(Method):
+    """Backbone, projector and the loss: views -> Terms.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        projector: h -> z of shape (N, D).
+        w_size: smallest size of a sub-batch, at least D + 1.
+        iterations: random orders per step.
+        shrinkage: of the covariance towards I.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module,
+        *,
+        w_size: int = W_SIZE,
+        iterations: int = 1,
+        shrinkage: float = 0.0,
+    ) -> None:
+        super().__init__(backbone, projector)
+        self.loss = partial(wmse_loss, w_size=w_size, iterations=iterations, shrinkage=shrinkage)
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two or more views of one batch (the paper: 2 and 4).
+
+        Raises:
+            ValueError: fewer than two views; a batch or a w_size too small.
+        """
+        if len(views) < 2:
+            raise ValueError(f"views: got {len(views)}, wanted at least 2 for W-MSE")
+        # As in the official code: BatchNorm of the backbone per view, that of the head over all views.
+        z = self.projector(torch.cat([self.represent(view) for view in views]))
+        return self.loss(z.chunk(len(views)), all_mean=mean_over_processes if num_processes() > 1 else identity)
+
+
+def wmse(
+    backbone: nn.Module,
+    head: HeadSpec,
+    num_features: int,
+    *,
+    w_size: int = W_SIZE,
+    iterations: int = 1,
+    shrinkage: float = 0.0,
+) -> WMSE:
+    """Build the method with the numbers of a recipe.
+
+    Raises:
+        ValueError: a projector too wide for the sub-batches.
+    """
+    _check_size(w_size, head.num_outputs(num_features))
+    return WMSE(backbone, head.build(num_features), w_size=w_size, iterations=iterations, shrinkage=shrinkage)
+
+
+def _distances(y: Float[Tensor, "v m d"]) -> Float[Tensor, " m"]:
+    """Return 2 - 2 cos(y_i, y_j) of each sample, averaged over the pairs of views."""
+    u = nn.functional.normalize(y, dim=-1)
+    pairs = [2 - 2 * (u[i] * u[j]).sum(dim=-1) for i, j in combinations(range(len(u)), 2)]
+    return torch.stack(pairs).mean(dim=0)
+
+
+def _check(views: Sequence[Tensor]) -> None:
+    shapes = [tuple(view.shape) for view in views]
+    if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
+        raise ValueError(f"views: got shapes {shapes}, wanted the same (N, D) twice or more")
+
+
+def _check_size(w_size: int, num_features: int) -> None:
+    if w_size <= num_features:
+        raise ValueError(
+            f"w_size: got {w_size} for embeddings of {num_features} features, wanted at least {num_features + 1}: "
+            "the covariance of fewer rows has no full rank. Use a narrower projector or a larger w_size"
+        )
