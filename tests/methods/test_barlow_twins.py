@@ -279,6 +279,19 @@ def test_the_module_gives_the_loss_of_its_projections_and_represents_with_the_ba
     torch.testing.assert_close(method.represent(views[0]), method.backbone(views[0]))
 
 
+def test_the_builder_hands_the_bias_to_the_loss_and_refuses_what_has_no_meaning() -> None:
+    torch.manual_seed(0)
+    head = HeadSpec("3")
+    method = barlow_twins(nn.Linear(6, 4), head, 4, redundancy_weight=LAMBDA, normalization="raw", bias="removed")
+    views = [torch.randn(8, 6), torch.randn(8, 6)]
+    z_a, z_b = (method.projector(method.backbone(view)) for view in views)
+    expected = barlow_twins_loss(z_a, z_b, redundancy_weight=LAMBDA, normalization="raw", bias="removed").total
+    torch.testing.assert_close(method(views).total, expected)
+    assert expected < barlow_twins_loss(z_a, z_b, redundancy_weight=LAMBDA, normalization="raw").total
+    with pytest.raises(ValueError, match="bias: got 'removed' with normalization='whiten'"):
+        barlow_twins(nn.Identity(), head, 4, redundancy_weight=LAMBDA, normalization="whiten", bias="removed")
+
+
 def test_the_module_wants_two_views() -> None:
     method = BarlowTwins(nn.Identity(), nn.Identity())
     with pytest.raises(ValueError, match="views: got 3, wanted 2"):
@@ -290,6 +303,8 @@ def test_the_module_wants_two_views() -> None:
     [
         ({"normalization": "pearsn"}, "normalization: got 'pearsn'.*did you mean 'pearson'"),
         ({"form": "gramm"}, "form: got 'gramm'.*did you mean 'gram'"),
+        ({"bias": "remove"}, "bias: got 'remove', wanted one of kept, removed; did you mean 'removed'"),
+        ({"bias": "removed", "normalization": "whiten"}, "bias: got 'removed' with normalization='whiten'"),
         ({"redundancy_weight": -1.0}, "redundancy_weight: got -1.0, wanted 0 or more"),
         ({"normalization": "whiten"}, "needs more samples than features: got 4 samples with 6 features"),
     ],

@@ -16,9 +16,20 @@ from barlow.collectives import AllMean, all_mean as mean_over_processes, identit
 from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
+from barlow.methods.unbiased import squares_without_own_pairs
 from barlow.networks.heads import HeadSpec
 
 Normalization = Literal["pearson", "feature_cosine", "sample_cosine", "scalar", "covariance", "raw", "whiten"]
+
+Bias = Literal["kept", "removed"]
+"""kept: the paper's loss. removed: the squares of C from pairs of different samples only (`unbiased.py`), so that the
+mean of the loss over batches does not depend on N, and one batch may go below zero. Exact for "raw" and
+"sample_cosine", whose rows are independent; to O(1/N) for "covariance" and "scalar", which share a statistic; for
+"pearson" and "feature_cosine" in the off-diagonal part (`UNIT_FEATURES`); refused for "whiten"."""
+
+UNIT_FEATURES = ("pearson", "feature_cosine")
+"""Here C_ii of two equal views is 1 in every batch: its noise vanishes at the optimum, and what the pairs of a sample
+with itself hold there is the fourth moment of the feature. Taken away, it would pay for heavy tails."""
 
 
 def barlow_twins_loss(
@@ -28,6 +39,7 @@ def barlow_twins_loss(
     redundancy_weight: float = 0.005,
     normalization: Normalization = "pearson",
     form: Form = "auto",
+    bias: Bias = "kept",
     all_mean: AllMean = identity,
 ) -> Terms:
     """Drive the cross-correlation matrix C of two views towards the identity.
@@ -43,21 +55,23 @@ def barlow_twins_loss(
         redundancy_weight: lambda; 0.005 in the paper (section 4), 0.0051 in the official code.
         normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
+        bias: whether the squares keep the noise of C in a batch, about 1/N each: see `Bias`.
         all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
 
     Returns:
         Terms with parts "on_diagonal" and "off_diagonal" (weighted) that add up to the total.
 
     Raises:
-        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, unknown names, negative lambda.
+        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, unknown names, negative lambda,
+            bias="removed" with "whiten".
     """
     _check(z_a, z_b, redundancy_weight, form)
+    _check_bias(bias, normalization)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(z_a.dtype, z_b.dtype), torch.float32)
         n_a = normalize(z_a.to(dtype), normalization, all_mean=all_mean)
         n_b = normalize(z_b.to(dtype), normalization, all_mean=all_mean)
-        diagonal, off_diagonal_squares = diagonal_and_rest(n_a, n_b, form=form, all_mean=all_mean)
-        on_diagonal = (1 - diagonal).square().sum()
+        on_diagonal, off_diagonal_squares = _two_sums(n_a, n_b, bias, normalization, form, all_mean)
         off_diagonal = redundancy_weight * off_diagonal_squares
     return Terms(on_diagonal + off_diagonal, {"on_diagonal": on_diagonal, "off_diagonal": off_diagonal})
 
@@ -138,11 +152,35 @@ class BarlowTwins(Method):
 
 
 def barlow_twins(
-    backbone: nn.Module, head: HeadSpec, num_features: int, *, redundancy_weight: float, normalization: Normalization
+    backbone: nn.Module,
+    head: HeadSpec,
+    num_features: int,
+    *,
+    redundancy_weight: float,
+    normalization: Normalization,
+    bias: Bias = "kept",
 ) -> BarlowTwins:
-    """Build the method with the numbers of a recipe."""
-    loss = partial(barlow_twins_loss, redundancy_weight=redundancy_weight, normalization=normalization)
+    """Build the method with the numbers of a recipe.
+
+    Raises:
+        ValueError: an unknown bias, or one that the normalisation does not have.
+    """
+    _check_bias(bias, normalization)
+    loss = partial(barlow_twins_loss, redundancy_weight=redundancy_weight, normalization=normalization, bias=bias)
     return BarlowTwins(backbone, head.build(num_features), loss)
+
+
+def _two_sums(
+    n_a: Tensor, n_b: Tensor, bias: Bias, normalization: Normalization, form: Form, all_mean: AllMean
+) -> tuple[Tensor, Tensor]:
+    """Return sum_i (1 - C_ii)^2 and sum_{i != j} C_ij^2, with or without the noise of the batch."""
+    if bias == "kept":
+        diagonal, rest = diagonal_and_rest(n_a, n_b, form=form, all_mean=all_mean)
+        return (1 - diagonal).square().sum(), rest
+    diagonal, squares, rest = squares_without_own_pairs(n_a, n_b, form=form, all_mean=all_mean)
+    if normalization in UNIT_FEATURES:
+        return (1 - diagonal).square().sum(), rest
+    return (1 - 2 * diagonal + squares).sum(), rest
 
 
 def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> None:
@@ -156,6 +194,16 @@ def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> Non
         raise ValueError(f"redundancy_weight: got {redundancy_weight}, wanted 0 or more")
     if form not in get_args(Form):
         raise ValueError(_unknown("form", form, get_args(Form)))
+
+
+def _check_bias(bias: str, normalization: str) -> None:
+    if bias not in get_args(Bias):
+        raise ValueError(_unknown("bias", bias, get_args(Bias)))
+    if bias == "removed" and normalization == "whiten":
+        raise ValueError(
+            "bias: got 'removed' with normalization='whiten', wanted 'kept': whitened views that are equal have "
+            "C = I in every batch, so there is no noise to remove, and the correction would make that loss negative"
+        )
 
 
 def _unknown(argument: str, got: str, choices: Sequence[str]) -> str:
