@@ -1,0 +1,140 @@
+"""SimCLR (Chen et al. 2020, arXiv 2002.05709): each view has to find its partner among all other embeddings.
+
+l_i = -s_{i,p(i)} + log sum_{j != i} exp(s_ij),    s_ij = cos(z_i, z_j) / tau    over the 2N views (equation 1)
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.collectives import (
+    AllMean,
+    Gather,
+    all_mean as mean_over_processes,
+    gather_with_grad,
+    identity,
+    num_processes,
+)
+from barlow.methods.method import Method
+from barlow.methods.terms import Terms
+from barlow.networks.heads import HeadSpec
+
+TEMPERATURE = 0.1
+"""tau on ImageNet (official code, default and README); on CIFAR-10 its README has 0.5."""
+
+# The official code adds 1e-12 to the squared length instead; with either, a zero embedding has a finite gradient.
+_EPS = 1e-6
+
+
+def own_rows(rows: Tensor) -> Tensor:
+    """Return `rows`: those of all processes when there is one process."""
+    return rows
+
+
+def simclr_loss(
+    z_a: Float[Tensor, "n d"],
+    z_b: Float[Tensor, "n d"],
+    *,
+    temperature: float = TEMPERATURE,
+    rank: int = 0,
+    gather: Gather = own_rows,
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Tell the partner of each view from the other 2N - 2 views of the batch: NT-Xent.
+
+        L = 1/(2N) sum_i [ -s_{i,p(i)} + log sum_{j != i} exp(s_ij) ],      s_ij = cos(z_i, z_j) / tau.
+
+    The partner stays among the j of the sum. Products and sums are in float32 (float64 for float64 input), also
+    under autocast. Each process holds its own rows of s, so 2n x 2N numbers.
+
+    Args:
+        z_a: embeddings of view a.
+        z_b: embeddings of view b, row by row of the same samples.
+        temperature: tau.
+        rank: number of this process; the rows of those before it come before its own.
+        gather: rows of all processes, with gradient, `barlow.collectives.gather_with_grad` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with parts "alignment", the first summand, and "uniformity", the second, that add up to the total.
+
+    Raises:
+        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, a temperature that is not positive.
+
+    Source:
+        Equation 1 and algorithm 1 of the paper. The official code (objective.py) adds up the means over the two
+        halves of the 2N anchors, which is twice this value; LARS undoes the factor for weights.
+    """
+    _check(z_a, z_b, temperature)
+    n = z_a.shape[0]
+    with torch.autocast(device_type=z_a.device.type, enabled=False):
+        dtype = torch.promote_types(torch.promote_types(z_a.dtype, z_b.dtype), torch.float32)
+        u_a, u_b = (F.normalize(z.to(dtype), dim=1, eps=_EPS) for z in (z_a, z_b))
+        # Both views in one exchange, and whose rows they are: processes may hold different numbers of samples.
+        u_all, owner = gather(torch.cat([u_a, u_b, u_a.new_full((n, 1), rank)], dim=1)).tensor_split([-1], dim=1)
+        similarity = torch.cat([u_a, u_b]) @ torch.cat(u_all.chunk(2, dim=1)).T / temperature
+        own = torch.arange(n, device=u_a.device) + (owner < rank).sum()
+        itself = torch.cat([own, own + len(u_all)]).unsqueeze(1)
+        # Minus infinity and not the official -1e9, which float16 does not have.
+        others = similarity.scatter(1, itself, -torch.inf)
+        alignment = -all_mean((u_a * u_b).sum(dim=1).mean() / temperature, n)
+        uniformity = all_mean(others.logsumexp(dim=1).mean(), n)
+    return Terms(alignment + uniformity, {"alignment": alignment, "uniformity": uniformity})
+
+
+class SimCLR(Method):
+    """Backbone, projector and the loss: views -> Terms.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        projector: h -> z of shape (N, D).
+        loss: (z_a, z_b, rank=..., gather=..., all_mean=...) -> Terms; `simclr_loss` with the run's temperature.
+    """
+
+    def __init__(self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = simclr_loss) -> None:
+        super().__init__(backbone, projector)
+        self.loss = loss
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two views of one batch.
+
+        Raises:
+            ValueError: not exactly two views.
+        """
+        if len(views) != 2:
+            raise ValueError(f"views: got {len(views)}, wanted 2 for SimCLR")
+        # The head sees both views at once, as in the official code: one BatchNorm statistic over 2N rows.
+        z_a, z_b = self.projector(self._represent_both(views)).chunk(2)
+        if num_processes() > 1:
+            rank = torch.distributed.get_rank()
+            return self.loss(z_a, z_b, rank=rank, gather=gather_with_grad, all_mean=mean_over_processes)
+        return self.loss(z_a, z_b)
+
+    def _represent_both(self, views: Sequence[Any]) -> Tensor:
+        """Return h of both views, 2N rows; the backbone too sees them at once where they can be put together."""
+        a, b = views
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape:
+            return self.represent(torch.cat([a, b]))
+        return torch.cat([self.represent(a), self.represent(b)])
+
+
+def simclr(backbone: nn.Module, head: HeadSpec, num_features: int, *, temperature: float = TEMPERATURE) -> SimCLR:
+    """Build the method with the numbers of a recipe; the head ends with a BatchNorm without offset (official code)."""
+    projector = head.build(num_features, last_norm="scale")
+    return SimCLR(backbone, projector, partial(simclr_loss, temperature=temperature))
+
+
+def _check(z_a: Tensor, z_b: Tensor, temperature: float) -> None:
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(
+            f"z_a, z_b: got shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, wanted the same (N, D) twice"
+        )
+    if z_a.shape[0] * num_processes() < 2:
+        raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: others are what it is told from")
+    if not temperature > 0:
+        raise ValueError(f"temperature: got {temperature}, wanted a positive number")

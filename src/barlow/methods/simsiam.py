@@ -1,0 +1,168 @@
+"""SimSiam (Chen & He 2021, arXiv 2011.10566): each view predicts the other, and the predicted one stands still.
+
+L = -1/2 mean cos(p_a, sg(z_b)) - 1/2 mean cos(p_b, sg(z_a)),    p = predictor(z)    (equations 1 to 4)
+
+Nothing in the loss forbids a constant z; predictor, stop-gradient and BatchNorm keep away from it in practice. So
+the journal shows `embedding_std`, the paper's figure for it (figure 2, middle).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.methods.method import Method
+from barlow.methods.terms import Terms
+from barlow.networks.heads import HeadSpec
+
+
+def simsiam_loss(
+    p_a: Float[Tensor, "n d"],
+    z_b: Float[Tensor, "n d"],
+    p_b: Float[Tensor, "n d"],
+    z_a: Float[Tensor, "n d"],
+    *,
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Let the prediction from each view point where the embedding of the other view points.
+
+        L = -1/2 mean cos(p_a, sg(z_b)) - 1/2 mean cos(p_b, sg(z_a)),      in [-1, 1].
+
+    No gradient goes into z. Products and sums are in float32 (float64 for float64 input), also under autocast.
+
+    Args:
+        p_a: predictions from view a.
+        z_b: embeddings of view b, what p_a has to meet.
+        p_b: predictions from view b.
+        z_a: embeddings of view a, what p_b has to meet.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with parts "a_to_b" and "b_to_a" that add up to the total, and the monitor "embedding_std", which is
+        not part of it: see `embedding_std`.
+
+    Raises:
+        ValueError: shapes that differ or are not (N, D).
+
+    Source:
+        Equations 1 to 4 and algorithm 1 of the paper.
+    """
+    a_to_b = -mean_cosine(p_a, z_b, all_mean=all_mean) / 2
+    b_to_a = -mean_cosine(p_b, z_a, all_mean=all_mean) / 2
+    spread = embedding_std(z_a, z_b, all_mean=all_mean)
+    return Terms(a_to_b + b_to_a, {"a_to_b": a_to_b, "b_to_a": b_to_a, "embedding_std": spread})
+
+
+def mean_cosine(p: Float[Tensor, "n d"], z: Float[Tensor, "n d"], *, all_mean: AllMean = identity) -> Float[Tensor, ""]:
+    """Return the mean of cos(p, sg(z)) over the samples; no gradient goes into z.
+
+    Args:
+        p: predictions.
+        z: what they have to meet.
+        all_mean: mean over all processes.
+
+    Returns:
+        A number in [-1, 1].
+
+    Raises:
+        ValueError: shapes that differ or are not (N, D).
+    """
+    if p.ndim != 2 or p.shape != z.shape:
+        raise ValueError(f"p, z: got shapes {tuple(p.shape)} and {tuple(z.shape)}, wanted the same (N, D) twice")
+    with torch.autocast(device_type=p.device.type, enabled=False):
+        cosine = F.cosine_similarity(_exact(p), _exact(z.detach()), dim=1)  # eps 1e-8, as the official code has it
+        return all_mean(cosine.mean(), p.shape[0])
+
+
+def embedding_std(
+    z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"], *, all_mean: AllMean = identity
+) -> Float[Tensor, ""]:
+    """Return how far the embeddings are from being constant: 1 when spread over the sphere, 0 when collapsed.
+
+        sqrt(D) * mean over features of the standard deviation over samples of z / |z|,      in [0, 1].
+
+    The paper draws it without the factor, against 1/sqrt(D). It sees complete collapse; embeddings on a plane of a
+    few of the D dimensions score well. Variances are biased (divided by N); the two views are averaged.
+
+    Args:
+        z_a: embeddings of view a.
+        z_b: embeddings of view b.
+        all_mean: mean over all processes.
+
+    Returns:
+        The figure, without gradient.
+
+    Source:
+        Section 4.1 and figure 2 of the paper.
+    """
+    n, d = z_a.shape
+    with torch.no_grad(), torch.autocast(device_type=z_a.device.type, enabled=False):
+        u = F.normalize(torch.stack([_exact(z_a), _exact(z_b)], dim=1), dim=2)
+        centred = u - all_mean(u.mean(dim=0), n)
+        std = all_mean(centred.square().mean(dim=0), n).sqrt()
+        return std.mean() * math.sqrt(d)
+
+
+class SimSiam(Method):
+    """Backbone, projector, predictor and the loss: views -> Terms.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        projector: h -> z of shape (N, D).
+        predictor: z -> p of shape (N, D).
+    """
+
+    def __init__(self, backbone: nn.Module, projector: nn.Module, predictor: nn.Module) -> None:
+        super().__init__(backbone, projector)
+        self.predictor = predictor
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two views of one batch.
+
+        Raises:
+            ValueError: not exactly two views.
+        """
+        if len(views) != 2:
+            raise ValueError(f"views: got {len(views)}, wanted 2 for SimSiam")
+        # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
+        z_a, z_b = (self.projector(self.represent(view)) for view in views)
+        p_a, p_b = self.predictor(z_a), self.predictor(z_b)
+        return simsiam_loss(p_a, z_b, p_b, z_a, all_mean=mean_over_processes if num_processes() > 1 else identity)
+
+
+def simsiam(backbone: nn.Module, head: HeadSpec, num_features: int, *, bottleneck: int = 0) -> SimSiam:
+    """Build the method with the numbers of a recipe.
+
+    The projector ends with a BatchNorm without scale and offset. Its last layer has no bias, which the official code
+    has but freezes: that BatchNorm would take it out again.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        head: the projector.
+        num_features: d.
+        bottleneck: width of the predictor's hidden layer; 0: a quarter of D, as in the paper (section 4.1).
+
+    Returns:
+        The method.
+
+    Raises:
+        ValueError: a negative bottleneck.
+    """
+    if bottleneck < 0:
+        raise ValueError(f"bottleneck: got {bottleneck}, wanted a width, or 0 for a quarter of the embedding's")
+    width = head.num_outputs(num_features)
+    inner = bottleneck or max(1, width // 4)
+    projector = head.build(num_features, last_norm="plain", last_bias=False)
+    predictor = replace(head, widths=f"{inner}-{width}", bias=False).build(width, last_bias=True)
+    return SimSiam(backbone, projector, predictor)
+
+
+def _exact(z: Tensor) -> Tensor:
+    """In float32, or float64 if it was."""
+    return z.to(torch.promote_types(z.dtype, torch.float32))

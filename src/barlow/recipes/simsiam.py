@@ -1,0 +1,71 @@
+"""SimSiam: the published recipes and a small one."""
+
+from dataclasses import replace
+
+from barlow.recipes import barlow_twins
+from barlow.recipes.recipe import Recipe
+
+
+def simsiam_imagenet() -> Recipe:
+    """The official ImageNet run of SimSiam: ResNet-50, batch 512, 100 epochs, no large batch and no LARS."""
+    return Recipe(
+        name="simsiam-imagenet",
+        method="simsiam",
+        source=(
+            "Chen & He 2021, section 3, and facebookresearch/simsiam: SGD lr 0.05 per 256 samples, momentum 0.9, "
+            "weight decay 1e-4, cosine to 0 without warm-up, projector 2048-2048-2048, predictor 512-2048. The "
+            "official code steps the cosine per epoch, decays biases and norms too and, with --fix-pred-lr, keeps the "
+            "predictor's learning rate constant: here per step, weights only, all of it decays"
+        ),
+        published="official repository: linear probe 68.1 top-1 (100 epochs, constant predictor learning rate)",
+        image_size=224,
+        views="simsiam",
+        backbone="resnet50",
+        projector="2048-2048-2048",
+        options={"bottleneck": 512},
+        epochs=100,
+        batch_size=512,
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=1e-4,
+        warmup_epochs=0.0,
+        final_learning_rate=0.0,
+    )
+
+
+def simsiam_cifar() -> Recipe:
+    """CIFAR-10 with ResNet-18 as in the appendix of the paper, for a GPU."""
+    return Recipe(
+        name="simsiam-cifar",
+        method="simsiam",
+        source=(
+            "Chen & He 2021, appendix D: SGD lr 0.03 per 256 samples, weight decay 5e-4, batch 512, 800 epochs, "
+            "cosine to 0 without warm-up, projector of two layers, views of ImageNet without blur. Weight decay here "
+            "on weights only"
+        ),
+        published=(
+            "paper: CIFAR-10 91.8 (linear probe). solo-learn with numbers of its own (batch 256, lr 0.5, 3 layers): "
+            "CIFAR-10 90.51, CIFAR-100 66.04 (online linear probe, 1000 epochs, one seed)"
+        ),
+        views="simsiam-cifar",
+        projector="2048-2048",
+        options={"bottleneck": 512},
+        epochs=800,
+        batch_size=512,
+        optimizer="sgd",
+        learning_rate=0.06,
+        weight_decay=5e-4,
+        warmup_epochs=0.0,
+        final_learning_rate=0.0,
+    )
+
+
+def simsiam_small_grey() -> Recipe:
+    """Grey pictures of about 28 pixels in some minutes on two cores: as `small-grey`, but for loss and heads."""
+    return replace(
+        barlow_twins.small_grey(),
+        name="simsiam-small-grey",
+        method="simsiam",
+        source="ours: untuned",
+        projector="256-256",
+    )
