@@ -6,15 +6,12 @@ In logarithms, so that no eps overflows:  log Q = S / eps + u_k + v_b,  where u 
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-GatherRows = Callable[[Tensor], Tensor]
-"""(n_r, ...) of this process -> (sum_r n_r, ...) of all processes, in their order; no gradient is asked for."""
-
+from barlow.collectives import Gather
 
 EPSILON = 0.05
 """Weight of the entropy in the official code."""
@@ -31,7 +28,7 @@ def sinkhorn(
     *,
     epsilon: float = EPSILON,
     num_iterations: int = 3,
-    gather: GatherRows = own_rows,
+    gather: Gather = own_rows,
 ) -> Float[Tensor, "b k"]:
     """Turn scores into codes: a distribution over prototypes per sample, each prototype used about equally often.
 
@@ -45,8 +42,8 @@ def sinkhorn(
         scores: S = z c^T, of the samples of this process.
         epsilon: eps, the weight of the entropy; 0.05 in the official code. Large: uniform codes.
         num_iterations: of both steps; 3 in the paper, 0 gives the softmax of S / eps.
-        gather: rows of all processes, `barlow.collectives.gather_rows` in a distributed run; K numbers per process
-            and iteration.
+        gather: rows of all processes, `barlow.collectives.gather_rows` in a distributed run; one row of K numbers
+            per process and iteration, and no gradient is asked for.
 
     Returns:
         Codes q of the samples of this process, float32 or float64.

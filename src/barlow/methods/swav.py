@@ -156,14 +156,14 @@ class SwAV(Method):
     @torch.no_grad()
     def _codes(self, z: Float[Tensor, "a n d"], scores: Float[Tensor, "a n k"]) -> Float[Tensor, "a n k"]:
         """Return the codes of the batch, assigned together with the queue, and push z after its use."""
-        gather = gather_rows if num_processes() > 1 else own_rows
         older = scores[:, :0]
         if self.queue is not None and self.epoch >= self.queue_start:
-            newest = gather(z.transpose(0, 1).contiguous()).transpose(0, 1)
+            newest = gather_rows(z.transpose(0, 1).contiguous()).transpose(0, 1)
             # Earlier embeddings, but the prototypes of now.
             older = self.prototypes(self.queue.share(newest.shape[1]))
             if self.training:
                 self.queue.push(newest)
+        gather = partial(gather_rows, equal=True) if num_processes() > 1 else own_rows
         n = scores.shape[1]
         both = torch.cat([older, scores], dim=1)
         return torch.stack([sinkhorn(rows, epsilon=self.epsilon, gather=gather)[-n:] for rows in both])

@@ -1,0 +1,115 @@
+"""SwAV: the published recipes and a small one."""
+
+from dataclasses import replace
+
+from barlow.recipes import barlow_twins
+from barlow.recipes.recipe import Recipe
+
+
+def imagenet() -> Recipe:
+    """The official ImageNet run of SwAV: ResNet-50, 2 x 224 + 6 x 96 pixels, batch 4096, 800 epochs."""
+    return Recipe(
+        name="swav-imagenet",
+        method="swav",
+        source=(
+            "facebookresearch/swav, scripts/swav_800ep_pretrain.sh, no queue at this batch size. Its warm-up starts at "
+            "lr 0.3, ours at 0; its LARC adapts and decays biases and norms too, ours gives them plain steps at the "
+            "same rate, as SimCLR does"
+        ),
+        published="official repository: linear probe 75.3 top-1 (400 epochs 74.6, 200 epochs 73.9, 100 epochs 72.1)",
+        image_size=224,
+        views="swav",
+        backbone="resnet50",
+        zero_init=False,
+        projector="2048-128",
+        projector_bias=True,
+        options={
+            "num_prototypes": 3000,
+            "temperature": 0.1,
+            "epsilon": 0.05,
+            "queue_length": 0,
+            "freeze_prototypes": 1.0,
+        },
+        epochs=800,
+        batch_size=4096,
+        optimizer="lars",
+        learning_rate=4.8,
+        weight_decay=1e-6,
+        warmup_epochs=10.0,
+        final_learning_rate=0.001,
+    )
+
+
+def imagenet_256() -> Recipe:
+    """The official run for a batch of 256, on 4 GPUs: with a queue."""
+    return replace(
+        imagenet(),
+        name="swav-imagenet-256",
+        source=(
+            "facebookresearch/swav, scripts/swav_400ep_bs256_pretrain.sh: lr 0.6 without warm-up, queue 3840 from "
+            "epoch 15, prototypes frozen for 5005 steps (1 epoch). LARC against ours: see swav-imagenet"
+        ),
+        published="official repository: linear probe 74.3 top-1 (200 epochs 72.7)",
+        options=imagenet().options | {"queue_length": 3840, "queue_start": 15.0},
+        epochs=400,
+        batch_size=256,
+        learning_rate=0.6,
+        warmup_epochs=0.0,
+    )
+
+
+def cifar() -> Recipe:
+    """CIFAR-10 and CIFAR-100 with ResNet-18 as in solo-learn's configuration, for a GPU: two views, no small ones.
+
+    Its configuration with six small views differs in the views alone (here "swav-cifar") and has no published result.
+    """
+    return Recipe(
+        name="swav-cifar",
+        method="swav",
+        source=(
+            "solo-learn, scripts/pretrain/cifar/swav.yaml (LARS lr 0.6, eta 0.02, biases not adapted). Here: eta "
+            "0.001, so lr 12.0 takes the same step and biases keep 0.6; its clip of the trust ratio is left out. Its "
+            "prototypes are normalised with gradient, ours in place as in the official code"
+        ),
+        published="solo-learn: CIFAR-10 89.17, CIFAR-100 64.88 (online linear probe, 1000 epochs, one seed)",
+        views="cifar-strong",
+        projector="2048-128",
+        projector_bias=True,
+        options={
+            "num_prototypes": 3000,
+            "temperature": 0.1,
+            "epsilon": 0.05,
+            "queue_length": 3840,
+            "queue_start": 50.0,
+            "freeze_prototypes": 2.0,
+        },
+        epochs=1000,
+        batch_size=256,
+        optimizer="lars",
+        learning_rate=12.0,
+        bias_learning_rate=0.6,
+        weight_decay=1e-6,
+        warmup_epochs=10.0,
+        final_learning_rate=0.001,
+    )
+
+
+def small_grey() -> Recipe:
+    """Grey pictures of about 28 pixels in some minutes on two cores: two views of 28 and six of 14 pixels.
+
+    A queue of eight batches gives each of the 128 prototypes nine samples to share out, not one.
+    """
+    return replace(
+        barlow_twins.small_grey(),
+        name="swav-small-grey",
+        method="swav",
+        source="ours: untuned",
+        views="swav-small-grey",
+        projector="256-128",
+        options={
+            "num_prototypes": 128,
+            "queue_length": 1024,
+            "queue_start": 1.0,
+            "freeze_prototypes": 0.25,
+        },
+    )
