@@ -69,18 +69,19 @@ def gather_with_grad(rows: Tensor) -> Tensor:
     return gathered
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, *, equal: bool = False) -> Tensor:
     """Concatenate the rows of all processes, without gradient: for codes, queues and hand-written gradients.
 
     Args:
         rows: (n_r, ...), equal trailing axes on all processes; n_r may differ.
+        equal: n_r is the same everywhere, so that the processes need not tell each other: one exchange, not two.
 
     Returns:
         (sum_r n_r, ...), in the order of the processes. With one process, `rows` itself.
     """
     if num_processes() == 1:
         return rows
-    return torch.cat(_parts(rows.detach()))
+    return torch.cat(_parts(rows.detach(), equal=equal))
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
@@ -164,16 +165,17 @@ class _Gather(torch.autograd.Function):
         return sum_over_processes(grad_outputs[0])[ctx.own]
 
 
-def _parts(rows: Tensor) -> list[Tensor]:
+def _parts(rows: Tensor, *, equal: bool = False) -> list[Tensor]:
     """The rows of each process. Padded to the longest on the way: collectives want equal shapes."""
-    counts = torch.zeros(num_processes(), dtype=torch.int64, device=rows.device)
-    counts[dist.get_rank()] = len(rows)
-    dist.all_reduce(counts)
-    longest = int(counts.max())
+    counts = [len(rows)] * num_processes()
+    if not equal:
+        own = torch.zeros(num_processes(), dtype=torch.int64, device=rows.device)
+        own[dist.get_rank()] = len(rows)
+        counts = sum_over_processes(own).tolist()
     padded = rows.contiguous()
-    if len(rows) < longest:
-        padded = rows.new_zeros((longest, *rows.shape[1:]))
+    if len(rows) < max(counts):
+        padded = rows.new_zeros((max(counts), *rows.shape[1:]))
         padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in range(num_processes())]
+    parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded)
-    return [part[:count] for part, count in zip(parts, counts.tolist(), strict=True)]
+    return [part[:count] for part, count in zip(parts, counts, strict=True)]

@@ -1,0 +1,59 @@
+"""W processes with different and unequal shards take the step that one process takes with all samples."""
+
+import math
+
+import pytest
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from tests.distributed.cases import CASES, SIZES
+from tests.distributed.one_step import BROKEN, DTYPES, Found, alone, work
+
+pytestmark = pytest.mark.dist
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+Everything = dict[int, list[dict[str, dict[str, Found]]]]
+"""Number of processes -> process -> case -> float32, float64 or a broken variant -> what was found."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Everything:
+    everything = {}
+    for world in SIZES:
+        folder = tmp_path_factory.mktemp(f"gloo-{world}")
+        spawn(work, args=(world, str(folder)), nprocs=world)
+        everything[world] = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+    return everything
+
+
+def relative_difference(ours: Found, expected: Found, start: str) -> float:
+    """|ours - expected| / |expected| over all tensors whose name starts so, as one long vector."""
+    names = [name for name in expected if name.startswith(start)]
+    assert names == [name for name in ours if name.startswith(start)]
+    difference = math.hypot(*(float((ours[n].double() - expected[n].double().view_as(ours[n])).norm()) for n in names))
+    return difference / math.hypot(*(float(expected[n].double().norm()) for n in names))
+
+
+@pytest.mark.parametrize("world", SIZES)
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_loss_gradients_and_running_statistics_are_those_of_one_process(
+    found: Everything, name: str, kind: str, world: int
+) -> None:
+    expected = alone(CASES[name], DTYPES[kind])
+    for process in found[world]:
+        ours = process[name][kind]
+        for what in ("loss", "gradient", "buffer"):
+            assert relative_difference(ours, expected, what) < TOLERANCE[kind], what
+
+
+@pytest.mark.parametrize("world", SIZES)
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("name", CASES)
+def test_statistics_of_each_process_alone_would_break_the_test_above(
+    found: Everything, name: str, broken: str, world: int
+) -> None:
+    expected = alone(CASES[name], torch.float64)
+    for process in found[world]:
+        assert relative_difference(process[name][broken], expected, "gradient") > 1e-2
