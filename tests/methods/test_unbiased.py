@@ -1,8 +1,6 @@
 """Squares without a sample's pair with itself: against double sums over pairs, in the mean, and in shards."""
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar, get_args
+from typing import get_args
 
 import pytest
 import torch
@@ -11,11 +9,10 @@ from torch import Tensor
 from barlow.collectives import AllMean
 from barlow.methods.barlow_twins import Normalization, barlow_twins_loss, normalize
 from barlow.methods.unbiased import count_samples, squares_without_own_pairs
+from tests.methods.in_lockstep import in_lockstep
 
 LAMBDA = 0.05
 SENSIBLE: list[Normalization] = [name for name in get_args(Normalization) if name != "whiten"]
-
-T = TypeVar("T")
 
 
 def embeddings(n: int, d: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -23,30 +20,6 @@ def embeddings(n: int, d: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shared, noise_a, noise_b = torch.randn(3, n, d, generator=generator, dtype=torch.float64)
     return (shared + noise_a + 0.3).requires_grad_(), (shared + noise_b - 0.2).requires_grad_()
-
-
-def in_lockstep(work: Callable[[int, AllMean], T], sizes: Sequence[int]) -> list[T]:
-    """Run `work(rank, all_mean)` once per shard, in threads; each `all_mean` waits for the others."""
-    barrier = threading.Barrier(len(sizes))
-    slots: list[tuple[Tensor, int]] = [(torch.empty(0), 0)] * len(sizes)
-    results: dict[int, T] = {}
-
-    def run(rank: int) -> None:
-        def all_mean(local: Tensor, count: int) -> Tensor:
-            slots[rank] = (local, count)
-            barrier.wait(timeout=30)
-            mean = sum((x * c for x, c in slots), torch.zeros_like(local)) / sum(c for _, c in slots)
-            barrier.wait(timeout=30)
-            return mean
-
-        results[rank] = work(rank, all_mean)
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(len(sizes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [results[rank] for rank in range(len(sizes))]
 
 
 def naive_squares(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,10 +142,10 @@ def test_shards_equal_the_whole_batch_in_value_and_gradient(
     shards = list(zip(z_a.split(list(sizes)), z_b.split(list(sizes)), strict=True))
     monkeypatch.setattr("barlow.methods.unbiased.num_processes", lambda: 2)
 
-    def loss(rank: int, all_mean: AllMean) -> Tensor:
+    def loss(rank: int, all_mean: AllMean, _: object) -> Tensor:
         return barlow_twins_loss(*shards[rank], normalization=normalization, bias="removed", all_mean=all_mean).total
 
-    totals = in_lockstep(loss, sizes)
+    totals = in_lockstep(2, loss)
     for total in totals:
         torch.testing.assert_close(total, whole, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(torch.autograd.grad(totals[0], (z_a, z_b)), expected, rtol=1e-9, atol=1e-11)
@@ -181,7 +154,7 @@ def test_shards_equal_the_whole_batch_in_value_and_gradient(
 @pytest.mark.parametrize("sizes", [(7,), (1, 1), (3, 5), (100, 1, 31)])
 def test_samples_are_counted_over_all_processes(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("barlow.methods.unbiased.num_processes", lambda: len(sizes))
-    counts = in_lockstep(lambda rank, all_mean: count_samples(torch.zeros(sizes[rank], 2), all_mean), sizes)
+    counts = in_lockstep(len(sizes), lambda rank, all_mean, _: count_samples(torch.zeros(sizes[rank], 2), all_mean))
     assert counts == [sum(sizes)] * len(sizes)
 
 

@@ -1,0 +1,176 @@
+"""The optimal projector, ours: no projector at all; the loss that the best linear one would reach, in closed form.
+
+h_a, h_b: features of two views.  T: their total covariance.  B: their symmetrised cross-covariance.  With T = L L^T,
+
+    R = L^{-1} B L^{-T},        loss = |I - R|_F^2 = sum_i (1 - rho_i)^2.
+
+Up to a rotation, which the norm does not see, R is T^{-1/2} B T^{-1/2}: what Barlow Twins with lambda = 1 has for C
+once a linear projector has whitened the features. Its eigenvalues rho_i say how much of the variance of a direction
+is the image; they are the canonical correlations of the two views. The projector is solved for in every batch, so it
+cannot do the backbone's work: all that the loss falls by was done by the backbone (envelope theorem).
+
+Without shrinkage no invertible linear map of h changes the loss, and three things follow. A direction of next to no
+variance counts as much as any other, so nothing holds the spectrum of h together. The covariances of a batch are
+noisy: with independent views the loss is already about (d + 1) / 2N above d, and the network can learn to fit that
+noise; N >= 4d keeps it small. At N <= d, whatever h is, at least d - N + 1 of the rho_i are -1. So T is shrunk towards
+its mean variance, T' = (1 - s) T + s tr(T)/d I (the target of Ledoit & Wolf 2004): weak directions then have
+rho_i = 0 and cost 1 until they carry variance. At s = 1 nothing is whitened: one scale for all features remains.
+
+Relatives: W-MSE (Ermolov et al. 2021), which whitens each view and compares samples; the VAMP-2 score; deep CCA.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.correlation import EPS
+from barlow.methods.method import Method
+from barlow.methods.terms import Terms
+from barlow.methods.unbiased import count_samples
+from barlow.networks.heads import HeadSpec
+
+SHRINKAGE = 0.1
+"""Chosen on held-out digits: see benchmarks/README.md."""
+
+
+def optimal_projector_loss(
+    h_a: Float[Tensor, "n d"],
+    h_b: Float[Tensor, "n d"],
+    *,
+    shrinkage: float = SHRINKAGE,
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Measure how far the whitened features of two views are from being the same: |I - R|_F^2.
+
+        T' = (1 - s) T + s tr(T)/d I = L L^T,      R = L^{-1} B L^{-T},      loss = sum_i (1 - rho_i)^2.
+
+    Statistics and factors are in float32 (float64 for float64 input), also under autocast.
+
+    Args:
+        h_a: features of view a, straight from the backbone.
+        h_b: features of view b, row by row of the same samples.
+        shrinkage: s in [0, 1]; how far T goes towards its mean variance.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with two parts that add up to the total, "invariance" = d (1 - mean rho)^2 and "spread" =
+        sum_i (rho_i - mean rho)^2, and the monitor "mean_rho".
+
+    Raises:
+        ValueError: shapes that differ or are not (N, D), a shrinkage outside [0, 1], without shrinkage N <= d or
+            features that depend on one another linearly.
+
+    Source:
+        Section 5.1 of the project's notes on the theory; relatives above.
+    """
+    _check(h_a, h_b, shrinkage, all_mean)
+    with torch.autocast(device_type=h_a.device.type, enabled=False):
+        dtype = torch.promote_types(torch.promote_types(h_a.dtype, h_b.dtype), torch.float32)
+        total, between = covariances(h_a.to(dtype), h_b.to(dtype), all_mean=all_mean)
+        d = total.shape[0]
+        factor = _cholesky(shrunk(total, shrinkage))
+        half = torch.linalg.solve_triangular(factor, between, upper=False)
+        r = torch.linalg.solve_triangular(factor, half.T, upper=False)
+        mean_rho = r.diagonal().mean()
+        invariance = d * (1 - mean_rho).square()
+        spread = (r - mean_rho * torch.eye(d, device=r.device, dtype=dtype)).square().sum()
+    return Terms(invariance + spread, {"invariance": invariance, "spread": spread, "mean_rho": mean_rho.detach()})
+
+
+def covariances(
+    h_a: Float[Tensor, "n d"], h_b: Float[Tensor, "n d"], *, all_mean: AllMean = identity
+) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:
+    """Return the total covariance T of both views and their symmetrised cross-covariance B.
+
+    Both around the mean of both views, so that a shift between two pipelines counts as augmentation. From
+    s = (h_a + h_b)/2 - mean and e = (h_a - h_b)/2:   T = E s s^T + E e e^T,   B = E s s^T - E e e^T.
+
+    Args:
+        h_a: features of view a.
+        h_b: features of view b.
+        all_mean: mean over all processes.
+
+    Returns:
+        (T, B); T - B = 2 E e e^T, the covariance within an image, is never negative.
+    """
+    n = h_a.shape[0]
+    common = (h_a + h_b) / 2
+    common = common - all_mean(common.mean(dim=0), n)
+    differing = (h_a - h_b) / 2
+    common_square, differing_square = all_mean(torch.stack([common.T @ common, differing.T @ differing]) / n, n)
+    return common_square + differing_square, common_square - differing_square
+
+
+def shrunk(covariance: Float[Tensor, "d d"], shrinkage: float) -> Float[Tensor, "d d"]:
+    """Return (1 - s) T + s (tr(T)/d + eps) I; eps keeps a collapsed network's gradients finite where s > 0."""
+    d = covariance.shape[0]
+    ridge = shrinkage * (covariance.diagonal().mean() + EPS)
+    return (1 - shrinkage) * covariance + ridge * torch.eye(d, device=covariance.device, dtype=covariance.dtype)
+
+
+class OptimalProjector(Method):
+    """Backbone and the loss; a projector only where one is wanted for comparison.
+
+    Args:
+        backbone: batch -> h of shape (N, d).
+        projector: the identity; or any h -> z, whose output the loss then takes for features.
+        loss: (h_a, h_b, all_mean=...) -> Terms; `optimal_projector_loss` with the run's shrinkage.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = optimal_projector_loss
+    ) -> None:
+        super().__init__(backbone, projector)
+        self.loss = loss
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two views of one batch.
+
+        Raises:
+            ValueError: not exactly two views.
+        """
+        if len(views) != 2:
+            raise ValueError(f"views: got {len(views)}, wanted 2 for the optimal projector")
+        h_a, h_b = (self.projector(self.represent(view)) for view in views)
+        return self.loss(h_a, h_b, all_mean=mean_over_processes if num_processes() > 1 else identity)
+
+
+def optimal_projector(
+    backbone: nn.Module, head: HeadSpec, num_features: int, *, shrinkage: float = SHRINKAGE
+) -> OptimalProjector:
+    """Build the method with the numbers of a recipe; its projector is "none" unless a comparison wants one."""
+    return OptimalProjector(backbone, head.build(num_features), partial(optimal_projector_loss, shrinkage=shrinkage))
+
+
+def _cholesky(matrix: Tensor) -> Tensor:
+    """Return L with L L^T = matrix. A matrix that is not finite gives no error: the loop names what went bad."""
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed and bool(matrix.isfinite().all()):
+        raise ValueError(
+            "shrinkage: got too little for these features, whose covariance has no inverse (constant features, or "
+            "some that are sums of others); wanted more than 0"
+        )
+    return factor
+
+
+def _check(h_a: Tensor, h_b: Tensor, shrinkage: float, all_mean: AllMean) -> None:
+    if h_a.ndim != 2 or h_a.shape != h_b.shape:
+        raise ValueError(
+            f"h_a, h_b: got shapes {tuple(h_a.shape)} and {tuple(h_b.shape)}, wanted the same (N, D) twice"
+        )
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage: got {shrinkage}, wanted a number from 0 to 1")
+    n, d = count_samples(h_a, all_mean), h_a.shape[1]
+    if n < 2:
+        raise ValueError(f"h_a, h_b: got {n} sample, wanted at least 2: covariances are statistics of the batch")
+    if shrinkage == 0 and n <= d:
+        raise ValueError(
+            f"shrinkage: got 0 with {n} samples of {d} features, wanted more than 0, or at least {d + 1} samples "
+            f"(better {4 * d}): with fewer, some rho are -1 whatever the features are"
+        )
