@@ -1,10 +1,11 @@
 """W processes with different and unequal shards take the step that one process takes with all samples."""
 
 import math
+import multiprocessing
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from tests.distributed.cases import CASES, SIZES
 from tests.distributed.one_step import BROKEN, DTYPES, Found, alone, work
@@ -19,10 +20,12 @@ Everything = dict[int, list[dict[str, dict[str, Found]]]]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Everything:
+    # All processes are forked off one that has torch loaded: imports took most of the time.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.distributed.one_step"])
     everything = {}
     for world in SIZES:
         folder = tmp_path_factory.mktemp(f"gloo-{world}")
-        spawn(work, args=(world, str(folder)), nprocs=world)
+        start_processes(work, args=(world, str(folder)), nprocs=world, start_method="forkserver")
         everything[world] = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
     return everything
 
