@@ -1,0 +1,266 @@
+"""VICRegL (Bardes et al. 2022, arXiv 2210.01571): VICReg on whole images and on matched positions of their maps.
+
+    L = alpha * global(e) + (1 - alpha) * local(m),      e = g(h) of shape (N, D),  m = g'(map) of shape (N, P, D')
+
+Each position of a view is matched with the nearest position of the other view: by the distance of their embeddings,
+and by the distance of their places in the image. The nearest of these matches are held together by VICReg's three
+terms, slot by slot: the first kept position of all samples is one set of N embeddings, the second the next.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.methods.matching import at, matches_by_features, matches_by_place, position_places
+from barlow.methods.method import Method
+from barlow.methods.terms import Terms
+from barlow.methods.vicreg import (
+    COVARIANCE_WEIGHT,
+    INVARIANCE_WEIGHT,
+    VARIANCE_WEIGHT,
+    covariance,
+    invariance,
+    variance,
+)
+from barlow.networks.dense import final_pooling, with_feature_map
+from barlow.networks.heads import HeadSpec
+
+Flip = Literal["compensated", "official"]
+
+ALPHA = 0.75
+"""Weight of the global criterion in the official code; the paper also reports 0.9."""
+MATCHES = (20, 4)
+"""Location matches kept from view i to j and back (--num_matches). The paper means 20 for large and 4 for small
+views; the official code goes by the direction instead, also between two large views. 0 keeps all."""
+FEATURE_MATCHES = (0, 0)
+"""The same by features: the official code keeps all (--l2_all_matches 1), the paper 20."""
+NUM_LARGE = 2
+"""Every view is compared with each of the first two, which are the large ones."""
+
+
+class Embeddings(NamedTuple):
+    """What VICRegL's loss needs of one view.
+
+    Attributes:
+        whole: (N, D), one embedding per image.
+        positions: (N, P, D'), one per position of the feature map.
+        places: (N, P, 2), where in the image each position is, in one unit for both axes.
+    """
+
+    whole: Float[Tensor, "n d"]
+    positions: Float[Tensor, "n p d2"]
+    places: Float[Tensor, "n p 2"]
+
+
+def vicregl_loss(
+    views: Sequence[Embeddings],
+    *,
+    alpha: float = ALPHA,
+    matches: tuple[int, int] = MATCHES,
+    feature_matches: tuple[int, int] = FEATURE_MATCHES,
+    invariance_weight: float = INVARIANCE_WEIGHT,
+    variance_weight: float = VARIANCE_WEIGHT,
+    covariance_weight: float = COVARIANCE_WEIGHT,
+    all_mean: AllMean = identity,
+) -> Terms:
+    """Weigh VICReg of whole images against VICReg of matched positions.
+
+    With (i, j) over all ordered pairs of views whose first is large, and lambda, mu, nu as in VICReg:
+
+        global = lambda mean_(i,j) s(e_i, e_j) + mean_i [mu v(e_i) + nu c(e_i)]
+        local  = mean_(i,j) 1/2 [l(i -> j) + l(j -> i)], by features plus by location
+        l      = lambda s(X, Y) + 1/2 [mu v(X) + mu v(Y) + nu c(X) + nu c(Y)]     for matched positions X, Y
+
+    The means halve the covariance term beside VICReg's, as in the official code.
+
+    Args:
+        views: at least two; the first two are large.
+        alpha: weight of the global criterion, from 0 to 1.
+        matches: location matches kept from i to j and from j to i; 0, or more than there are positions: all.
+        feature_matches: the same for matches by features.
+        invariance_weight: lambda.
+        variance_weight: mu.
+        covariance_weight: nu.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+
+    Returns:
+        Terms with the six parts "global_invariance", "global_variance", ..., "local_covariance", weighted, that
+        add up to the total.
+
+    Raises:
+        ValueError: fewer than two views, alpha outside [0, 1], a negative weight or number of matches.
+
+    Source: equations 1 to 5 of the paper; main_vicregl.py, whose flag --fast-vc-reg (off) is left out.
+    """
+    weights = (invariance_weight, variance_weight, covariance_weight)
+    _check(len(views), alpha, weights, (*matches, *feature_matches))
+    parts = {}
+    for scope, share, terms in (
+        ("global", alpha, _global_terms([view.whole for view in views], all_mean)),
+        ("local", 1 - alpha, _local_terms(views, matches, feature_matches, all_mean)),
+    ):
+        for name, weight, term in zip(("invariance", "variance", "covariance"), weights, terms, strict=True):
+            parts[f"{scope}_{name}"] = share * weight * term
+    return Terms(torch.stack(list(parts.values())).sum(), parts)
+
+
+def _global_terms(whole: Sequence[Tensor], all_mean: AllMean) -> tuple[Tensor, Tensor, Tensor]:
+    """Means of s over the pairs of views, of v and c over the views."""
+    s = [invariance(whole[i], whole[j], all_mean=all_mean) for i, j in _pairs(len(whole))]
+    v = [variance(z, all_mean=all_mean) for z in whole]
+    c = [covariance(z, all_mean=all_mean) for z in whole]
+    return torch.stack(s).mean(), torch.stack(v).mean(), torch.stack(c).mean()
+
+
+def _local_terms(
+    views: Sequence[Embeddings], matches: tuple[int, int], feature_matches: tuple[int, int], all_mean: AllMean
+) -> tuple[Tensor, Tensor, Tensor]:
+    """s, v and c of matched positions, by features plus by location, over the pairs of views."""
+    terms = []
+    for by_features, most in ((True, feature_matches), (False, matches)):
+        for (i, j, g), weight in _directions(len(views), most).items():
+            a, b = views[i], views[j]
+            kept, partner = (
+                matches_by_features(a.positions, b.positions, g)
+                if by_features
+                else matches_by_place(a.places, b.places, g)
+            )
+            x, y = at(a.positions, kept), at(b.positions, partner)
+            v = (variance(x, all_mean=all_mean) + variance(y, all_mean=all_mean)) / 2
+            c = (covariance(x, all_mean=all_mean) + covariance(y, all_mean=all_mean)) / 2
+            terms.append(weight * torch.stack([invariance(x, y, all_mean=all_mean), v, c]))
+    s, v, c = torch.stack(terms).sum(dim=0)
+    return s, v, c
+
+
+def _pairs(num_views: int) -> Iterator[tuple[int, int]]:
+    return ((i, j) for i in range(NUM_LARGE) for j in range(num_views) if j != i)
+
+
+def _directions(num_views: int, kept: tuple[int, int]) -> dict[tuple[int, int, int], float]:
+    """Return (from, to, matches) -> weight: each pair both ways. Ways that several pairs take are computed once."""
+    ways = Counter(way for i, j in _pairs(num_views) for way in ((i, j, kept[0]), (j, i, kept[1])))
+    return {way: count / ways.total() for way, count in ways.items()}
+
+
+@runtime_checkable
+class Located(Protocol):
+    """What `barlow.views.located` makes of a batch: images (N, C, S, S), boxes (N, 4) and flipped (N,)."""
+
+    images: Tensor
+    boxes: Tensor
+    flipped: Tensor
+
+
+class VICRegL(Method):
+    """Backbone, expander for h, projector for the positions of its map, and the loss: located views -> Terms.
+
+    Args:
+        backbone: images -> h (N, d), with a global pooling before which the map is read (`networks/dense.py`).
+        projector: h -> (N, D).
+        local_projector: rows of the map -> (rows, D').
+        loss: (views, all_mean=...) -> Terms; `vicregl_loss` with the run's numbers.
+        flip: "compensated": a position of a flipped view is where its pixels came from. "official": the official
+            code's default, which ignores flips, so that matches by location are mirrored between unlike flips.
+
+    Raises:
+        ValueError: a backbone without such a pooling; an unknown flip.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module,
+        local_projector: nn.Module,
+        loss: Callable[..., Terms] = vicregl_loss,
+        flip: Flip = "compensated",
+    ) -> None:
+        super().__init__(backbone, projector)
+        final_pooling(backbone)
+        if flip not in get_args(Flip):
+            nearest = get_close_matches(str(flip), get_args(Flip), n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"flip: got {flip!r}, wanted one of {', '.join(get_args(Flip))}{hint}")
+        self.local_projector = local_projector
+        self.loss = loss
+        self.flip = flip
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two or more located views of one batch, the first two of them large.
+
+        Raises:
+            ValueError: views without their place.
+        """
+        return self.loss(
+            [self._embeddings(view) for view in views],
+            all_mean=mean_over_processes if num_processes() > 1 else identity,
+        )
+
+    def represent(self, view: Any) -> Float[Tensor, "n d"]:
+        """Return h of images, or of a view that carries its place."""
+        h: Tensor = self.backbone(view.images if isinstance(view, Located) else view)
+        return h
+
+    def _embeddings(self, view: Any) -> Embeddings:
+        if not isinstance(view, Located):
+            raise ValueError(
+                f"views: got {type(view).__name__}, wanted views that carry their place: views='vicregl', or pipelines "
+                "inside barlow.views.located.LocatedPipeline"
+            )
+        h, feature_map = with_feature_map(self.backbone, view.images)
+        rows = feature_map.flatten(2).mT  # (N, P, d)
+        # One row per position: the norms inside the projector see all positions of all samples, as officially.
+        positions = self.local_projector(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        flipped = view.flipped if self.flip == "compensated" else torch.zeros_like(view.flipped)
+        places = position_places(view.boxes, flipped, *feature_map.shape[2:])
+        return Embeddings(self.projector(h), positions, places)
+
+
+def vicregl(
+    backbone: nn.Module,
+    head: HeadSpec,
+    num_features: int,
+    *,
+    local_projector: str = "512-512-512",
+    alpha: float = ALPHA,
+    matches: int = MATCHES[0],
+    matches_back: int = MATCHES[1],
+    feature_matches: int = FEATURE_MATCHES[0],
+    feature_matches_back: int = FEATURE_MATCHES[1],
+    invariance_weight: float = INVARIANCE_WEIGHT,
+    variance_weight: float = VARIANCE_WEIGHT,
+    covariance_weight: float = COVARIANCE_WEIGHT,
+    flip: Flip = "compensated",
+) -> VICRegL:
+    """Build the method with the numbers of a recipe; both heads end without bias, as in the official code."""
+    loss = partial(
+        vicregl_loss,
+        alpha=alpha,
+        matches=(matches, matches_back),
+        feature_matches=(feature_matches, feature_matches_back),
+        invariance_weight=invariance_weight,
+        variance_weight=variance_weight,
+        covariance_weight=covariance_weight,
+    )
+    projector = head.build(num_features, last_bias=False)
+    local = replace(head, widths=local_projector).build(num_features, last_bias=False)
+    return VICRegL(backbone, projector, local, loss, flip)
+
+
+def _check(num_views: int, alpha: float, weights: Sequence[float], matches: Sequence[int]) -> None:
+    if num_views < NUM_LARGE:
+        raise ValueError(f"views: got {num_views}, wanted at least {NUM_LARGE} for VICRegL")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: got {alpha}, wanted a number from 0 to 1")
+    if min(weights) < 0:
+        raise ValueError(f"invariance_weight, variance_weight, covariance_weight: got {weights}, wanted 0 or more")
+    if min(matches) < 0:
+        raise ValueError(f"matches, feature_matches: got {tuple(matches)}, wanted 0 (all) or more")
