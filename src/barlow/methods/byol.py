@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.methods.method import Method
-from barlow.methods.simsiam import embedding_std, mean_cosine
+from barlow.methods.simsiam import embedding_std, mean_cosines
 from barlow.methods.terms import Terms
 from barlow.networks.heads import HeadSpec
 
@@ -59,8 +59,7 @@ def byol_loss(
     Source:
         Equation 2 of the paper, both directions added up as in the official code.
     """
-    a_to_b = 2 - 2 * mean_cosine(p_a, z_b, all_mean=all_mean)
-    b_to_a = 2 - 2 * mean_cosine(p_b, z_a, all_mean=all_mean)
+    a_to_b, b_to_a = 2 - 2 * mean_cosines(p_a, z_b, p_b, z_a, all_mean=all_mean)
     spread = embedding_std(z_a, z_b, all_mean=all_mean)
     return Terms(a_to_b + b_to_a, {"a_to_b": a_to_b, "b_to_a": b_to_a, "embedding_std": spread})
 

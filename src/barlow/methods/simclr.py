@@ -27,7 +27,7 @@ from barlow.networks.heads import HeadSpec
 TEMPERATURE = 0.1
 """tau on ImageNet (official code, default and README); on CIFAR-10 its README has 0.5."""
 
-# The official code adds 1e-12 to the squared length instead; with either, a zero embedding has a finite gradient.
+# Shortest length that is divided by, as in the official code (1e-12 under the root): finite gradients at zero.
 _EPS = 1e-6
 
 
@@ -77,13 +77,13 @@ def simclr_loss(
         u_a, u_b = (F.normalize(z.to(dtype), dim=1, eps=_EPS) for z in (z_a, z_b))
         # Both views in one exchange, and whose rows they are: processes may hold different numbers of samples.
         u_all, owner = gather(torch.cat([u_a, u_b, u_a.new_full((n, 1), rank)], dim=1)).tensor_split([-1], dim=1)
-        similarity = torch.cat([u_a, u_b]) @ torch.cat(u_all.chunk(2, dim=1)).T / temperature
+        similarity = torch.cat([u_a, u_b]) / temperature @ torch.cat(u_all.chunk(2, dim=1)).T
         own = torch.arange(n, device=u_a.device) + (owner < rank).sum()
         itself = torch.cat([own, own + len(u_all)]).unsqueeze(1)
         # Minus infinity and not the official -1e9, which float16 does not have.
         others = similarity.scatter(1, itself, -torch.inf)
-        alignment = -all_mean((u_a * u_b).sum(dim=1).mean() / temperature, n)
-        uniformity = all_mean(others.logsumexp(dim=1).mean(), n)
+        positive = (u_a * u_b).sum(dim=1).mean() / temperature
+        alignment, uniformity = all_mean(torch.stack([-positive, others.logsumexp(dim=1).mean()]), n)
     return Terms(alignment + uniformity, {"alignment": alignment, "uniformity": uniformity})
 
 

@@ -53,31 +53,41 @@ def simsiam_loss(
     Source:
         Equations 1 to 4 and algorithm 1 of the paper.
     """
-    a_to_b = -mean_cosine(p_a, z_b, all_mean=all_mean) / 2
-    b_to_a = -mean_cosine(p_b, z_a, all_mean=all_mean) / 2
+    a_to_b, b_to_a = -mean_cosines(p_a, z_b, p_b, z_a, all_mean=all_mean) / 2
     spread = embedding_std(z_a, z_b, all_mean=all_mean)
     return Terms(a_to_b + b_to_a, {"a_to_b": a_to_b, "b_to_a": b_to_a, "embedding_std": spread})
 
 
-def mean_cosine(p: Float[Tensor, "n d"], z: Float[Tensor, "n d"], *, all_mean: AllMean = identity) -> Float[Tensor, ""]:
-    """Return the mean of cos(p, sg(z)) over the samples; no gradient goes into z.
+def mean_cosines(
+    p_a: Float[Tensor, "n d"],
+    z_b: Float[Tensor, "n d"],
+    p_b: Float[Tensor, "n d"],
+    z_a: Float[Tensor, "n d"],
+    *,
+    all_mean: AllMean = identity,
+) -> Float[Tensor, "2"]:
+    """Return mean cos(p_a, sg(z_b)) and mean cos(p_b, sg(z_a)); no gradient goes into z.
 
     Args:
-        p: predictions.
-        z: what they have to meet.
+        p_a: predictions from view a.
+        z_b: what p_a has to meet.
+        p_b: predictions from view b.
+        z_a: what p_b has to meet.
         all_mean: mean over all processes.
 
     Returns:
-        A number in [-1, 1].
+        Two numbers in [-1, 1].
 
     Raises:
         ValueError: shapes that differ or are not (N, D).
     """
-    if p.ndim != 2 or p.shape != z.shape:
-        raise ValueError(f"p, z: got shapes {tuple(p.shape)} and {tuple(z.shape)}, wanted the same (N, D) twice")
-    with torch.autocast(device_type=p.device.type, enabled=False):
-        cosine = F.cosine_similarity(_exact(p), _exact(z.detach()), dim=1)  # eps 1e-8, as the official code has it
-        return all_mean(cosine.mean(), p.shape[0])
+    shapes = [tuple(x.shape) for x in (p_a, z_b, p_b, z_a)]
+    if p_a.ndim != 2 or len(set(shapes)) != 1:
+        raise ValueError(f"p_a, z_b, p_b, z_a: got shapes {', '.join(map(str, shapes))}, wanted (N, D) four times")
+    with torch.autocast(device_type=p_a.device.type, enabled=False):
+        p, z = _exact(torch.stack([p_a, p_b])), _exact(torch.stack([z_b, z_a]).detach())
+        cosines = F.cosine_similarity(p, z, dim=2)  # eps 1e-8, as the official code has it
+        return all_mean(cosines.mean(dim=1), len(p_a))
 
 
 def embedding_std(
