@@ -41,7 +41,8 @@ def naive_loss(h_a: Tensor, h_b: Tensor, shrinkage: float) -> Tensor:
     values, vectors = torch.linalg.eigh((1 - shrinkage) * total + shrinkage * target)
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T
     rho = torch.linalg.eigvalsh(root @ between @ root)
-    return (1 - rho).square().sum()
+    loss: Tensor = (1 - rho).square().sum()
+    return loss
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1, 0.9])
@@ -246,7 +247,8 @@ def test_a_projector_is_allowed_and_its_output_is_what_counts() -> None:
 def test_a_few_steps_make_the_features_of_a_linear_backbone_invariant() -> None:
     """Two inputs are the image, six are noise: two features end on the image, and of equal variance."""
     torch.manual_seed(0)
-    method = optimal_projector(nn.Linear(8, 2, bias=False), HeadSpec("none"), 2)
+    backbone = nn.Linear(8, 2, bias=False)
+    method = optimal_projector(backbone, HeadSpec("none"), 2)
     optimizer = torch.optim.Adam(method.parameters(), lr=0.1)
     for _ in range(60):
         image = torch.randn(64, 2)
@@ -254,7 +256,7 @@ def test_a_few_steps_make_the_features_of_a_linear_backbone_invariant() -> None:
         optimizer.zero_grad()
         method(views).total.backward()
         optimizer.step()
-    weight = method.backbone.weight.detach()
+    weight = backbone.weight.detach()
     assert weight[:, 2:].square().sum() < 0.02 * weight.square().sum()
     assert torch.linalg.cond(weight[:, :2]) < 1.5
 
