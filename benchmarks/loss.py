@@ -1,8 +1,8 @@
-"""Barlow Twins loss, forward and backward: ours beside lightly's and the official formula, in one run.
+"""A loss, forward and backward: ours beside lightly's and the official formula, in one run.
 
-    python benchmarks/loss.py [--repeats 5] [--threads 2]        needs: pip install lightly
+    python benchmarks/loss.py [barlow_twins | vicreg] [--at N D] [--repeats 5] [--threads 2]
 
-Float32, the three interleaved repeat by repeat, so that a machine that slows down slows all of them. The time is the
+Needs lightly (pip install lightly). Float32, the three interleaved repeat by repeat, so that a machine that slows down slows all of them. The time is the
 median; the ratio is the median of the ratios of each repeat, with their smallest and largest. Memory is the growth of a
 fresh process's largest resident size over what inputs and imports took.
 """
@@ -14,7 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -61,7 +63,45 @@ def official() -> Loss:
     return loss
 
 
-LOSSES: dict[str, Callable[[], Loss]] = {"ours": ours, "lightly": lightly, "official": official, "direct": direct}
+def our_vicreg(form: Literal["auto", "direct"] = "auto") -> Loss:
+    """Return this library's VICReg in the official convention."""
+    from barlow.methods.vicreg import vicreg_loss
+
+    return lambda z_a, z_b: vicreg_loss(z_a, z_b, form=form).total
+
+
+def lightly_vicreg() -> Loss:
+    """Return lightly's module."""
+    from lightly.loss import VICRegLoss
+
+    return VICRegLoss()  # type: ignore[no-any-return]
+
+
+def official_vicreg() -> Loss:
+    """Return the formula of the official code, written from its description: D x D covariances, sum of squares."""
+
+    def loss(z_a: Tensor, z_b: Tensor) -> Tensor:
+        n, d = z_a.shape
+        total = 25 * torch.nn.functional.mse_loss(z_a, z_b)
+        for z in (z_a, z_b):
+            centred = z - z.mean(dim=0)
+            covariance = centred.T @ centred / (n - 1)
+            total = total + covariance.flatten()[:-1].view(d - 1, d + 1)[:, 1:].flatten().pow(2).sum() / d
+            total = total + 12.5 * torch.relu(1 - torch.sqrt(centred.var(dim=0) + 1e-4)).mean()
+        return total
+
+    return loss
+
+
+LOSSES: dict[str, dict[str, Callable[[], Loss]]] = {
+    "barlow_twins": {"ours": ours, "lightly": lightly, "official": official, "direct": direct},
+    "vicreg": {
+        "ours": our_vicreg,
+        "lightly": lightly_vicreg,
+        "official": official_vicreg,
+        "direct": partial(our_vicreg, "direct"),
+    },
+}
 
 
 def seconds(loss: Loss, z_a: Tensor, z_b: Tensor) -> float:
@@ -72,10 +112,10 @@ def seconds(loss: Loss, z_a: Tensor, z_b: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def compare(n: int, d: int, repeats: int) -> dict[str, list[float]]:
+def compare(method: str, n: int, d: int, repeats: int) -> dict[str, list[float]]:
     """Return the times of each loss at one size, repeat by repeat, after one pass that is not counted."""
     z_a, z_b = (torch.randn(n, d).requires_grad_() for _ in range(2))
-    losses = {name: LOSSES[name]() for name in ("ours", "lightly", "official")}
+    losses = {name: LOSSES[method][name]() for name in ("ours", "lightly", "official")}
     values = {name: float(loss(z_a, z_b).detach()) for name, loss in losses.items()}
     if max(values.values()) > 1.001 * min(values.values()):
         raise AssertionError(f"the losses differ: {values}")
@@ -88,16 +128,16 @@ def compare(n: int, d: int, repeats: int) -> dict[str, list[float]]:
     return times
 
 
-def extra_memory(name: str, n: int, d: int) -> float:
+def extra_memory(method: str, name: str, n: int, d: int) -> float:
     """Return the growth of the largest resident size in MB by one pass, measured in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", name, str(n), str(d)]
+    command = [sys.executable, __file__, method, "--memory-of", name, str(n), str(d)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout))
 
 
-def measure_memory(name: str, n: int, d: int) -> float:
+def measure_memory(method: str, name: str, n: int, d: int) -> float:
     """Return the growth in this process; a pass at a small size first, so that libraries are loaded."""
-    loss = LOSSES[name]()
+    loss = LOSSES[method][name]()
     seconds(loss, torch.randn(8, 16, requires_grad=True), torch.randn(8, 16, requires_grad=True))
     z_a, z_b = (torch.randn(n, d).requires_grad_() for _ in range(2))
     before = largest_resident_size()
@@ -117,31 +157,33 @@ def largest_resident_size() -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", nargs="?", choices=LOSSES, default="barlow_twins")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--at", nargs=2, type=int, metavar=("N", "D"), help="one size instead of the whole table")
     parser.add_argument("--memory-of", nargs=3, metavar=("LOSS", "N", "D"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     if flags.memory_of:
         name, n, d = flags.memory_of
-        print(measure_memory(name, int(n), int(d)))
+        print(measure_memory(flags.method, name, int(n), int(d)))
         return
     print("| N | D | ours, ms | lightly, ms | official, ms | faster than lightly | faster than official |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
-    for n, d in GRID:
-        times = compare(n, d, flags.repeats)
+    for n, d in [flags.at] if flags.at else GRID:
+        times = compare(flags.method, n, d, flags.repeats)
         cells = [f"{1e3 * statistics.median(times[name]):.1f}" for name in ("ours", "lightly", "official")]
         for rival in ("lightly", "official"):
             ratios = [b / a for a, b in zip(times["ours"], times[rival], strict=True)]
             cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         print(f"| {n} | {d} | {' | '.join(cells)} |", flush=True)
-    n, d = MEMORY_AT
+    n, d = flags.at or MEMORY_AT
     print(
         f"\nLargest extra memory at N={n}, D={d} (z_a, z_b and their gradients are {4 * n * d * 4 / 2**20:.0f} MB):\n"
     )
     print("| loss | MB |\n|---|--:|")
     for name in ("ours", "direct", "lightly", "official"):
-        print(f"| {name} | {extra_memory(name, n, d):.0f} |", flush=True)
+        print(f"| {name} | {extra_memory(flags.method, name, n, d):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from barlow.collectives import all_mean, identity
-from barlow.methods import vicreg as statistics
+from barlow.methods import batch_covariance
 from barlow.methods.vicreg import vicreg_loss
 from barlow.methods.vicregl import Embeddings, VICRegL, vicregl, vicregl_loss
 from barlow.networks.backbones import build_backbone
@@ -186,7 +186,7 @@ def test_half_precision_is_reduced_in_float32_also_under_autocast() -> None:
 
 def test_shards_equal_the_whole_batch_in_value_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = SHARDS
-    monkeypatch.setattr(statistics, "num_processes", lambda: len(sizes))
+    monkeypatch.setattr(batch_covariance, "num_processes", lambda: len(sizes))
     views = some_views(sum(sizes))
     whole = vicregl_loss(views, matches=(3, 2)).total
     expected = torch.autograd.grad(whole, leaves(views))
@@ -220,8 +220,9 @@ def test_shards_equal_the_whole_batch_in_value_and_gradient(monkeypatch: pytest.
 
 
 def heads() -> nn.ModuleList:
+    """Fewer features than samples for whole images, more for positions: both exchanges of the covariance."""
     torch.manual_seed(0)
-    return nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)]).double()
+    return nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, sum(SHARDS) + 2)]).double()
 
 
 def projected_loss(networks: nn.ModuleList, views: list[Embeddings], reduce: object) -> Tensor:
@@ -250,7 +251,7 @@ def process(rank: int, folder: str) -> None:
 
 @pytest.mark.dist
 def test_two_processes_with_unequal_data_give_the_gradient_of_one_and_own_statistics_do_not(tmp_path: Path) -> None:
-    spawn(process, args=(str(tmp_path),), nprocs=len(SHARDS))
+    start_processes(process, args=(str(tmp_path),), nprocs=len(SHARDS), start_method="forkserver")
     networks = heads()
     loss = projected_loss(networks, some_views(sum(SHARDS)), identity)
     loss.backward()

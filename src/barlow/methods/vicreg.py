@@ -3,9 +3,7 @@
     s(z, z') = mean |z - z'|^2,    v(z) = mean_j max(0, 1 - sqrt(Var z_j + eps)),    c(z) = sum_{i != j} C_ij^2 / D
 
 with C = (z - mean)^T (z - mean) / (N - 1) of one view (section 4.1), and the same per position where embeddings
-have positions (VICRegL). With fewer samples than features C (D x D) is never built: with K = Zc Zc^T (N x N),
-
-    sum_{i != j} C_ij^2 = |K|^2 / (N - 1)^2 - sum_i Var(z_i)^2.
+have positions (VICRegL). With fewer samples than features C is never built: see `batch_covariance.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.correlation import Form, center
+from barlow.methods.batch_covariance import bessel, off_diagonal_squares
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.networks.heads import HeadSpec
@@ -29,8 +28,6 @@ INVARIANCE_WEIGHT, VARIANCE_WEIGHT, COVARIANCE_WEIGHT = 25.0, 25.0, 1.0
 """lambda, mu and nu of the paper (section 4.2) and of the official code."""
 EPS = 1e-4
 """Added to variances inside the root (section 4.1): the gradient stays finite at collapse."""
-GRAM_BELOW = 1.0
-"""Gram costs 4 N^2 D multiply-adds forward and backward, direct 4 N D^2: Gram is cheaper for N < D."""
 
 
 def vicreg_loss(
@@ -116,7 +113,7 @@ def variance(
     n = z.shape[0]
     centred = center(_precise(z).flatten(1), all_mean=all_mean)
     biased = all_mean(centred.square().mean(dim=0), n)
-    deviation = torch.sqrt(biased * _bessel(n, z.device, all_mean) + eps)
+    deviation = torch.sqrt(biased * bessel(n, z.device, all_mean) + eps)
     return torch.relu(target - deviation).mean()
 
 
@@ -129,92 +126,21 @@ def covariance(
 
     Args:
         z: embeddings of one view; with positions, c is the mean over theirs.
-        form: "direct" builds C (D x D), "gram" an N x N matrix, "auto" the cheaper. Equal to rounding.
-        all_mean: mean over all processes; C is reduced, so "auto" is "direct" unless it is `identity`.
+        form: "direct" builds C (D x D), "gram" a Gram matrix (own samples x all samples), "auto" the cheaper: Gram
+            for N < D. Value and gradient are the same.
+        all_mean: mean over all processes. With one that is not of `collectives`, only the direct form is possible.
 
     Returns:
         c, in float32 or the precision of the input if that is higher.
 
     Raises:
-        ValueError: form="gram" with samples spread over processes; a single sample.
+        ValueError: form="gram" with an `all_mean` of one's own; a single sample.
     """
-    n, d = z.shape[0], z.shape[-1]
-    bessel = _bessel(n, z.device, all_mean)
-    if form == "gram" and all_mean is not identity:
-        raise ValueError("form='gram' needs the whole batch on one process; wanted form='auto' or 'direct' here")
-    gram = all_mean is identity and (form == "gram" or (form == "auto" and n < GRAM_BELOW * d))
+    d = z.shape[-1]
     with torch.autocast(device_type=z.device.type, enabled=False):
         centred = center(_precise(z).flatten(1), all_mean=all_mean)
-        per_slot = centred.unflatten(1, (-1, d)).transpose(0, 1)  # (positions, N, D)
-        if gram:
-            squares: Tensor = _OffDiagonalSquaresByGram.apply(per_slot)
-        else:
-            squares = _OffDiagonalSquares.apply(all_mean(_SecondMoment.apply(per_slot), n) * bessel)
-        return squares.mean() / d
-
-
-class _SecondMoment(torch.autograd.Function):
-    """z -> z^T z / N per position. One product in the backward pass; autograd alone would take two."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        ctx.save_for_backward(z)
-        moment: Tensor = (z.mT @ z).div_(z.shape[-2])
-        return moment
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (z,) = ctx.saved_tensors
-        grad_z: Tensor = (z @ (grad + grad.mT)).div_(z.shape[-2])
-        return grad_z
-
-
-class _OffDiagonalSquares(torch.autograd.Function):
-    """C -> sum_{i != j} C_ij^2 per position, without a mask and without the diagonal ever in the sum."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        rest = matrix.clone()
-        rest.diagonal(dim1=-2, dim2=-1).zero_()
-        ctx.save_for_backward(rest)
-        # Row by row, and rows in float64: one float32 sum of 8192^2 squares is wrong by half a percent.
-        squares: Tensor = torch.linalg.vector_norm(rest, dim=-1).double().square().sum(dim=-1).to(matrix.dtype)
-        return squares
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (rest,) = ctx.saved_tensors
-        grad_matrix: Tensor = rest * (2 * grad)[:, None, None]
-        return grad_matrix
-
-
-class _OffDiagonalSquaresByGram(torch.autograd.Function):
-    """The same of C = z^T z / (N - 1) for centred z, through K = z z^T, which is kept for the backward pass.
-
-    With v_i = C_ii and F = |K|^2/(N-1)^2 - |v|^2:    dF/dz = (4/(N-1)) [K z/(N-1) - z diag(v)].
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        n = z.shape[-2]
-        gram = z @ z.mT
-        v = torch.linalg.vector_norm(z, dim=-2).square().div_(n - 1)
-        ctx.save_for_backward(z, gram, v)
-        # K_nn is about D, K_nm about sqrt(D), and there are N^2 terms: rows in z's precision, their sum in float64.
-        squares = torch.linalg.vector_norm(gram, dim=-1).double().square().sum(dim=-1).div((n - 1) ** 2)
-        rest: Tensor = (squares - v.double().square().sum(dim=-1)).to(z.dtype)
-        return rest
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        z, gram, v = ctx.saved_tensors
-        n = z.shape[-2]
-        scale = (4 / (n - 1) * grad)[:, None, None]
-        through_gram: Tensor = (gram * (scale / (n - 1))) @ z
-        return through_gram.addcmul_(z, v[:, None, :] * scale, value=-1)
+        per_position = centred.unflatten(1, (-1, d)).transpose(0, 1)
+        return off_diagonal_squares(per_position, form=form, all_mean=all_mean).mean() / d
 
 
 class VICReg(Method):
@@ -270,17 +196,6 @@ def vicreg(
 def _precise(z: Tensor) -> Tensor:
     """Half precision becomes float32: differences and squares of embeddings need it."""
     return z.to(torch.promote_types(z.dtype, torch.float32))
-
-
-def _bessel(n: int, device: torch.device, all_mean: AllMean) -> Tensor | float:
-    """Return N / (N - 1) for the N samples of all processes, of which n are here."""
-    if all_mean is identity:
-        if n < 2:
-            raise ValueError(f"z: got {n} sample, wanted at least 2: variances are statistics of the batch")
-        return n / (n - 1)
-    # The mean of 1/n_r over all samples is W/N; no process knows how many samples the others have.
-    inverse = all_mean(torch.tensor(1 / n, device=device, dtype=torch.float64), n) / num_processes()
-    return 1 / (1 - inverse)
 
 
 def _check(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float], convention: str, form: str) -> None:

@@ -1,0 +1,151 @@
+"""Covariances between the features of one view: the sum of their squares, without ever needing more than it must.
+
+    C = Zc^T Zc / (N - 1)   (D x D, Zc centred),        F = sum_{i != j} C_ij^2 = |K|^2 / (N - 1)^2 - sum_i C_ii^2
+
+with K = Zc Zc^T (N x N): with fewer samples than features C is never built. Embeddings that have positions have one C
+per position. Over W processes each sends about, per position and in numbers,
+
+    gather Zc, own N/W rows of K                            N D (W-1)/W       for N < D
+    reduce C (a ring adds, then spreads the sums)         2 D^2 (W-1)/W       otherwise
+
+forward, and one number backward in either; the official code gathers Z with gradient (6 N D in all, and all of C's
+work on every process). The work of a process is 4 N D N/W or 4 N D D/W multiply-adds.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from barlow.collectives import ALONE, AllMean, Exchange, exchange_of, identity, num_processes
+from barlow.correlation import Form
+
+
+def bessel(num_samples: int, device: torch.device, all_mean: AllMean) -> Tensor | float:
+    """Return N / (N - 1), which makes a mean over N samples unbiased as a variance.
+
+    Args:
+        num_samples: of this process.
+        device: where the result is needed.
+        all_mean: mean over all processes, whose samples N counts.
+
+    Raises:
+        ValueError: a single sample in all.
+    """
+    exchange = exchange_of(all_mean)
+    if exchange is None:
+        # The mean of 1/n_r over all samples is W/N; a function of the caller's own tells no more.
+        inverse = torch.tensor(1 / num_samples, device=device, dtype=torch.float64)
+        return 1 / (1 - all_mean(inverse, num_samples) / num_processes())
+    total = _total(num_samples, device, exchange)
+    return total / (total - 1)
+
+
+def off_diagonal_squares(
+    centred: Float[Tensor, "s n d"], *, form: Form = "auto", all_mean: AllMean = identity
+) -> Float[Tensor, " s"]:
+    """Return sum_{i != j} C_ij^2 of every position, with exact gradients.
+
+    Args:
+        centred: embeddings of one view, position by position, centred over the samples of all processes.
+        form: "direct" builds C (D x D), "gram" own rows of K (n x N), "auto" the cheaper. Equal to rounding.
+        all_mean: mean over all processes. With one that is not of `collectives`, only the direct form is possible.
+
+    Returns:
+        One sum per position.
+
+    Raises:
+        ValueError: form="gram" with an `all_mean` of one's own; a single sample in all.
+    """
+    _, n, d = centred.shape
+    exchange = exchange_of(all_mean)
+    if exchange is None:
+        if form == "gram":
+            raise ValueError(
+                "form='gram' gathers rows: got an all_mean of your own, wanted barlow.collectives.all_mean"
+            )
+        matrix = all_mean(_Moment.apply(centred, n), n) * bessel(n, centred.device, all_mean)
+        squares: Tensor = _OffDiagonalSquares.apply(matrix, ALONE)
+        return squares
+    n = _total(n, centred.device, exchange)
+    if form == "gram" or (form == "auto" and n < d):
+        squares = _OffDiagonalSquaresByGram.apply(centred, n - 1, exchange)
+    else:
+        squares = _OffDiagonalSquares.apply(_Moment.apply(centred, n - 1), exchange)
+    return squares
+
+
+def _total(num_samples: int, device: torch.device, exchange: Exchange) -> int:
+    """N, the samples of all processes."""
+    if exchange is not ALONE:
+        num_samples = int(exchange.add(torch.tensor(num_samples, device=device)))
+    if num_samples < 2:
+        raise ValueError(f"z: got {num_samples} sample, wanted at least 2: variances are statistics of the batch")
+    return num_samples
+
+
+class _Moment(torch.autograd.Function):
+    """z -> z^T z / divisor. One product in the backward pass; autograd alone would take two."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, divisor: int) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.divisor = divisor
+        moment: Tensor = (z.mT @ z).div_(divisor)
+        return moment
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (z,) = ctx.saved_tensors
+        return (z @ (grad + grad.mT)).div_(ctx.divisor), None
+
+
+class _OffDiagonalSquares(torch.autograd.Function):
+    """Own part of C -> sum_{i != j} C_ij^2, for C the sum of the parts, so that each part's gradient is that of C."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, exchange: Exchange) -> Tensor:
+        rest = part.clone() if exchange is ALONE else exchange.add(part)
+        rest.diagonal(dim1=-2, dim2=-1).zero_()
+        ctx.save_for_backward(rest)
+        ctx.exchange = exchange
+        # Row by row, and rows in float64: one float32 sum of 8192^2 squares is wrong by half a percent.
+        squares: Tensor = torch.linalg.vector_norm(rest, dim=-1).double().square().sum(dim=-1).to(part.dtype)
+        return squares
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (rest,) = ctx.saved_tensors
+        return rest * (2 * ctx.exchange.add(grad))[:, None, None], None
+
+
+class _OffDiagonalSquaresByGram(torch.autograd.Function):
+    """The same from own rows z of Zc, through own rows of K (n x N), which are kept for the backward pass.
+
+    With v_i = C_ii and divisor N - 1:    dF/dz = (4 / (N - 1)) [K Zc / (N - 1) - z diag(v)],    own rows of K.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, divisor: int, exchange: Exchange) -> Tensor:
+        everyone = z if exchange is ALONE else exchange.gather(z.transpose(0, 1)).transpose(0, 1)
+        gram = z @ everyone.mT
+        own_v = torch.linalg.vector_norm(z, dim=-2).double().square()
+        # K_nn is about D, K_nm about sqrt(D), and there are N^2 terms: rows in z's precision, their sum in float64.
+        own_squares = torch.linalg.vector_norm(gram, dim=-1).double().square().sum(dim=-1, keepdim=True)
+        sums = exchange.add(torch.cat([own_v, own_squares], dim=-1))
+        v, squares = sums[:, :-1] / divisor, sums[:, -1] / divisor**2
+        ctx.save_for_backward(z, everyone, gram, v.to(z.dtype))
+        ctx.divisor, ctx.exchange = divisor, exchange
+        rest: Tensor = (squares - v.square().sum(dim=-1)).to(z.dtype)
+        return rest
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        z, everyone, gram, v = ctx.saved_tensors
+        scale = (4 / ctx.divisor * ctx.exchange.add(grad))[:, None, None]
+        through_gram: Tensor = (gram * (scale / ctx.divisor)) @ everyone
+        return through_gram.addcmul_(z, v[:, None, :] * scale, value=-1), None, None
