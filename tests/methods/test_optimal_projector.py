@@ -129,13 +129,25 @@ def test_equal_views_reach_zero_and_opposite_views_four_per_feature() -> None:
     )
 
 
-def test_whitening_by_hand_and_lambda_1_give_the_same_as_barlow_twins_would_with_the_best_linear_projector() -> None:
+def test_is_the_loss_of_barlow_twins_with_lambda_1_behind_any_projector_that_whitens() -> None:
     h_a, h_b = features(30, 4)
     total, between = covariances(h_a, h_b)
-    white = torch.linalg.inv(torch.linalg.cholesky(total))
-    c = white @ between @ white.T
-    expected = (1 - c.diagonal()).square().sum() + c.square().sum() - c.diagonal().square().sum()
-    torch.testing.assert_close(optimal_projector_loss(h_a, h_b, shrinkage=0.0).total, expected)
+    values, vectors = torch.linalg.eigh(total)
+    turn, _ = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    for projector in (vectors @ torch.diag(values.rsqrt()) @ vectors.T, turn @ torch.diag(values.rsqrt()) @ vectors.T):
+        torch.testing.assert_close(projector @ total @ projector.T, torch.eye(4, dtype=torch.float64))
+        c = projector @ between @ projector.T
+        expected = (1 - c.diagonal()).square().sum() + c.square().sum() - c.diagonal().square().sum()
+        torch.testing.assert_close(optimal_projector_loss(h_a, h_b, shrinkage=0.0).total, expected)
+
+
+def test_with_shrinkage_invariant_features_still_pay_for_not_being_white() -> None:
+    """Variances t around a mean of 1 have rho = t / ((1 - s) t + s), below 1 for the weak and above for the strong."""
+    h = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
+    variances = torch.tensor([1.5, 0.5], dtype=torch.float64) * 1e4
+    rho = torch.tensor([1.5 / (0.8 * 1.5 + 0.2), 0.5 / (0.8 * 0.5 + 0.2)], dtype=torch.float64)
+    paid = optimal_projector_loss(h * variances.sqrt(), h * variances.sqrt(), shrinkage=0.2).total
+    torch.testing.assert_close(paid, (1 - rho).square().sum(), rtol=1e-6, atol=0)
 
 
 def test_noise_of_independent_views_is_about_d_plus_1_over_2_n_of_the_loss() -> None:
@@ -250,14 +262,14 @@ def test_a_few_steps_make_the_features_of_a_linear_backbone_invariant() -> None:
     backbone = nn.Linear(8, 2, bias=False)
     method = optimal_projector(backbone, HeadSpec("none"), 2)
     optimizer = torch.optim.Adam(method.parameters(), lr=0.1)
-    for _ in range(60):
+    for _ in range(40):
         image = torch.randn(64, 2)
         views = [torch.cat([image, torch.randn(64, 6)], dim=1) for _ in range(2)]
         optimizer.zero_grad()
         method(views).total.backward()
         optimizer.step()
     weight = backbone.weight.detach()
-    assert weight[:, 2:].square().sum() < 0.02 * weight.square().sum()
+    assert weight[:, 2:].square().sum() < 0.05 * weight.square().sum()
     assert torch.linalg.cond(weight[:, :2]) < 1.5
 
 
