@@ -2,9 +2,9 @@
 
     python benchmarks/loss.py [barlow_twins | vicreg] [--at N D] [--repeats 5] [--threads 2]
 
-Needs lightly (pip install lightly). Float32, the three interleaved repeat by repeat, so that a machine that slows down slows all of them. The time is the
-median; the ratio is the median of the ratios of each repeat, with their smallest and largest. Memory is the growth of a
-fresh process's largest resident size over what inputs and imports took.
+Needs lightly (pip install lightly). Float32, the three interleaved repeat by repeat, so that a machine that slows down
+slows all of them. The time is the median; the ratio is the median of the ratios of each repeat, with their smallest and
+largest. Memory is the growth of a fresh process's largest resident size over what inputs and imports took.
 """
 
 import argparse
