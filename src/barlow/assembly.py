@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -10,7 +11,9 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
@@ -163,18 +166,37 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
 
 def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
     """Return the engine: devices, processes and precision; where it is a CPU, freed memory is kept from here on."""
-    devices: int | str = machine.devices if not machine.devices.isdecimal() else int(machine.devices)
-    if machine.accelerator in ("auto", "cpu") and devices == "auto" and not torch.cuda.is_available():
-        devices = 1
+    devices, num_nodes = _processes(machine)
     fabric = Fabric(
         accelerator=machine.accelerator,
         devices=devices,
-        num_nodes=machine.num_nodes,
+        num_nodes=num_nodes,
+        strategy="auto" if (devices, num_nodes) == (1, 1) else _data_parallel(),
         precision=recipe.precision,  # type: ignore[arg-type]  # "auto" is resolved by `resolve_precision`
     )
     if fabric.device.type == "cpu":
         keep_freed_memory()
     return fabric
+
+
+def _data_parallel() -> DDPStrategy:
+    """DDP that leaves buffers alone: BatchNorm is synchronised, and a method keeps its own (a queue) alike."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed by torch
+    without: dict[str, Any] = {name: False}
+    return DDPStrategy(**without)
+
+
+def _processes(machine: Machine) -> tuple[int | str, int]:
+    """Processes per machine, and machines; unless told, those that torchrun has started, or one per GPU."""
+    devices: int | str = int(machine.devices) if machine.devices.isdecimal() else machine.devices
+    if devices != "auto":
+        return devices, machine.num_nodes
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return here, int(os.environ["WORLD_SIZE"]) // here
+    on_cuda = machine.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return (torch.cuda.device_count() if on_cuda else 1), machine.num_nodes
 
 
 def resolve_precision(recipe: Recipe) -> Recipe:

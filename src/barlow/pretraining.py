@@ -21,6 +21,7 @@ from barlow.assembly import (
     build_plan,
     fitted,
     image_views_of,
+    resolve_precision,
 )
 from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
@@ -32,6 +33,7 @@ from barlow.methods.method import Method
 from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
 from barlow.networks.saved import save_backbone
+from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.page import write_report
 from barlow.run import Run
@@ -43,6 +45,7 @@ from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.pretrain import Probe, pretrain as train
+from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
 from barlow.training.progress import Progress, StepProgress
 from barlow.training.tensorboard import TensorboardMirror
 from barlow.views.colour import to_pixels
@@ -88,11 +91,17 @@ def pretrain(
     named = {k: v for k, v in (("backbone", backbone), ("views", views)) if isinstance(v, str)}
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
     own_views = None if views is None or isinstance(views, str) else _as_views(views)
-    source = _load(data, data_root, asked.image_size, machine)
+    asked = resolve_precision(asked)
+    fabric = build_fabric(asked, machine)
+    fabric.launch()  # first: the other processes start here and read the data while this one does
+    guard_children(fabric)
+    source = _load(data, data_root, asked.image_size, quiet=machine.quiet or not fabric.is_global_zero)
     settled, facts = fitted(asked, source, images=own_views is None)
     facts |= {"path": str(data) if isinstance(data, (str, Path)) else "", "data_root": str(data_root or "")}
-    fabric = build_fabric(settled, machine)
-    fabric.launch()
+    if settled.batch_size < fabric.world_size:
+        raise ValueError(
+            f"batch_size: got {settled.batch_size}, wanted at least one sample per process: {fabric.world_size}"
+        )
     torch.manual_seed(settled.seed)
     drawn = own_views or image_views_of(settled, facts)
     network = (
@@ -128,17 +137,20 @@ class _Job:
             num_features=num_features,
             checkpoint_minutes=self.machine.checkpoint_minutes,
         )
-        if fabric.is_global_zero:
+        first = fabric.is_global_zero
+        if first:
             self.where.start(run.recipe, self.facts)
-        mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard else None
-        with Journal(self.where.journal, enabled=fabric.is_global_zero, listener=mirror) as journal:
-            if self.where.finished():
+        mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
+        with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
+            if agreed(fabric, first and self.where.finished())[0]:
                 method.load_state_dict(load_checkpoint(self.where.checkpoints / "last.ckpt")["method"])
                 finished = True
             else:
                 finished = self._train(method, plan, num_features, journal)
-            if finished and fabric.is_global_zero and not self.where.summary():
-                self._finish(method, twin, test, journal)
+            if finished and not agreed(fabric, first and bool(self.where.summary()))[0]:
+                with first_process_alone(fabric) as at_work:
+                    if at_work:
+                        self._finish(method, twin, test, journal)
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
 
@@ -169,7 +181,9 @@ class _Job:
         figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device))
         if recipe.channels_last and "image_shape" in self.facts:
             method.to(memory_format=torch.channels_last)
-        return train(
+        if fabric.world_size > 1:
+            synchronise_batch_norms(method)
+        finished = train(
             self.source,
             self.run.views,
             method,
@@ -181,6 +195,8 @@ class _Job:
             probes=[Probe(every, figures)],
             progress=progress,
         )
+        plain_batch_norms(method)
+        return finished
 
     def _finish(self, method: Method, twin: nn.Module, test: Any, journal: Journal) -> None:
         """Save the backbone, measure it, gather what the page shows, write summary and page."""
@@ -239,7 +255,7 @@ class _Job:
         }
 
 
-def _load(data: Any, data_root: str | Path | None, image_size: int, machine: Machine) -> Source:
+def _load(data: Any, data_root: str | Path | None, image_size: int, *, quiet: bool) -> Source:
     """Load the training data, showing how far reading a folder into memory has come."""
     decode_size = 2 * image_size or DECODE_SIZE  # twice the view: a crop of a quarter of the area keeps its pixels
     with ExitStack() as stack:
@@ -247,7 +263,7 @@ def _load(data: Any, data_root: str | Path | None, image_size: int, machine: Mac
 
         def show(done: int, total: int) -> None:
             if not shown:
-                shown.append(stack.enter_context(Progress("reading", total, unit="files", quiet=machine.quiet)))
+                shown.append(stack.enter_context(Progress("reading", total, unit="files", quiet=quiet)))
             shown[0].update(done)
 
         return load_source(data, data_root=data_root, decode_size=decode_size, progress=show)

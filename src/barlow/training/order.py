@@ -25,15 +25,26 @@ def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, ra
     return batches[first_step:, rank::world].reshape(-1)
 
 
-def batches_from(source: Source, plan: Plan, *, first_step: int, rank: int, world: int) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch) of process `rank` out of `world` from `first_step` to the end of the run."""
+def batches_from(
+    source: Source, plan: Plan, *, first_step: int, rank: int, world: int
+) -> Iterator[tuple[int, Batch | None]]:
+    """Yield (step, batch) of process `rank` out of `world` for every step from `first_step` to the end of the run.
+
+    Sources leave out a batch of which nothing can be read. Here it is None: each step comes, on every process.
+    """
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
     local = len(range(rank, plan.batch_size, world))
     for epoch in range(first_step // per_epoch, plan.epochs):
         start = max(first_step - epoch * per_epoch, 0)
         order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
-        for offset, batch in enumerate(source.batches(order.tolist(), local)):
-            yield epoch * per_epoch + start + offset, batch
+        steps = enumerate(order.view(-1, local), epoch * per_epoch + start)
+        for batch in source.batches(order.tolist(), local):
+            for step, positions in steps:
+                if batch.indices[0] in positions:
+                    yield step, batch
+                    break
+                yield step, None
+        yield from ((step, None) for step, _ in steps)
 
 
 def view_generator(seed: int, step: int, rank: int) -> torch.Generator:

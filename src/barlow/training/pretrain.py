@@ -21,10 +21,11 @@ from barlow.data.source import Source
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.training.checkpoint import random_state, restore_random_state
-from barlow.training.interrupt import StopFlag, graceful_stop
+from barlow.training.interrupt import graceful_stop
 from barlow.training.journal import Journal, read_journal
 from barlow.training.order import batches_from, view_generator
 from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
 from barlow.training.resumable import Resumable
 from barlow.training.schedules import set_learning_rate
@@ -48,6 +49,10 @@ class Probe:
 
     every_epochs: int
     figures: Callable[[int], dict[str, float]]
+
+    def is_due(self, epoch: int, epochs: int) -> bool:
+        """Return whether the figures are taken after `epoch` of `epochs`."""
+        return epoch % self.every_epochs == 0 or epoch == epochs
 
 
 def pretrain(
@@ -96,30 +101,31 @@ def pretrain(
         for step, batch in batches_from(
             source, plan, first_step=first_step, rank=fabric.global_rank, world=fabric.world_size
         ):
-            samples = fabric.to_device(batch.samples)
-            drawn = views.draw(samples, view_generator(plan.seed, step, fabric.global_rank))
-            set_learning_rate(optimizer, plan.factor(step))
-            method.train()
-            method.start_step(step / per_epoch, plan.epochs)
-            terms: Terms = wrapped(drawn)
-            loss = _finite_loss(terms, step, journal)
-            _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
-            rate = progress.advance(len(batch.indices) * fabric.world_size, loss=loss, floor=plan.floor)
+            asked_to_stop, unreadable = agreed(fabric, bool(stop), batch is None)
+            if asked_to_stop:
+                state.save(step)
+                journal.write("interrupted", step=step, seconds=time.perf_counter() - started)
+                return False
             done = step + 1
-            if done % every == 0 or done == total_steps:
-                fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
-                _record(journal, terms, done, done / per_epoch, plan.floor, fields)
+            if batch is None or unreadable:
+                journal.write("warning", message=f"step {done} was left out: a process could read nothing of its share")
+            else:
+                drawn = views.draw(fabric.to_device(batch.samples), view_generator(plan.seed, step, fabric.global_rank))
+                set_learning_rate(optimizer, plan.factor(step))
+                method.train()
+                method.start_step(step / per_epoch, plan.epochs)
+                terms: Terms = wrapped(drawn)
+                loss = _finite_loss(terms, step, journal)
+                _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
+                rate = progress.advance(len(batch.indices) * fabric.world_size, loss=loss, floor=plan.floor)
+                if done % every == 0 or done == total_steps:
+                    fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
+                    _record(journal, terms, done, done / per_epoch, plan.floor, fields)
             if done % per_epoch == 0:
-                _note_bad_samples(source, journal, noted)
                 epoch = done // per_epoch
-                due = _due_at(epoch, plan.epochs)
-                _probe(probes, method, fabric, journal, step=done, epoch=epoch, due=due)
-            if _anywhere(stop, fabric):
-                state.save(done)
-                journal.write("interrupted", step=done, seconds=time.perf_counter() - started)
-                return done == total_steps
+                _note_bad_samples(source, fabric, journal, noted)
+                _probe([p for p in probes if p.is_due(epoch, plan.epochs)], method, fabric, journal, done, epoch)
             state.save_if_due(done)
-        # Here and not in the last step: a last batch without one readable sample is never seen.
         state.save(total_steps)
     journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
     return True
@@ -158,47 +164,31 @@ def _record(
     journal.write("step", step=step, epoch=epoch, loss=loss, parts=parts, **above, **fields)
 
 
-def _note_bad_samples(source: Source, journal: Journal, noted: set[int]) -> None:
-    """Write what could not be read since the last time."""
-    for index in sorted(source.bad.keys() - noted):
-        journal.write("bad_sample", index=index, what=source.describe(index), reason=source.bad[index])
-    noted.update(source.bad)
+def _note_bad_samples(source: Source, fabric: Fabric, journal: Journal, noted: set[int]) -> None:
+    """Write what no process could read since the last time."""
+    found = [source.bad]
+    if fabric.world_size > 1:
+        found = [{} for _ in range(fabric.world_size)]
+        torch.distributed.all_gather_object(found, source.bad)
+    bad = {index: reason for one in found for index, reason in one.items()}
+    for index in sorted(bad.keys() - noted):
+        journal.write("bad_sample", index=index, what=source.describe(index), reason=bad[index])
+    noted.update(bad)
 
 
-def _due_at(epoch: int, epochs: int) -> Callable[[Probe], bool]:
-    return lambda probe: epoch % probe.every_epochs == 0 or epoch == epochs
-
-
-def _probe(
-    probes: Sequence[Probe],
-    method: Method,
-    fabric: Fabric,
-    journal: Journal,
-    *,
-    step: int,
-    epoch: int,
-    due: Callable[[Probe], bool],
-) -> None:
+def _probe(due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, step: int, epoch: int) -> None:
     """Take the figures that are due, on the first process, in evaluation mode; leave no trace in any generator."""
-    if not any(due(probe) for probe in probes):
+    if not due:
         return
-    if fabric.is_global_zero:
+    with first_process_alone(fabric) as first:
+        if not first:
+            return
         method.eval()
         before = random_state()
         figures: dict[str, float] = {}
         with torch.inference_mode(), fabric.autocast():
-            for probe in probes:
-                figures |= probe.figures(step) if due(probe) else {}
+            for probe in due:
+                figures |= probe.figures(step)
         restore_random_state(before)
         method.train()
         journal.write("probe", step=step, epoch=epoch, figures=figures)
-    fabric.barrier()
-
-
-def _anywhere(stop: StopFlag, fabric: Fabric) -> bool:
-    """Whether any process was asked to stop; all of them then stop after the same step."""
-    if fabric.world_size == 1:
-        return bool(stop)
-    asked = torch.tensor(float(bool(stop)), device=fabric.device)
-    fabric.all_reduce(asked, reduce_op="max")
-    return bool(asked)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from barlow.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from barlow.training.journal import Journal
+from barlow.training.processes import agreed
 
 
 @dataclass
@@ -37,15 +38,19 @@ class Resumable:
 
     def resume(self) -> int:
         """Load the checkpoint if there is one; return the number of steps already done."""
-        if not self.path.exists():
+        if not agreed(self.fabric, self.path.exists())[0]:
             self.journal.rewind(0)  # steps of a sitting that was killed before its first checkpoint
             return 0
         state = load_checkpoint(self.path)
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
-        restore_random_state(state["random"][self.fabric.global_rank])
         step = int(state["step"])
         self.journal.rewind(step)
+        if len(state["random"]) == self.fabric.world_size:
+            restore_random_state(state["random"][self.fabric.global_rank])
+        else:
+            before = f"{len(state['random'])} processes before, {self.fabric.world_size} now"
+            self.journal.write("warning", message=f"{before}: views and dropout go on with other random numbers")
         self.journal.write("resume", step=step)
         return step
 
@@ -66,10 +71,8 @@ class Resumable:
 
     def save_if_due(self, step: int) -> None:
         """Save when the interval is over, as the first process's clock says."""
-        due = time.monotonic() - self._saved_at >= self.minutes * 60
-        if self.fabric.world_size > 1:
-            due = bool(self.fabric.broadcast(due, src=0))
-        if due:
+        due = self.fabric.is_global_zero and time.monotonic() - self._saved_at >= self.minutes * 60
+        if agreed(self.fabric, due)[0]:
             self.save(step)
 
     def _random_of_all(self) -> list[Any]:
