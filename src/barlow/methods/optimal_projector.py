@@ -17,6 +17,8 @@ noise; N >= 4d keeps it small. And at N <= d at least d - N + 1 of the rho_i are
 So T is shrunk towards its mean variance, T' = (1 - s) T + s tr(T)/d I (the target of Ledoit & Wolf 2004). A weak
 direction then has rho near 0 and costs 1 until it carries variance, a strong one can exceed 1: the loss is 0 for
 features that are invariant *and* white. At s = 1 one scale for all features remains and nothing is whitened.
+Where N is small beside d, a linear layer to D = N/2 features before the loss did more than shrinkage could
+(Fashion-MNIST, benchmarks/README.md): its subspace is then learnt, and D stands for d everywhere above.
 
 Relatives: W-MSE (Ermolov et al. 2021), which whitens each view and compares samples; the VAMP-2 score; deep CCA.
 """
@@ -116,11 +118,11 @@ def shrunk(covariance: Float[Tensor, "d d"], shrinkage: float) -> Float[Tensor, 
 
 
 class OptimalProjector(Method):
-    """Backbone and the loss; a projector only where one is wanted for comparison.
+    """Backbone and the loss; a projector only where the batch is small for the features.
 
     Args:
         backbone: batch -> h of shape (N, d).
-        projector: the identity; or any h -> z, whose output the loss then takes for features.
+        projector: the identity; or any h -> z, a narrow linear layer say, whose output the loss takes for features.
         loss: (h_a, h_b, all_mean=...) -> Terms; `optimal_projector_loss` with the run's shrinkage.
     """
 
@@ -145,7 +147,7 @@ class OptimalProjector(Method):
 def optimal_projector(
     backbone: nn.Module, head: HeadSpec, num_features: int, *, shrinkage: float = SHRINKAGE
 ) -> OptimalProjector:
-    """Build the method with the numbers of a recipe; its projector is "none" unless a comparison wants one."""
+    """Build the method with the numbers of a recipe; its projector is "none", or "linear-64" for small batches."""
     return OptimalProjector(backbone, head.build(num_features), partial(optimal_projector_loss, shrinkage=shrinkage))
 
 
