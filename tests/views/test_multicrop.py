@@ -25,7 +25,7 @@ def pipelines(name: str, size: int, channels: int = 3) -> list[ImagePipeline]:
         ("swav", 224, [224, 224, *[96] * 6]),
         ("swav", 112, [112, 112, *[48] * 6]),
         ("swav-cifar", 32, [32, 32, *[18] * 6]),
-        ("swav-small-grey", 28, [28, 28, *[14] * 6]),
+        ("swav-small-grey", 28, [28, 28, *[18] * 6]),
         ("byol", 64, [64, 64]),
         ("wmse-4", 224, [224] * 4),
         ("wmse-cifar", 32, [32] * 2),
@@ -56,7 +56,7 @@ def test_a_batch_becomes_views_of_every_size_and_the_plain_view_is_large() -> No
     images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
     views = image_views("swav-small-grey", size=28, channels=1)
     drawn = views.draw(images, torch.Generator().manual_seed(0))
-    assert [tuple(view.shape) for view in drawn] == [(4, 1, 28, 28)] * 2 + [(4, 1, 14, 14)] * 6
+    assert [tuple(view.shape) for view in drawn] == [(4, 1, 28, 28)] * 2 + [(4, 1, 18, 18)] * 6
     assert not torch.equal(drawn[2], drawn[3])
     assert views.plain(images).shape == (4, 1, 28, 28)
 

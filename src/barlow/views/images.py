@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
+from barlow.views.located import LocatedPipeline
 from barlow.views.multicrop import multi_crop, sizes_in_proportion
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import Views
@@ -123,9 +124,13 @@ def _swav_cifar() -> tuple[ImagePipeline, ...]:
 
 
 def _swav_small_grey() -> tuple[ImagePipeline, ...]:
-    """Ours, untuned: two of `small-grey-flip` at 28 pixels and six crops of it at 14."""
+    """Ours, untuned: two of `small-grey-flip` at 28 pixels and six crops of it at 18.
+
+    Not at 14: a ResNet with the ImageNet stem then strides over maps of one pixel, where torch's bf16 convolutions
+    (oneDNN, CPU) return weight gradients that are not numbers.
+    """
     large, _ = _small_grey_flip()
-    return multi_crop(large, large, small=replace(large, size=14, crop_scale=(0.2, 0.6)))
+    return multi_crop(large, large, small=replace(large, size=18, crop_scale=(0.2, 0.6)))
 
 
 def _wmse(num_views: int) -> tuple[ImagePipeline, ...]:
@@ -137,6 +142,42 @@ def _wmse_cifar(num_views: int) -> tuple[ImagePipeline, ...]:
     """W-MSE on CIFAR, STL-10 and Tiny ImageNet: same repository, its own CIFAR-10 deviations."""
     base = replace(_COLOUR, mean=CIFAR10_MEAN, std=(0.2023, 0.1994, 0.2010), saturation=0.4, gray=0.1)
     return (replace(base, crop_scale=(0.2, 1.0)),) * num_views
+
+
+def _simclr() -> tuple[ImagePipeline, ...]:
+    """google-research/simclr at jitter strength 1; there pixels stay in [0, 1] and jitter order is random."""
+    return (_STRONG, _STRONG)
+
+
+def _simclr_cifar() -> tuple[ImagePipeline, ...]:
+    """google-research/simclr, README for CIFAR-10: jitter strength 0.5, no blur."""
+    both = replace(_COLOUR, mean=CIFAR10_MEAN, std=CIFAR10_STD, saturation=0.4)
+    return (both, both)
+
+
+def _simsiam() -> tuple[ImagePipeline, ...]:
+    """facebookresearch/simsiam, the views of MoCo v2; there the flip comes after the blur."""
+    both = replace(_COLOUR, crop_scale=(0.2, 1.0), interpolation="bilinear", saturation=0.4, blur=(0.5,))
+    return (both, both)
+
+
+def _simsiam_cifar() -> tuple[ImagePipeline, ...]:
+    """Chen & He 2021, appendix D: as on ImageNet, without blur."""
+    both = replace(_simsiam()[0], mean=CIFAR10_MEAN, std=CIFAR10_STD, blur=(0.0,))
+    return (both, both)
+
+
+def _cifar_vicreg() -> tuple[ImagePipeline, ...]:
+    """solo-learn's recipe of VICReg on CIFAR: scripts/pretrain/cifar/vicreg.yaml."""
+    both = replace(_COLOUR, mean=CIFAR10_MEAN, std=CIFAR10_STD, crop_scale=(0.2, 1.0), solarize=(0.1,))
+    return (both, both)
+
+
+def _vicregl_small_grey() -> tuple[ImagePipeline, ...]:
+    """Ours, untuned: `small-grey-flip` with a crop in place of the affine map, because only a crop has a box."""
+    light, _ = _small_grey_flip()
+    both = replace(light, crop_scale=(0.6, 1.0), rotation=0.0, translation=0.0, zoom=(1.0, 1.0), shear=0.0)
+    return (both, both)
 
 
 VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
@@ -154,7 +195,17 @@ VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
     "wmse-4": functools.partial(_wmse, 4),
     "wmse-cifar": functools.partial(_wmse_cifar, 2),
     "wmse-cifar-4": functools.partial(_wmse_cifar, 4),
+    "simclr": _simclr,
+    "simclr-cifar": _simclr_cifar,
+    "simsiam": _simsiam,
+    "simsiam-cifar": _simsiam_cifar,
+    "cifar-vicreg": _cifar_vicreg,
+    "vicregl": _byol,
+    "vicregl-small-grey": _vicregl_small_grey,
 }
+
+LOCATED = frozenset({"vicregl", "vicregl-small-grey"})
+"""Views that say where in the picture they were taken."""
 
 
 def image_views(
@@ -189,7 +240,8 @@ def image_views(
     sizes = sizes_in_proportion(made, size)
     pipelines = tuple(_for_channels(p, s, channels, mean, std) for p, s in zip(made, sizes, strict=True))
     plain = ImagePipeline(size=size, mean=pipelines[0].mean, std=pipelines[0].std, interpolation="bilinear")
-    return Views(pipelines=pipelines, plain=functools.partial(plain.apply, params={}))
+    located = tuple(LocatedPipeline(p) for p in pipelines) if name in LOCATED else pipelines
+    return Views(pipelines=located, plain=functools.partial(plain.apply, params={}))
 
 
 def _for_channels(
