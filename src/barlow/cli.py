@@ -1,21 +1,21 @@
-"""The command `barlow`: parsing and calls only. The flags of `pretrain` are the fields of Recipe and Machine.
+"""The command `barlow`: parsing and calls only; the flags are in `flags.py`.
 
 torch is imported by the commands, not by this file, so that `barlow --help` answers at once.
 """
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TypeVar
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from barlow.flags import Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report
 from barlow.machine import Machine
-from barlow.recipes import RECIPES, Recipe, recipe_for
+from barlow.recipes import RECIPES, recipe_for
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
@@ -23,6 +23,7 @@ INTERRUPTED = 130
 HELP = """barlow: self-supervised pretraining that shows why it works.
 
   barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, about a minute
+  barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow embed RUN DATA           features of every sample, to .npz or .parquet
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
@@ -31,79 +32,6 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
 """
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """Pretrain a backbone without labels. The same command again goes on where it stopped."""
-
-    data: tyro.conf.Positional[str] = "digits"
-    """digits, fashion-mnist, cifar10, ...; a folder of pictures; an .npy or .npz file."""
-    recipe: str = ""
-    """Start from these numbers (`barlow recipes`); empty: the recipe made for DATA."""
-    out: Path | None = None
-    """Run folder; default: runs/<name of the data>."""
-    resume: Path | None = None
-    """Go on with this run: its data and recipe are read from the folder."""
-    data_root: Path | None = None
-    """Folder of the data sets that go by a name."""
-    numbers: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Measure a run's features on labelled data; nothing is tuned on the test part."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    data: tyro.conf.Positional[str] = ""
-    """Labelled data; empty: the data of the run."""
-    data_root: Path | None = None
-    """Folder of the data sets that go by a name."""
-    sgd_linear: bool = False
-    """Also the papers' protocol: 100 epochs of SGD on a linear layer, last epoch (here on unaugmented features)."""
-
-
-@dataclass(frozen=True)
-class Embed:
-    """Write the features of every sample that can be read."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    data: tyro.conf.Positional[str]
-    """Data as for pretrain."""
-    out: Path = Path("features.npz")
-    """.npz or .parquet."""
-    data_root: Path | None = None
-    """Folder of the data sets that go by a name."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write the HTML page of a run, or one page that compares the runs in a folder or a list."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, or a folder of runs."""
-    out: Path | None = None
-    """The comparing page; default: compare.html beside the runs."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write the backbone for other programs."""
-
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    to: Literal["timm", "onnx"] = "timm"
-    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
-    out: Path | None = None
-    """Where to; default: inside the run folder."""
-
-
-@dataclass(frozen=True)
-class Recipes:
-    """List the recipes."""
 
 
 Flags = TypeVar("Flags")
@@ -123,6 +51,7 @@ def pretrain(arguments: Sequence[str]) -> int:
     # Once more with the numbers of the recipe as defaults, so that only what was typed differs from it.
     flags = parse(Pretrain, arguments, replace(flags, numbers=recipe_for(flags.recipe or None, flags.data)))
     from barlow.pretraining import pretrain as run_pretraining, resume
+    from barlow.tables import print_evaluation
 
     if flags.resume is not None:
         run = resume(flags.resume, machine=flags.machine)
@@ -133,8 +62,32 @@ def pretrain(arguments: Sequence[str]) -> int:
     if not run.finished:
         say(f"stopped after a checkpoint; the same command goes on: {run.folder}")
         return INTERRUPTED
-    show_evaluation(run.summary)
+    print_evaluation(run.summary)
     say(f"page: {run.folder / 'report.html'}")
+    return 0
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Train what is not trained yet, print the table, write the page."""
+    flags = parse(Compare, arguments)
+    from barlow.compare import compare_recipes
+    from barlow.tables import print_comparison
+
+    found = compare_recipes(
+        flags.data,
+        [name.strip() for name in flags.recipes.split(",") if name.strip()],
+        seeds=flags.seeds,
+        minutes=flags.minutes,
+        images=flags.images,
+        out=flags.out,
+        data_root=flags.data_root,
+        machine=Machine(checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
+    )
+    print_comparison(found.table["rows"])
+    say(f"page: {found.page}")
+    if not found.finished:
+        say("stopped after a checkpoint; the same command goes on")
+        return INTERRUPTED
     return 0
 
 
@@ -142,11 +95,17 @@ def evaluate(arguments: Sequence[str]) -> int:
     """Print the table of one run on labelled data."""
     flags = parse(Evaluate, arguments)
     from barlow.run import open_run
+    from barlow.tables import print_evaluation
 
     score = open_run(flags.run).evaluate(
-        flags.data or None, data_root=flags.data_root, sgd_linear=flags.sgd_linear, quiet=False
+        flags.data or None,
+        data_root=flags.data_root,
+        sgd_linear=flags.sgd_linear or flags.augmented,
+        augmented=flags.augmented,
+        finetune=flags.finetune,
+        quiet=False,
     )
-    show_evaluation({"evaluation": score.evaluation})
+    print_evaluation({"evaluation": score.evaluation})
     return 0
 
 
@@ -203,25 +162,6 @@ def recipes(arguments: Sequence[str]) -> int:
     return 0
 
 
-def show_evaluation(summary: dict[str, Any]) -> None:
-    """Print the table of trained, untrained and raw features, or the label-free figures."""
-    rows = summary.get("evaluation", {}).get("rows", [])
-    if rows:
-        few = rows[0]["few_labels"]
-        table = Table("features", "kNN", "linear, all labels", f"linear, {few['per_class']} labels per class")
-        if "sgd_linear" in rows[0]:
-            table.add_column("linear, 100 epochs of SGD")
-        for row in rows:
-            few = row["few_labels"]
-            cells = [f"{100 * row['knn']:.1f}", f"{100 * row['linear']:.1f}"]
-            cells.append(f"{100 * few['mean']:.1f} ± {100 * few['std']:.1f}")
-            cells += [f"{100 * row['sgd_linear']:.1f}"] if "sgd_linear" in row else []
-            table.add_row(row["features"], *cells)
-        Console().print(table)
-    for name, value in summary.get("label_free", {}).items():
-        say(f"{name.replace('_', ' ')}: {value:.3g}")
-
-
 def say(line: str) -> None:
     """Print a line of result."""
     sys.stdout.write(line + "\n")
@@ -229,6 +169,7 @@ def say(line: str) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "pretrain": pretrain,
+    "compare": compare,
     "evaluate": evaluate,
     "embed": embed,
     "report": report,

@@ -1,6 +1,7 @@
 """The handle on a pretrained backbone: embed, evaluate, export, report."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from barlow.networks.saved import load_backbone
 from barlow.recipes import Recipe
 from barlow.report.page import write_report
 from barlow.run_folder import RunFolder
-from barlow.scores import Score, calibrate, labelled_parts, measure
+from barlow.scores import Protocols, Score, calibrate, labelled_parts, measure, supervised_view
 from barlow.views.views import Views
 
 
@@ -64,29 +65,53 @@ class Run:
         *,
         data_root: str | Path | None = None,
         sgd_linear: bool = False,
+        augmented: bool = False,
+        finetune: Sequence[float] = (),
         quiet: bool = True,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
+
+        On data that the run did not learn from this is the transfer of a frozen backbone: pictures of another size
+        are brought to the size of the run, grey ones to its colours or the reverse, and normalised with its statistics.
 
         Args:
             data: labelled data; None: the data of the run.
             data_root: where named data sets live.
             sgd_linear: also the papers' 100 epochs of SGD, as "sgd_linear" in the rows.
+            augmented: that protocol on crops and flips drawn anew in every epoch: official, and 100 times slower.
+            finetune: shares of the labels to fine-tune the whole network on, such as (0.01, 0.1, 1.0): "finetune" in
+                the rows of the trained and of the untrained network.
             quiet: no progress on the terminal.
 
         Raises:
-            ValueError: the data have no labels.
+            ValueError: the data have no labels, or too few for a share of `finetune`.
         """
         given = RunFolder(self.folder).data()
         root = data_root or given.get("data_root") or None
-        name = given.get("path") if data is None else data
-        parts = labelled_parts(name, data_root=root, channels=self.channels)
+        wanted = given.get("path") if data is None else data
+        if isinstance(wanted, str) and not wanted:
+            raise ValueError(
+                f"data: the run in {str(self.folder)!r} was given its data as an object; pass labelled data"
+            )
+        parts = labelled_parts(wanted, data_root=root, channels=self.channels)
         if parts is None:
+            name = wanted if isinstance(wanted, (str, Path)) else f"the {type(wanted).__name__} given"
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
+        if data is not None and not _same(data, given.get("path", "")):
+            parts = replace(parts, seen_in_pretraining=False)
         twin = None
         if isinstance(self.backbone, Backbone):
             twin = calibrate(untrained_backbone(self.recipe, self.channels), parts.train, self.views.plain)
-        return measure(self.backbone, twin, parts, plain=self.views.plain, sgd_linear=sgd_linear, quiet=quiet)
+        protocols = Protocols(sgd_linear=sgd_linear, augmented=augmented, finetune=tuple(map(float, finetune)))
+        return measure(
+            self.backbone,
+            twin,
+            parts,
+            plain=self.views.plain,
+            view=supervised_view(self.views),
+            protocols=protocols,
+            quiet=quiet,
+        )
 
     def write_features(self, data: Any, path: str | Path, *, data_root: str | Path | None = None) -> int:
         """Write the representations of `data` to .npz or .parquet, with names and labels; return their number.
@@ -129,6 +154,11 @@ class Run:
         """Channels of the images that the backbone takes; 0 where it takes no images."""
         shape = RunFolder(self.folder).data().get("image_shape")
         return int(shape[0]) if shape else 0
+
+
+def _same(data: Any, path: str) -> bool:
+    """Whether data named in a call are those of the run."""
+    return isinstance(data, (str, Path)) and bool(path) and Path(data).resolve() == Path(path).resolve()
 
 
 def open_run(folder: str | Path, *, backbone: nn.Module | None = None, views: Views | None = None) -> Run:

@@ -1,6 +1,6 @@
 """What a backbone's features are worth on labelled data, beside the same network untrained and raw pixels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,13 @@ from barlow.data.sources import load_source, splits
 from barlow.data.subsets import split_labelled
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.features import Features, calibrate_batchnorm, extract, raw_samples
-from barlow.evaluation.sgd_linear import sgd_linear_accuracy
+from barlow.evaluation.finetune import finetune as finetune_network, labelled_positions
+from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers, num_epochs
+from barlow.evaluation.geometry_only import GeometryOnly
+from barlow.evaluation.sgd_linear import augmented_features, sgd_linear_accuracy
 from barlow.training.progress import Progress
+from barlow.views.pipeline import ImagePipeline
+from barlow.views.views import View, Views
 
 TEST_SHARE = 0.2
 """Share of labelled data without a test split that is kept for testing, class by class."""
@@ -63,6 +68,11 @@ class Score:
         """Mean accuracy with few labels per class."""
         return float(self._trained["few_labels"]["mean"])
 
+    @property
+    def finetune(self) -> dict[float, float]:
+        """Accuracy of the fine-tuned network by share of the labels; empty where it was not measured."""
+        return {found["fraction"]: found["accuracy"] for found in self._trained.get("finetune", ())}
+
     def row(self, features: str) -> Mapping[str, Any]:
         """Return the figures of "trained", "untrained" or "raw pixels"."""
         return next(row for row in self.evaluation["rows"] if row["features"] == features)
@@ -107,13 +117,35 @@ def calibrate(untrained: nn.Module, source: Source, plain: Callable[[Any], Any])
     return untrained.eval()
 
 
+@dataclass(frozen=True)
+class Protocols:
+    """What is measured beside neighbours, linear probe and few labels; all of it costs more.
+
+    Attributes:
+        sgd_linear: the papers' linear protocol, 100 epochs of SGD.
+        augmented: that protocol on crops and flips drawn anew in every epoch, as officially; 100 passes through each
+            network. False: on the features of unaugmented images, computed once.
+        finetune: shares of the labels to fine-tune the whole network on, such as (0.01, 0.1, 1.0).
+        choices: numbers that each network chooses from for that.
+    """
+
+    sgd_linear: bool = False
+    augmented: bool = False
+    finetune: Sequence[float] = ()
+    choices: Sequence[FinetuneNumbers] = CHOICES
+
+
+ONLY_PROBES = Protocols()
+
+
 def measure(
     backbone: nn.Module,
     untrained: nn.Module | None,
     parts: LabelledParts,
     *,
     plain: Callable[[Any], Any],
-    sgd_linear: bool = False,
+    view: View | None = None,
+    protocols: Protocols = ONLY_PROBES,
     quiet: bool = True,
 ) -> Score:
     """Evaluate the backbone, its untrained twin and the raw samples, every arm tuned alike on training data.
@@ -123,24 +155,76 @@ def measure(
         untrained: the same network before training, after `calibrate`. None where it cannot be made again.
         parts: labelled data.
         plain: batch -> what the backbone sees.
-        sgd_linear: also the papers' 100 epochs of SGD, on unaugmented features, for comparison with their tables.
+        view: augmentation of the protocols that augment, see `supervised_view`; None: they do not.
+        protocols: what else to measure.
         quiet: no progress on the terminal.
 
     Returns:
         The Score.
+
+    Raises:
+        ValueError: a share of the labels that leaves less than two of a class; before anything is computed.
     """
-    arms: dict[str, tuple[Features, Features]] = {
-        "trained": _both(backbone.eval(), parts, plain),
-    }
-    if untrained is not None:
-        arms["untrained"] = _both(untrained.eval(), parts, plain)
+    if parts.train.labels is not None:
+        for fraction in protocols.finetune:
+            labelled_positions(parts.train.labels, fraction, seed=0)
+    networks = {"trained": backbone.eval()} | ({} if untrained is None else {"untrained": untrained.eval()})
+    arms = {name: _both(network, parts, plain) for name, network in networks.items()}
     arms["raw pixels"] = (raw_samples(parts.train, plain), raw_samples(parts.test, plain))
     with Progress("evaluation", total=len(arms), quiet=quiet) as progress:
         evaluation = evaluate_arms(arms, class_names=parts.train.class_names, progress=progress.update)
-    if sgd_linear:
-        for row, (train, test) in zip(evaluation["rows"], arms.values(), strict=True):
-            row["sgd_linear"] = sgd_linear_accuracy(train, test)
+    rows = {row["features"]: row for row in evaluation["rows"]}
+    if protocols.sgd_linear:
+        for name, (train, test) in arms.items():
+            network = networks.get(name)
+            seen: Any = train
+            if protocols.augmented and view is not None and network is not None:
+                seen = augmented_features(network, parts.train, view)
+            rows[name]["sgd_linear"] = sgd_linear_accuracy(seen, test)
+    if protocols.finetune:
+        found = _fine_tune(networks, parts, plain, view, protocols, quiet)
+        for name, records in found.items():
+            rows[name]["finetune"] = records
     return Score({**evaluation, "test_seen_in_pretraining": parts.seen_in_pretraining})
+
+
+def supervised_view(views: Views) -> View | None:
+    """Return the augmentation of the papers' supervised protocols: the geometry of a run's own views of images.
+
+    Returns:
+        A view, None where the run's views are of another kind.
+    """
+    first = views.pipelines[0]
+    return GeometryOnly(first) if isinstance(first, ImagePipeline) else None
+
+
+def _fine_tune(
+    networks: Mapping[str, nn.Module],
+    parts: LabelledParts,
+    plain: Callable[[Any], Any],
+    view: View | None,
+    protocols: Protocols,
+    quiet: bool,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of every network, one per share of the labels."""
+    total = len(networks) * len(protocols.finetune) * num_epochs(protocols.choices)
+    done = 0
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in networks}
+    with Progress("fine-tuning", total=total, quiet=quiet) as progress:
+        for fraction in protocols.finetune:
+            for name, network in networks.items():
+
+                def show(doing: str, name: str = name) -> None:
+                    nonlocal done
+                    done += 1
+                    progress.update(done, f"{name}, {doing}")
+
+                outcome = finetune_network(
+                    network, parts.train, parts.test, fraction,
+                    plain=plain, view=view, choices=protocols.choices, progress=show,
+                )  # fmt: skip
+                found[name].append(outcome.as_record())
+    return found
 
 
 def _both(network: nn.Module, parts: LabelledParts, plain: Callable[[Any], Any]) -> tuple[Features, Features]:

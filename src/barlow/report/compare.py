@@ -54,7 +54,7 @@ def compare_reports(folders: Sequence[Path], out: Path) -> Path:
     named = list(zip(_short_names([run.folder for run in runs]), runs, strict=True))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    parts = [_figures(named, out), _bars(named), _curves(named), _probes(named), _recipes(named)]
+    parts = [_figures(named, out), _bars(named), _curves(named), probes_together(named), recipe_differences_of(named)]
     title = f"{count(len(runs), 'run')} compared"
     said = "".join(f"<li>{text(sentence)}</li>" for sentence in findings(named))
     header = f'<header><h1>{title}</h1><ul class="said">{said}</ul>{contents(parts)}</header>'
@@ -157,7 +157,9 @@ def _bars(named: Named) -> str:
     groups = []
     for protocol in PROTOCOLS:
         found = [(name, _trained(run, protocol), place) for place, (name, run) in enumerate(named)]
-        bars = [Bar(name, value.mean, str(value), _color(place), value.spread) for name, value, place in found if value]
+        bars = [
+            Bar(name, value.mean, str(value), bar_color(place), value.spread) for name, value, place in found if value
+        ]
         groups += [(_protocol(named, protocol), bars)] if bars else []
     chart = bar_chart("Accuracy of the trained features on test data", groups)
     return section("accuracy", "Accuracy", "Longer is better; ± is the standard deviation over draws of labels.", chart)
@@ -170,7 +172,8 @@ def _curves(named: Named) -> str:
     return section("loss", "Loss", reading, above, total)
 
 
-def _probes(named: Named) -> str:
+def probes_together(named: Named, reading: str = "The figures taken between epochs, over each other.") -> str:
+    """Return the section of the figures that runs took between epochs."""
     figures = dict.fromkeys(figure for _, run in named for figure in run.names("probe", "figures"))
     charts = []
     for figure in figures:
@@ -182,19 +185,21 @@ def _probes(named: Named) -> str:
             return x, factor * y
 
         charts.append(_overlay(title, named, values, smoothed=False))
-    return section("probes", "During training", "The figures taken between epochs, over each other.", grid(*charts))
+    return section("probes", "During training", reading, grid(*charts))
 
 
 def _overlay(title: str, named: Named, curve: Callable[[Run], Curve], *, smoothed: bool = True) -> str:
     lines = [
-        Line(name, *curve(run), color=_color(place), dashed=place >= COLORS) for place, (name, run) in enumerate(named)
+        Line(name, *curve(run), color=bar_color(place), dashed=place >= COLORS)
+        for place, (name, run) in enumerate(named)
     ]
     values = [value for line in lines for value in line.y]
     height = max(260, 16 * len(lines))
     return line_chart(title, lines, x_name="epochs", log=wants_log(values), smoothed=smoothed, height=height)
 
 
-def _recipes(named: Named) -> str:
+def recipe_differences_of(named: Named) -> str:
+    """Return the section of the fields and versions that are not the same in all runs."""
     fields = [
         name for name in dict.fromkeys(key for _, run in named for key in run.recipe) if name not in NO_DIFFERENCE
     ]
@@ -236,7 +241,8 @@ def _protocol(named: Named, protocol: str) -> str:
     return next((protocol_name(protocol, run) for _, run in named if _trained(run, protocol)), protocol)
 
 
-def _color(place: int) -> str:
+def bar_color(place: int) -> str:
+    """Return the colour class of a run by its place in the list."""
     return f"c{place % COLORS + 1}"
 
 

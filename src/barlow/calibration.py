@@ -1,0 +1,195 @@
+"""How fast a recipe runs on this machine and how much memory it takes: a few steps of the loop itself.
+
+In a process of its own, so that no recipe inherits another's threads, caches or memory.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from barlow.assembly import build_fabric, build_method, build_plan, fitted, image_views_of, untrained_backbone
+from barlow.data.decode import DECODE_SIZE
+from barlow.data.source import Source
+from barlow.data.sources import load_source
+from barlow.data.subsets import subset
+from barlow.evidence import figures_during_training
+from barlow.machine import Machine
+from barlow.methods.method import Method
+from barlow.recipes import Recipe
+from barlow.training.journal import Journal, read_journal
+from barlow.training.optimizers import build_optimizer
+from barlow.training.pretrain import pretrain
+from barlow.training.progress import StepProgress
+from barlow.views.views import Views
+
+WARM_UP = 5
+"""Steps that are not counted: threads start, kernels are chosen, memory is taken."""
+FEWEST, MOST = 10, 200
+"""Steps that are counted."""
+SECONDS = 12.0
+"""About how long the counted steps should take together."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What one recipe costs on one machine.
+
+    Attributes:
+        seconds_per_step: mean over the steps counted.
+        steps: their number.
+        probe_seconds: of the figures that a run takes between epochs.
+        peak_memory: bytes, of the process after these steps, or of the GPU; 0 where the system does not tell.
+        num_samples: samples of the data.
+        batch_size: samples per step, as fitted to the data.
+    """
+
+    seconds_per_step: float
+    steps: int
+    probe_seconds: float
+    peak_memory: int
+    num_samples: int
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass."""
+        return max(1, self.num_samples // self.batch_size)
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images seen in one pass."""
+        return self.steps_per_epoch * self.batch_size
+
+    def seconds(self, epochs: int, probe_every: int) -> float:
+        """Return how long so many epochs will take."""
+        probes = len({*range(probe_every, epochs + 1, probe_every), epochs})
+        return epochs * self.steps_per_epoch * self.seconds_per_step + probes * self.probe_seconds
+
+
+def calibrate_apart(recipe: Recipe, data: str, data_root: str | None) -> Calibration:
+    """Calibrate a recipe in a new process.
+
+    Args:
+        recipe: as asked for; it is fitted to the data.
+        data: a name or a path.
+        data_root: folder with the data sets that go by a name.
+
+    Raises:
+        ValueError: the recipe cannot be run on the data; says why.
+    """
+    asked = json.dumps({"recipe": asdict(recipe), "data": data, "data_root": data_root})
+    command = [sys.executable, "-m", "barlow.calibration"]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise ValueError(f"recipe {recipe.name}: {reason.removeprefix('ValueError: ')}")
+    return Calibration(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def calibrate(recipe: Recipe, data: str, data_root: str | None = None, *, seconds: float = SECONDS) -> Calibration:
+    """Take a few steps of a recipe and measure them.
+
+    Args:
+        recipe: as asked for; it is fitted to the data.
+        data: a name or a path.
+        data_root: folder with the data sets that go by a name.
+        seconds: about how long the counted steps should take together.
+
+    Returns:
+        The Calibration; its memory is that of this process, whatever else has happened in it.
+    """
+    source = load_source(data, data_root=data_root, decode_size=2 * recipe.image_size or DECODE_SIZE)
+    recipe, facts = fitted(recipe, source, images=True)
+    views = image_views_of(recipe, facts)
+    fabric = build_fabric(recipe, Machine(devices="1"))
+    fabric.launch()
+
+    def method() -> Method:
+        network = untrained_backbone(recipe, facts["image_shape"][0])
+        return build_method(recipe, network, network.num_features)
+
+    # The first look says how many steps the second one should have.
+    first = _seconds_of_steps(recipe, source, views, method(), fabric, 6)[2:]
+    steps = int(min(max(seconds / max(statistics.median(first), 1e-3), FEWEST), MOST))
+    measured = method()
+    found = _seconds_of_steps(recipe, source, views, measured, fabric, 1 + WARM_UP + steps)[WARM_UP:]
+    figures = figures_during_training(measured.eval().represent, source, views.on(fabric.to_device))
+    started = time.perf_counter()
+    with torch.inference_mode(), fabric.autocast():
+        figures(0)
+    return Calibration(
+        seconds_per_step=statistics.fmean(found),
+        steps=len(found),
+        probe_seconds=time.perf_counter() - started,
+        peak_memory=peak_memory(),
+        num_samples=len(source),
+        batch_size=recipe.batch_size,
+    )
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has had at once: on the GPU if it used one, else resident.
+
+    Returns:
+        Bytes; 0 where the system does not tell.
+    """
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")  # not getrusage: what it says a child inherits from its parent
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _seconds_of_steps(
+    recipe: Recipe, source: Source, views: Views, method: Method, fabric: Fabric, steps: int
+) -> list[float]:
+    """Times of the steps of a short run of the loop, each with the data, the views and the optimizer of the recipe."""
+    enough = subset(source, range(min(len(source), steps * recipe.batch_size)))
+    epochs = -(-steps * recipe.batch_size // len(enough))
+    short = replace(recipe, epochs=epochs)
+    plan = build_plan(
+        short,
+        num_samples=len(enough),
+        num_features=getattr(method.backbone, "num_features", 1),
+        checkpoint_minutes=60.0,
+    )
+    optimizer = build_optimizer(
+        method,
+        name=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        bias_learning_rate=recipe.bias_learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        fused=fabric.device.type == "cpu",
+    )
+    if recipe.channels_last:
+        method.to(memory_format=torch.channels_last)
+    with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "journal.jsonl") as journal:
+        silent = StepProgress(epochs, quiet=True)
+        pretrain(
+            enough, views, method, optimizer, plan,
+            fabric=fabric, folder=Path(name), journal=journal, progress=silent,
+        )  # fmt: skip
+        times = [record["time"] for record in read_journal(journal.path) if record["event"] == "step"]
+    return [after - before for before, after in pairwise(times)]
+
+
+def main() -> None:
+    """Read {"recipe", "data", "data_root"} from stdin, print the Calibration; both are JSON."""
+    asked: dict[str, Any] = json.loads(sys.stdin.read())
+    found = calibrate(Recipe(**asked["recipe"]), asked["data"], asked["data_root"])
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Recipes side by side: the same data, the same number of images or the same time, several seeds, one table.
+
+    plan (calibrate, choose epochs) -> every arm an ordinary run folder, one after another -> table, page
+
+Everything is decided in `plan.json` before the first arm is trained, so the same call goes on where it stopped: plans,
+finished arms and checkpoints are kept. No schedule is cut short: a budget is met by the number of epochs.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from barlow.calibration import Calibration, calibrate_apart
+from barlow.machine import Machine
+from barlow.pretraining import PROBES_PER_RUN, pretrain
+from barlow.recipes import Recipe, recipe_for, with_numbers
+from barlow.report.side_by_side import Arm, side_by_side, write_side_by_side
+from barlow.run_folder import RunFolder
+from barlow.training.checkpoint import RecipeChangedError, recipe_differences
+from barlow.training.durable_file import durable_file
+from barlow.training.pretrain import NonFiniteLossError
+from barlow.training.progress import Progress, duration
+
+OUT = Path("runs/compare")
+Calibrate = Callable[[Recipe, str, str | None], Calibration]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several recipes on the same data.
+
+    Attributes:
+        folder: with `plan.json`, `compare.json`, `compare.html`, and a run folder <arm>/seed-<seed> for every run.
+        table: as in `compare.json`; "rows" has one row per recipe, per untrained network, and for raw pixels.
+        finished: False when a signal stopped a run; the same call again goes on.
+    """
+
+    folder: Path
+    table: Mapping[str, Any]
+    finished: bool
+
+    @property
+    def page(self) -> Path:
+        """The HTML page."""
+        return self.folder / "compare.html"
+
+
+def compare_recipes(
+    data: str | Path,
+    recipes: Sequence[str | Recipe],
+    *,
+    seeds: int | Sequence[int] = 3,
+    minutes: float = 0.0,
+    images: int = 0,
+    out: str | Path = OUT,
+    data_root: str | Path | None = None,
+    machine: Machine | None = None,
+    calibrate: Calibrate = calibrate_apart,
+    **numbers: Any,
+) -> Comparison:
+    """Train recipes for the same number of images, or for the same time, and set them side by side.
+
+    Args:
+        data: a name or a path, as for `pretrain`.
+        recipes: names of `RECIPES`, names of methods (their recipe made for `data`), or Recipes of different names.
+        seeds: their number, counted from 0, or the seeds themselves.
+        minutes: time of pretraining for every run. The rate of each recipe is measured on this machine first, and
+            the number of epochs (at least one) that comes nearest is trained with its complete schedule.
+        images: images that every run sees, repeats included, to the nearest epoch. With neither this nor `minutes`:
+            those of the first recipe's own epochs.
+        out: folder of the comparison.
+        data_root: where named data sets live.
+        machine: checkpoint interval, progress; runs take one device, whatever else it says.
+        calibrate: measures a recipe; in a process of its own unless told otherwise.
+        numbers: fields to change in every recipe, such as width=16.
+
+    Returns:
+        The Comparison; `finished` is False when a signal stopped it after a checkpoint.
+
+    Raises:
+        ValueError: arguments that cannot be, or that differ from those that `out` was started with.
+    """
+    given = machine or Machine()
+    machine = Machine(checkpoint_minutes=given.checkpoint_minutes, quiet=given.quiet, devices="1")
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    asked = _asked(recipes, data, numbers)
+    _check(data, chosen, minutes, images)
+    settings = {"data": str(data), "data_root": str(data_root or ""), "minutes": minutes, "images": images}
+    plan = _Plan.open(Path(out), settings)
+    for name, recipe in asked.items():
+        plan.settle(name, recipe, calibrate, Progress("calibration", total=0, quiet=machine.quiet))
+    arms = [plan.arm(name, chosen) for name in asked]
+    finished = _train(plan, arms, machine)
+    table = settings | {"seeds": chosen, "rows": side_by_side(arms)}
+    _write(plan.folder / "compare.json", table)
+    comparison = Comparison(plan.folder, table, finished)
+    write_side_by_side(table, arms, comparison.page)
+    return comparison
+
+
+def epochs_for(calibration: Calibration, *, minutes: float = 0.0, images: int = 0) -> int:
+    """Return the number of epochs, at least one, that comes nearest to a budget of time or of images."""
+    if not minutes:
+        return max(1, round(images / calibration.images_per_epoch))
+    budget = 60.0 * minutes
+    most = 1 + int(budget / (calibration.steps_per_epoch * calibration.seconds_per_step))
+
+    def miss(epochs: int) -> float:
+        return abs(calibration.seconds(epochs, max(1, epochs // PROBES_PER_RUN)) - budget)
+
+    return min(range(1, most + 1), key=miss)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """`plan.json`: what was asked for, and of every recipe its numbers and what it costs here."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, settings: Mapping[str, Any]) -> "_Plan":
+        """Start a plan, or take up the one in the folder, which has to be for the same data and budget."""
+        path = folder / "plan.json"
+        if not path.exists():
+            if folder.exists() and any(folder.iterdir()):
+                raise ValueError(f"out: {str(folder)!r} holds something else, wanted a new folder or a comparison")
+            return cls(folder, {**settings, "images_per_run": 0, "arms": {}})
+        content = json.loads(path.read_text(encoding="utf-8"))
+        differences = recipe_differences({name: content.get(name) for name in settings}, dict(settings))
+        if differences:
+            raise ValueError(
+                f"out: {str(folder)!r} was started with other settings: {'; '.join(differences)}. "
+                "Go on with the old ones, or choose another folder"
+            )
+        return cls(folder, content)
+
+    def settle(self, name: str, recipe: Recipe, calibrate: Calibrate, progress: Progress) -> None:
+        """Calibrate a recipe and choose its epochs; one that is in the plan has to be the same."""
+        arms, given = self.content["arms"], asdict(recipe)
+        if name in arms:
+            differences = recipe_differences(arms[name]["asked"], given)
+            if differences:
+                raise RecipeChangedError([f"{name}: {difference}" for difference in differences])
+            return
+        progress.say(f"calibration: some steps of {name}")
+        cost = calibrate(recipe, self.content["data"], self.content["data_root"] or None)
+        minutes = self.content["minutes"]
+        if not minutes and not self.content["images_per_run"]:
+            self.content["images_per_run"] = self.content["images"] or recipe.epochs * cost.images_per_epoch
+        epochs = epochs_for(cost, minutes=minutes, images=self.content["images_per_run"])
+        arms[name] = {"asked": given, "epochs": epochs, "calibration": asdict(cost)}
+        _write(self.folder / "plan.json", self.content)
+        every = max(1, epochs // PROBES_PER_RUN)
+        expected = duration(cost.seconds(epochs, every))
+        progress.say(f"calibration: {name}: {epochs} epochs, about {expected} for each seed")
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe of the plan with its epochs."""
+        arm = self.content["arms"][name]
+        return replace(Recipe(**arm["asked"]), epochs=arm["epochs"])
+
+    def arm(self, name: str, seeds: Sequence[int]) -> Arm:
+        """Return what the table needs to know of a recipe."""
+        arm = self.content["arms"][name]
+        cost = Calibration(**arm["calibration"])
+        return Arm(
+            name=name,
+            folders={seed: self.folder / name / f"seed-{seed}" for seed in seeds},
+            epochs=arm["epochs"],
+            images=arm["epochs"] * cost.images_per_epoch,
+            peak_memory=cost.peak_memory,
+            failures={},  # filled as runs break off
+        )
+
+
+def _train(plan: _Plan, arms: Sequence[Arm], machine: Machine) -> bool:
+    """Train what is not finished, seed by seed, so that an unfinished table is a fair one; False after a signal."""
+    work = [(seed, arm) for seed in (arms[0].folders if arms else ()) for arm in arms]
+    for place, (seed, arm) in enumerate(work):
+        where = RunFolder(arm.folders[seed])
+        if where.finished() and where.summary():
+            continue
+        if not machine.quiet:
+            Progress("compare", total=len(work)).say(f"run {place + 1} of {len(work)}: {arm.name}, seed {seed}")
+        given = plan.content
+        try:
+            run = pretrain(
+                given["data"], recipe=replace(plan.recipe(arm.name), seed=seed), out=where.path,
+                data_root=given["data_root"] or None, machine=machine,
+            )  # fmt: skip
+        except NonFiniteLossError as error:
+            arm.failures[seed] = str(error)  # the other recipes can do without it
+            continue
+        if not run.finished:
+            return False
+    return True
+
+
+def _asked(recipes: Sequence[str | Recipe], data: Any, numbers: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Recipes by the names that were typed."""
+    if isinstance(recipes, str) or not recipes:
+        raise ValueError(f"recipes: got {recipes!r}, wanted a list of one or more recipes or methods")
+    asked: dict[str, Recipe] = {}
+    for given in recipes:
+        name = given.name if isinstance(given, Recipe) else given
+        if name in asked or not name or Path(name).name != name:
+            raise ValueError(f"recipes: {name!r} is there twice or is no name for a folder")
+        asked[name] = with_numbers(given if isinstance(given, Recipe) else _recipe_named(given, data), numbers)
+    return asked
+
+
+def _recipe_named(name: str, data: Any) -> Recipe:
+    """A recipe by its name, or that of a method which was made for the data."""
+    made = recipe_for(None, data)
+    return made if name == made.method else recipe_for(name, data)
+
+
+def _check(data: Any, seeds: Sequence[int], minutes: float, images: int) -> None:
+    if not isinstance(data, (str, Path)):
+        raise ValueError(f"data: got a {type(data).__name__}, wanted a name or a path: runs are resumed from it")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: got {list(seeds)}, wanted one or more different ones")
+    if minutes < 0 or images < 0 or (minutes and images):
+        raise ValueError(f"minutes, images: got {minutes} and {images}, wanted one of them, above 0")
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with durable_file(path) as file:
+        file.write(json.dumps(content, indent=1).encode())

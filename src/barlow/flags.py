@@ -1,0 +1,117 @@
+"""What can be typed after each command, as dataclasses; the flags of `pretrain` are the fields of Recipe and Machine.
+
+The string under each field is its help. No torch.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from barlow.machine import Machine
+from barlow.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pretrain a backbone without labels. The same command again goes on where it stopped."""
+
+    data: tyro.conf.Positional[str] = "digits"
+    """digits, fashion-mnist, cifar10, ...; a folder of pictures; an .npy or .npz file."""
+    recipe: str = ""
+    """Start from these numbers (`barlow recipes`); empty: the recipe made for DATA."""
+    out: Path | None = None
+    """Run folder; default: runs/<name of the data>."""
+    resume: Path | None = None
+    """Go on with this run: its data and recipe are read from the folder."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    numbers: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several recipes on the same data, with several seeds, and set them side by side.
+
+    The same command again goes on where it stopped, and keeps what is finished.
+    """
+
+    data: tyro.conf.Positional[str] = "digits"
+    """Data as for pretrain, by name or path."""
+    recipes: str = field(kw_only=True)
+    """Recipes (`barlow recipes`) or methods, with commas between: barlow_twins,vicreg,simclr."""
+    seeds: int = 3
+    """Runs of each recipe, with seeds 0, 1, 2, ..."""
+    minutes: float = 0.0
+    """Time of pretraining for every run: the rate is measured first, and the epochs that come nearest are trained."""
+    images: int = 0
+    """Images that every run sees, repeats included; neither this nor minutes: those of the first recipe's epochs."""
+    out: Path = Path("runs/compare")
+    """Folder of the comparison: a run folder for each arm, compare.json and compare.html."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    checkpoint_minutes: float = Machine.checkpoint_minutes
+    """Time between checkpoints: the most that a kill can lose."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run's features on labelled data; nothing is tuned on the test part."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    data: tyro.conf.Positional[str] = ""
+    """Labelled data; empty: the data of the run."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    finetune: tuple[float, ...] = ()
+    """Also fine-tune the whole network on these shares of the labels: 0.01 0.1 1.0."""
+    sgd_linear: bool = False
+    """Also the papers' protocol: 100 epochs of SGD on a linear layer, last epoch."""
+    augmented: bool = False
+    """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Write the features of every sample that can be read."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    data: tyro.conf.Positional[str]
+    """Data as for pretrain."""
+    out: Path = Path("features.npz")
+    """.npz or .parquet."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the HTML page of a run, or one page that compares the runs in a folder or a list."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or a folder of runs."""
+    out: Path | None = None
+    """The comparing page; default: compare.html beside the runs."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the backbone for other programs."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    to: Literal["timm", "onnx"] = "timm"
+    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
+    out: Path | None = None
+    """Where to; default: inside the run folder."""
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the recipes."""

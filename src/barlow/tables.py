@@ -1,0 +1,40 @@
+"""Results as tables on the terminal; no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from barlow.report.side_by_side import COLUMNS, shown
+
+
+def print_evaluation(summary: Mapping[str, Any]) -> None:
+    """Print trained, untrained and raw features, or the figures that need no labels."""
+    rows = summary.get("evaluation", {}).get("rows", [])
+    if rows:
+        few = rows[0]["few_labels"]
+        table = Table("features", "kNN", "linear, all labels", f"linear, {few['per_class']} labels per class")
+        if "sgd_linear" in rows[0]:
+            table.add_column("linear, 100 epochs of SGD")
+        tuned = [f"fine-tuned, {100 * found['fraction']:g}% of labels" for found in rows[0].get("finetune", ())]
+        for title in tuned:
+            table.add_column(title)
+        for row in rows:
+            few = row["few_labels"]
+            cells = [f"{100 * row['knn']:.1f}", f"{100 * row['linear']:.1f}"]
+            cells.append(f"{100 * few['mean']:.1f} ± {100 * few['std']:.1f}")
+            cells += [f"{100 * row['sgd_linear']:.1f}"] if "sgd_linear" in row else []
+            cells += [f"{100 * found['accuracy']:.1f}" for found in row.get("finetune", ())] or [""] * len(tuned)
+            table.add_row(row["features"], *cells)
+        Console().print(table)
+    for name, value in summary.get("label_free", {}).items():
+        Console().print(f"{name.replace('_', ' ')}: {value:.3g}", highlight=False)
+
+
+def print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print recipes side by side."""
+    table = Table("", "seeds", *COLUMNS.values())
+    for row in rows:
+        table.add_row(row["name"], str(len(row["seeds"])), *(shown(row, figure) for figure in COLUMNS))
+    Console().print(table)
