@@ -4,12 +4,15 @@ Nothing is carried from step to step, so a run goes on in the middle of an epoch
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from barlow.data.source import Batch, Source
+from barlow.data.source import Source
 from barlow.training.plan import Plan, steps_per_epoch
+from barlow.views.views import Params, View, Views
 
 
 def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int) -> Tensor:
@@ -25,31 +28,87 @@ def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, ra
     return batches[first_step:, rank::world].reshape(-1)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one process has of the batch of a step.
+
+    Attributes:
+        samples: those that could be read.
+        places: (n,) which samples of the whole batch they are; with W processes every W-th.
+        whole: size of the whole batch.
+    """
+
+    samples: Any
+    places: Tensor
+    whole: int
+
+
 def batches_from(
     source: Source, plan: Plan, *, first_step: int, rank: int, world: int
-) -> Iterator[tuple[int, Batch | None]]:
-    """Yield (step, batch) of process `rank` out of `world` for every step from `first_step` to the end of the run.
+) -> Iterator[tuple[int, Share | None]]:
+    """Yield (step, share) of process `rank` out of `world` for every step from `first_step` to the end of the run.
 
     Sources leave out a batch of which nothing can be read. Here it is None: each step comes, on every process.
     """
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
-    local = len(range(rank, plan.batch_size, world))
+    places = torch.arange(rank, plan.batch_size, world)
     for epoch in range(first_step // per_epoch, plan.epochs):
         start = max(first_step - epoch * per_epoch, 0)
         order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
-        steps = enumerate(order.view(-1, local), epoch * per_epoch + start)
-        for batch in source.batches(order.tolist(), local):
+        steps = enumerate(order.view(-1, len(places)), epoch * per_epoch + start)
+        for batch in source.batches(order.tolist(), len(places)):
             for step, positions in steps:
-                if batch.indices[0] in positions:
-                    yield step, batch
+                read = torch.isin(positions, batch.indices)
+                if read.any():
+                    yield step, Share(batch.samples, places[read], plan.batch_size)
                     break
                 yield step, None
         yield from ((step, None) for step, _ in steps)
 
 
-def view_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Return the generator that the views of one step on one process are drawn from."""
-    return torch.Generator().manual_seed(hash_seed(seed, step, rank + 1))
+def draw_views(views: Views, share: Share, *, seed: int, step: int) -> list[Any]:
+    """Draw the views of a share: its part of what one process would draw for the whole batch.
+
+    So the views of a run do not depend on the number of processes, nor on which samples cannot be read. Samples that
+    are neither a tensor nor a list of tensors cannot be stood in for; then each process draws for itself.
+    """
+    if len(share.places) == share.whole:
+        return views.draw(share.samples, view_generator(seed, step))
+    if not isinstance(share.samples, (Tensor, list)):
+        return views.draw(share.samples, view_generator(seed, step, int(share.places[0])))
+    own = tuple(_OwnPart(view, share.places, share.whole) for view in views.pipelines)
+    return replace(views, pipelines=own).draw(share.samples, view_generator(seed, step))
+
+
+@dataclass(frozen=True)
+class _OwnPart:
+    """A pipeline that draws for the whole batch and keeps the parameters of some of its samples."""
+
+    view: View
+    places: Tensor
+    whole: int
+
+    def sample(self, batch: Any, generator: torch.Generator) -> Params:
+        """Draw with the first sample in the others' stead: a view looks at number and sizes only, one by one."""
+        if isinstance(batch, Tensor):
+            everyone: Any = batch[:1].expand(self.whole, *batch.shape[1:])
+        else:
+            everyone = [batch[0]] * self.whole
+            for place, sample in zip(self.places.tolist(), batch, strict=True):
+                everyone[place] = sample
+        drawn = self.view.sample(everyone, generator)
+        return {
+            name: {key: value[self.places.to(value.device)] for key, value in part.items()}
+            for name, part in drawn.items()
+        }
+
+    def apply(self, batch: Any, params: Params) -> Any:
+        return self.view.apply(batch, params)
+
+
+def view_generator(seed: int, step: int, first_place: int = 0) -> torch.Generator:
+    """Return the generator that the views of one step are drawn from."""
+    return torch.Generator().manual_seed(hash_seed(seed, step, first_place + 1))
 
 
 def hash_seed(*numbers: int) -> int:

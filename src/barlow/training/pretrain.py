@@ -3,13 +3,13 @@
     for each step:  views = draw(batch);  terms = method(views);  backward;  optimizer step;  journal
 
 Nothing random is carried from step to step except torch's generators (dropout), which the checkpoint holds: the
-order of samples follows from (seed, epoch), the views from (seed, step, process). So a run that was killed goes on
-from its last checkpoint to the same final weights, bit for bit on a CPU.
+order of samples follows from (seed, epoch), the views from (seed, step). So a run that was killed goes on from its
+last checkpoint to the same final weights, bit for bit on a CPU, and W processes take the steps of one.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from barlow.methods.terms import Terms
 from barlow.training.checkpoint import random_state, restore_random_state
 from barlow.training.interrupt import graceful_stop
 from barlow.training.journal import Journal, read_journal
-from barlow.training.order import batches_from, view_generator
+from barlow.training.order import batches_from, draw_views
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
@@ -98,26 +98,27 @@ def pretrain(
     noted = {r["index"] for r in read_journal(journal.path) if r["event"] == "bad_sample"} if journal.enabled else set()
     started = time.perf_counter()
     with graceful_stop() as stop, progress.running(total_steps, start=first_step):
-        for step, batch in batches_from(
+        for step, share in batches_from(
             source, plan, first_step=first_step, rank=fabric.global_rank, world=fabric.world_size
         ):
-            asked_to_stop, unreadable = agreed(fabric, bool(stop), batch is None)
+            asked_to_stop, unreadable = agreed(fabric, bool(stop), share is None)
             if asked_to_stop:
                 state.save(step)
                 journal.write("interrupted", step=step, seconds=time.perf_counter() - started)
                 return False
             done = step + 1
-            if batch is None or unreadable:
+            if share is None or unreadable:
                 journal.write("warning", message=f"step {done} was left out: a process could read nothing of its share")
             else:
-                drawn = views.draw(fabric.to_device(batch.samples), view_generator(plan.seed, step, fabric.global_rank))
+                share = replace(share, samples=fabric.to_device(share.samples))
+                drawn = draw_views(views, share, seed=plan.seed, step=step)
                 set_learning_rate(optimizer, plan.factor(step))
                 method.train()
                 method.start_step(step / per_epoch, plan.epochs)
                 terms: Terms = wrapped(drawn)
                 loss = _finite_loss(terms, step, journal)
                 _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
-                rate = progress.advance(len(batch.indices) * fabric.world_size, loss=loss, floor=plan.floor)
+                rate = progress.advance(len(share.places) * fabric.world_size, loss=loss, floor=plan.floor)
                 if done % every == 0 or done == total_steps:
                     fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
                     _record(journal, terms, done, done / per_epoch, plan.floor, fields)
