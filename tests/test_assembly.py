@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from barlow.assembly import build_method, build_plan, fitted, image_views_of, untrained_backbone
+from barlow.assembly import build_image_backbone, build_method, build_plan, fitted, image_views_of, untrained_backbone
 from barlow.data.arrays import ArraySource
 from barlow.loss_floor import floor_lines, loss_floor
-from barlow.recipes import Recipe, recipe_for, with_numbers
+from barlow.methods.method import Method
+from barlow.recipes import RECIPES, Recipe, recipe_for, with_numbers
 from barlow.theory.floors import batch_floor, raw_floor
+from barlow.views.images import image_views
 
 SMALL = Recipe(backbone="resnet10", width=4, projector="16-16", views="small-grey", precision="32-true")
 
@@ -114,3 +116,32 @@ def test_an_option_that_the_method_does_not_have_is_refused() -> None:
 def test_options_are_added_to_those_of_the_recipe() -> None:
     recipe = with_numbers(replace(SMALL, options={"a": 1, "b": 2}), {"options": {"b": 3}})
     assert recipe.options == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_built(name: str) -> None:
+    recipe = recipe_for(name)
+    views = image_views(recipe.views, size=recipe.image_size or 32, channels=1)
+    assert len(views.pipelines) >= 2
+    with torch.device("meta"):  # the widest heads have half a gigabyte of weights
+        method = build_method(recipe, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512)
+    assert isinstance(method, Method)
+
+
+SMALL_RECIPES = [name for name in RECIPES if name.endswith(("small-grey", "digits"))]
+
+
+@pytest.mark.parametrize("name", SMALL_RECIPES)
+def test_one_step_of_every_small_recipe_is_finite_and_moves_the_backbone(name: str) -> None:
+    torch.manual_seed(0)
+    asked = replace(recipe_for(name), width=16, batch_size=64, precision="32-true")
+    source = pictures(n=64, side=28)
+    recipe, facts = fitted(asked, source, images=True)
+    backbone = build_image_backbone(recipe, 1)
+    method = build_method(recipe, backbone, backbone.num_features)
+    method.start_step(0.0, recipe.epochs)
+    terms = method(image_views_of(recipe, facts).draw(source.samples, torch.Generator().manual_seed(0)))
+    terms.total.backward()
+    assert terms.total.isfinite()
+    moved = [p.grad is not None and bool(p.grad.isfinite().all()) and bool(p.grad.any()) for p in backbone.parameters()]
+    assert all(moved)

@@ -11,14 +11,15 @@ from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
 
 NAMES = [
     "ArraySource", "Batch", "Machine", "Params", "RECIPES", "Recipe", "Run", "Source", "Terms", "View", "Views",
-    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "image_views", "load_source", "open_run", "pretrain",
-    "raw_floor", "resume",
+    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "byol_loss", "image_views", "load_source",
+    "open_run", "optimal_projector_loss", "pretrain", "raw_floor", "resume", "sigreg_loss", "simclr_loss",
+    "simsiam_loss", "swav_loss", "vicreg_loss", "vicregl_loss", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [
     "name", "source", "published", "image_size", "views", "backbone", "width", "zero_init", "pretrained", "stem",
     "projector", "projector_norm", "projector_activation", "projector_bias", "method", "redundancy_weight",
-    "normalization", "epochs", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum",
+    "normalization", "options", "epochs", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum",
     "weight_decay", "warmup_epochs", "final_learning_rate", "clip_norm", "accumulate", "seed", "precision",
     "channels_last",
 ]  # fmt: skip
@@ -75,3 +76,14 @@ def test_changing_a_field_that_does_not_exist_names_the_nearest() -> None:
     assert with_numbers(Recipe(), {"epochs": 3}).epochs == 3
     with pytest.raises(ValueError, match=r"epoch: .*did you mean 'epochs'"):
         with_numbers(Recipe(), {"epoch": 3})
+
+
+def test_a_method_without_a_recipe_for_the_data_lends_its_loss_to_the_recipe_of_the_data() -> None:
+    made, base, lender = recipe_for("simclr", "photos/"), recipe_for("pictures"), recipe_for("simclr-imagenet")
+    assert (made.name, made.method, made.options) == ("simclr-pictures", "simclr", lender.options)
+    assert (made.views, made.batch_size, made.optimizer) == (base.views, base.batch_size, base.optimizer)
+    assert recipe_for("swav", "photos/").views == "swav"
+    assert recipe_for("simclr", "fashion-mnist").name == "simclr-small-grey"
+    assert recipe_for("barlow_twins", "fashion-mnist").name == "small-grey"
+    with pytest.raises(ValueError, match="recipe: got 'vicregl'"):
+        recipe_for("vicregl", "cifar10")

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from barlow.data.sources import load_source as load_source
     from barlow.machine import Machine as Machine
     from barlow.methods.barlow_twins import barlow_twins_loss as barlow_twins_loss
+    from barlow.methods.byol import byol_loss as byol_loss
+    from barlow.methods.optimal_projector import optimal_projector_loss as optimal_projector_loss
+    from barlow.methods.sigreg import sigreg_loss as sigreg_loss
+    from barlow.methods.simclr import simclr_loss as simclr_loss
+    from barlow.methods.simsiam import simsiam_loss as simsiam_loss
+    from barlow.methods.swav import swav_loss as swav_loss
     from barlow.methods.terms import Terms as Terms
+    from barlow.methods.vicreg import vicreg_loss as vicreg_loss
+    from barlow.methods.vicregl import vicregl_loss as vicregl_loss
+    from barlow.methods.wmse import wmse_loss as wmse_loss
     from barlow.pretraining import pretrain as pretrain, resume as resume
     from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
     from barlow.run import Run as Run, open_run as open_run
@@ -31,6 +40,15 @@ _HOME = {
     "load_source": "data.sources",
     "Machine": "machine",
     "barlow_twins_loss": "methods.barlow_twins",
+    "byol_loss": "methods.byol",
+    "optimal_projector_loss": "methods.optimal_projector",
+    "sigreg_loss": "methods.sigreg",
+    "simclr_loss": "methods.simclr",
+    "simsiam_loss": "methods.simsiam",
+    "swav_loss": "methods.swav",
+    "vicreg_loss": "methods.vicreg",
+    "vicregl_loss": "methods.vicregl",
+    "wmse_loss": "methods.wmse",
     "Terms": "methods.terms",
     "pretrain": "pretraining",
     "resume": "pretraining",

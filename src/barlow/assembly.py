@@ -20,7 +20,16 @@ from barlow.data.source import Source
 from barlow.loss_floor import loss_floor
 from barlow.machine import Machine
 from barlow.methods.barlow_twins import barlow_twins
+from barlow.methods.byol import byol
 from barlow.methods.method import Method
+from barlow.methods.optimal_projector import optimal_projector
+from barlow.methods.sigreg import sigreg
+from barlow.methods.simclr import simclr
+from barlow.methods.simsiam import simsiam
+from barlow.methods.swav import swav
+from barlow.methods.vicreg import vicreg
+from barlow.methods.vicregl import vicregl
+from barlow.methods.wmse import wmse
 from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.heads import HeadSpec
 from barlow.recipes import Recipe
@@ -32,6 +41,15 @@ from barlow.views.views import Views
 
 METHODS: dict[str, Callable[..., Method]] = {
     "barlow_twins": barlow_twins,
+    "simclr": simclr,
+    "swav": swav,
+    "simsiam": simsiam,
+    "vicreg": vicreg,
+    "vicregl": vicregl,
+    "wmse": wmse,
+    "optimal_projector": optimal_projector,
+    "byol": byol,
+    "sigreg": sigreg,
 }
 """Name -> builder(backbone, head, num_features, **options); its keyword arguments are the options of a recipe."""
 

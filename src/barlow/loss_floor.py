@@ -16,6 +16,8 @@ def loss_floor(recipe: Recipe, num_features: int) -> float | None:
     """Return what the loss of `recipe` cannot go below at its batch size; None where no such number is known."""
     if recipe.method != "barlow_twins" or recipe.redundancy_weight > 1:
         return None
+    if recipe.options.get("bias") == "removed":
+        return None  # without the noise of the batch its floor is gone too, and the estimate may fall below 0
     width = projector_width(recipe.projector, num_features)
     if recipe.normalization in CENTRED:
         return batch_floor(recipe.batch_size, width, recipe.redundancy_weight)

@@ -49,6 +49,7 @@ from barlow.training.processes import agreed, first_process_alone, guard_childre
 from barlow.training.progress import Progress, StepProgress
 from barlow.training.tensorboard import TensorboardMirror
 from barlow.views.colour import to_pixels
+from barlow.views.located import without_place
 from barlow.views.views import View, Views
 
 PROBES_PER_RUN = 10
@@ -200,7 +201,7 @@ class _Job:
 
     def _finish(self, method: Method, twin: nn.Module, test: Any, journal: Journal) -> None:
         """Save the backbone, measure it, gather what the page shows, write summary and page."""
-        run, views = self.run, self.run.views.on(self.fabric.to_device)
+        run, views = self.run, without_place(self.run.views).on(self.fabric.to_device)
         started = time.perf_counter()
         save_backbone(self.where.checkpoints, run.backbone, mean=self.facts.get("mean"), std=self.facts.get("std"))
         method.to(self.fabric.device).eval()

@@ -1,10 +1,22 @@
 """Complete runs by name: numbers only, no torch. One file per method; `RECIPES` lists them all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from barlow.recipes import barlow_twins
+from barlow.recipes import (
+    barlow_twins,
+    byol,
+    optimal_projector,
+    sigreg,
+    simclr,
+    simsiam,
+    swav,
+    vicreg,
+    vicregl,
+    wmse,
+)
 from barlow.recipes.recipe import Recipe as Recipe, with_numbers as with_numbers
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -13,6 +25,31 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar": barlow_twins.cifar,
     "imagenet": barlow_twins.imagenet,
     "pictures": barlow_twins.pictures,
+    "simclr-imagenet": simclr.imagenet,
+    "simclr-cifar": simclr.cifar,
+    "simclr-small-grey": simclr.small_grey,
+    "swav-imagenet": swav.imagenet,
+    "swav-imagenet-256": swav.imagenet_256,
+    "swav-cifar": swav.cifar,
+    "swav-small-grey": swav.small_grey,
+    "simsiam-imagenet": simsiam.imagenet,
+    "simsiam-cifar": simsiam.cifar,
+    "simsiam-small-grey": simsiam.small_grey,
+    "vicreg-imagenet": vicreg.imagenet,
+    "vicreg-cifar": vicreg.cifar,
+    "vicreg-small-grey": vicreg.small_grey,
+    "vicregl-imagenet": vicregl.imagenet,
+    "vicregl-small-grey": vicregl.small_grey,
+    "wmse-imagenet": wmse.imagenet,
+    "wmse-cifar": wmse.cifar,
+    "wmse-cifar-4": wmse.cifar_4,
+    "wmse-small-grey": wmse.small_grey,
+    "byol-imagenet": byol.imagenet,
+    "byol-cifar": byol.cifar,
+    "byol-small-grey": byol.small_grey,
+    "optimal_projector-digits": optimal_projector.digits,
+    "optimal_projector-small-grey": optimal_projector.small_grey,
+    "sigreg-small-grey": sigreg.small_grey,
 }
 
 MADE_FOR = {
@@ -28,21 +65,50 @@ MADE_FOR = {
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
 
 
+LENDERS = {"digits": ("small-grey",), "pictures": ("imagenet", "small-grey")}
+"""Whose loss and head a method takes on data for which it has no recipe of its own, best first."""
+
+PAIRS = frozenset({"byol", "simclr", "simsiam", "small-grey-flip"})
+"""Views that only suit their data; the others (many crops, known places) belong to the method and go with it."""
+
+
 def recipe_for(name: str | None, data: Any = None) -> Recipe:
     """Return a recipe by name, or the one made for the data.
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
-    Fashion-MNIST.
+    Fashion-MNIST. Where it has none (a folder of pictures), it is the recipe of the data with the method's loss and
+    head.
 
     Raises:
         ValueError: no recipe of that name; says the nearest.
     """
     made_for = MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
-    if not name:
+    if not name or name == "barlow_twins":
         return RECIPES[made_for]()
-    if name not in RECIPES and f"{name}-{made_for}" in RECIPES:
-        name = f"{name}-{made_for}"
-    if name not in RECIPES:
-        nearest = get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
-        raise ValueError(f"recipe: got {name!r}, wanted one of {', '.join(RECIPES)}; did you mean {nearest!r}?")
-    return RECIPES[name]()
+    if name in RECIPES:
+        return RECIPES[name]()
+    if f"{name}-{made_for}" in RECIPES:
+        return RECIPES[f"{name}-{made_for}"]()
+    for lender in LENDERS.get(made_for, ()):
+        if f"{name}-{lender}" in RECIPES:
+            return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-{lender}"]())
+    nearest = get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
+    raise ValueError(f"recipe: got {name!r}, wanted one of {', '.join(RECIPES)}; did you mean {nearest!r}?")
+
+
+def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
+    return replace(
+        recipe,
+        name=f"{lender.method}-{recipe.name}",
+        source=f"ours, untuned: {recipe.name} with the loss and the head of {lender.name}",
+        published="",
+        views=recipe.views if lender.views in PAIRS else lender.views,
+        method=lender.method,
+        projector=lender.projector,
+        projector_norm=lender.projector_norm,
+        projector_activation=lender.projector_activation,
+        projector_bias=lender.projector_bias,
+        redundancy_weight=lender.redundancy_weight,
+        normalization=lender.normalization,
+        options=lender.options,
+    )

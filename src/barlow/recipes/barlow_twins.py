@@ -45,8 +45,8 @@ def cifar() -> Recipe:
         name="cifar",
         source=(
             "solo-learn, scripts/pretrain/cifar (LARS lr 0.3, eta 0.02, weight decay 1e-4, loss x 0.1). Here: eta "
-            "0.001, so lr 6.0 takes the step that theirs takes without its clip (with it the step is min(trust ratio, lr) "
-            "times the gradient); the clip and the loss scale, which LARS undoes for weights, are left out, and "
+            "0.001, so lr 6.0 takes the step that theirs takes without its clip (with it: min(trust ratio, lr) times the "
+            "gradient); the clip and the loss scale, which LARS undoes for weights, are left out, and "
             "biases take lr 0.03"
         ),
         published="solo-learn: CIFAR-10 92.10, CIFAR-100 70.90 (online linear probe, 1000 epochs, one seed)",

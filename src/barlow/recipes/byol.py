@@ -6,7 +6,7 @@ from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
-def byol_imagenet() -> Recipe:
+def imagenet() -> Recipe:
     """The official ImageNet run of BYOL: ResNet-50, batch 4096, 1000 epochs."""
     return Recipe(
         name="byol-imagenet",
@@ -33,7 +33,7 @@ def byol_imagenet() -> Recipe:
     )
 
 
-def byol_cifar() -> Recipe:
+def cifar() -> Recipe:
     """CIFAR-10 and CIFAR-100 with ResNet-18: solo-learn's views and heads, the official small optimizer, for a GPU."""
     return Recipe(
         name="byol-cifar",
@@ -61,7 +61,7 @@ def byol_cifar() -> Recipe:
     )
 
 
-def byol_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels in some minutes on two cores: as `small-grey`, but for loss and heads."""
     return replace(
         barlow_twins.small_grey(),

@@ -6,11 +6,11 @@ from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
-def optimal_projector_digits() -> Recipe:
+def digits() -> Recipe:
     """Eight-by-eight digits in well under a minute: as `digits`, without a projector and without a lambda."""
     return replace(
         barlow_twins.digits(),
-        name="optimal-projector-digits",
+        name="optimal_projector-digits",
         method="optimal_projector",
         source="ours: shrinkage and learning rate chosen on 300 of the 1,200 training digits, see benchmarks/README.md",
         projector="none",
@@ -19,7 +19,7 @@ def optimal_projector_digits() -> Recipe:
     )
 
 
-def optimal_projector_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels (Fashion-MNIST) in some minutes on two cores: its loss, a narrow linear head.
 
     The covariances of the backbone's 256 features want a batch of 1024 (N >= 4d), which leaves few steps. So a linear
@@ -27,7 +27,7 @@ def optimal_projector_small_grey() -> Recipe:
     """
     return replace(
         barlow_twins.small_grey(),
-        name="optimal-projector-small-grey",
+        name="optimal_projector-small-grey",
         method="optimal_projector",
         source=(
             "ours: shrinkage from the digits; head chosen on training pictures of Fashion-MNIST that were held out, "

@@ -6,7 +6,7 @@ from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
-def sigreg_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels (Fashion-MNIST) in some minutes on two cores."""
     return replace(
         barlow_twins.small_grey(),

@@ -6,7 +6,7 @@ from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
-def simclr_imagenet() -> Recipe:
+def imagenet() -> Recipe:
     """The official ImageNet run of SimCLR (v1): ResNet-50, batch 4096, 1000 epochs."""
     return Recipe(
         name="simclr-imagenet",
@@ -33,7 +33,7 @@ def simclr_imagenet() -> Recipe:
     )
 
 
-def simclr_cifar() -> Recipe:
+def cifar() -> Recipe:
     """CIFAR-10 with ResNet-18 as in the README of the official code, for a GPU."""
     return Recipe(
         name="simclr-cifar",
@@ -60,7 +60,7 @@ def simclr_cifar() -> Recipe:
     )
 
 
-def simclr_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels in some minutes on two cores: as `small-grey`, but for loss and head."""
     return replace(
         barlow_twins.small_grey(),

@@ -6,7 +6,7 @@ from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
-def simsiam_imagenet() -> Recipe:
+def imagenet() -> Recipe:
     """The official ImageNet run of SimSiam: ResNet-50, batch 512, 100 epochs, no large batch and no LARS."""
     return Recipe(
         name="simsiam-imagenet",
@@ -33,7 +33,7 @@ def simsiam_imagenet() -> Recipe:
     )
 
 
-def simsiam_cifar() -> Recipe:
+def cifar() -> Recipe:
     """CIFAR-10 with ResNet-18 as in the appendix of the paper, for a GPU."""
     return Recipe(
         name="simsiam-cifar",
@@ -60,7 +60,7 @@ def simsiam_cifar() -> Recipe:
     )
 
 
-def simsiam_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels in some minutes on two cores: as `small-grey`, but for loss and heads."""
     return replace(
         barlow_twins.small_grey(),

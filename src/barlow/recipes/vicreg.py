@@ -3,7 +3,7 @@
 from barlow.recipes.recipe import Recipe
 
 
-def vicreg_imagenet() -> Recipe:
+def imagenet() -> Recipe:
     """The official ImageNet run of VICReg: ResNet-50, batch 2048, 1000 epochs."""
     return Recipe(
         name="vicreg-imagenet",
@@ -28,7 +28,7 @@ def vicreg_imagenet() -> Recipe:
     )
 
 
-def vicreg_cifar() -> Recipe:
+def cifar() -> Recipe:
     """CIFAR-10 and CIFAR-100 with ResNet-18 as in solo-learn's configuration, for a GPU."""
     return Recipe(
         name="vicreg-cifar",
@@ -52,7 +52,7 @@ def vicreg_cifar() -> Recipe:
     )
 
 
-def vicreg_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels (Fashion-MNIST) in some minutes on two cores."""
     return Recipe(
         name="vicreg-small-grey",

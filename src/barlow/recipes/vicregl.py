@@ -3,7 +3,7 @@
 from barlow.recipes.recipe import Recipe
 
 
-def vicregl_imagenet() -> Recipe:
+def imagenet() -> Recipe:
     """The official ImageNet run of VICRegL: ResNet-50, batch 2048, 300 epochs, two large views."""
     return Recipe(
         name="vicregl-imagenet",
@@ -30,7 +30,7 @@ def vicregl_imagenet() -> Recipe:
     )
 
 
-def vicregl_small_grey() -> Recipe:
+def small_grey() -> Recipe:
     """Grey pictures of about 28 pixels (Fashion-MNIST) in some minutes on two cores.
 
     The small stem keeps a map of 4 x 4, where that of small-grey ends in a single position; the network is half as
