@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from barlow.methods.sinkhorn import sinkhorn
 from barlow.methods.swav import SwAV, swav, swav_loss
 from barlow.methods.terms import Terms
 from barlow.networks.heads import HeadSpec
+from barlow.recipes import Recipe, swav as recipes
+from barlow.views.images import VIEWS
 from tests.methods.in_lockstep import AllMean, GatherRows, in_lockstep
 
 TAU = 0.1
@@ -300,6 +303,16 @@ def test_the_module_represents_with_the_backbone_and_runs_under_autocast() -> No
             terms = method(views_of(seed=step))
     assert terms.total.dtype == torch.float32
     assert terms.total.isfinite()
+
+
+@pytest.mark.parametrize("recipe", [recipes.imagenet, recipes.imagenet_256, recipes.cifar, recipes.small_grey])
+def test_recipes_name_views_that_exist_and_options_that_the_method_has(recipe: Callable[[], Recipe]) -> None:
+    numbers = recipe()
+    assert len(VIEWS[numbers.views]()) in (2, 8)
+    head = HeadSpec(numbers.projector, bias=numbers.projector_bias)
+    method = swav(nn.Identity(), head, 32, **numbers.options)  # type: ignore[arg-type]
+    assert method.prototypes.weight.shape == (numbers.options["num_prototypes"], 128)
+    assert (method.queue is None) == (not numbers.options["queue_length"])
 
 
 @pytest.mark.usefixtures("as_users_call_it")

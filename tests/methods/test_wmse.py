@@ -1,5 +1,6 @@
 """W-MSE against the loops of its paper, its invariances, its exact values, and itself in shards."""
 
+from collections.abc import Callable
 from itertools import combinations
 
 import pytest
@@ -11,6 +12,8 @@ from barlow.methods.sub_batch_whitening import random_sub_batches
 from barlow.methods.terms import Terms
 from barlow.methods.wmse import WMSE, wmse, wmse_loss
 from barlow.networks.heads import HeadSpec
+from barlow.recipes import Recipe, wmse as recipes
+from barlow.views.images import VIEWS
 from tests.methods.in_lockstep import AllMean, GatherRows, in_lockstep
 
 
@@ -190,6 +193,14 @@ def test_training_drives_the_distance_down_without_collapse() -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
     assert torch.linalg.matrix_rank(method.projector(method.backbone(signal)).detach()) == 4
+
+
+@pytest.mark.parametrize("recipe", [recipes.imagenet, recipes.cifar, recipes.cifar_4, recipes.small_grey])
+def test_recipes_have_views_and_options_and_whole_sub_batches(recipe: Callable[[], Recipe]) -> None:
+    numbers = recipe()
+    assert len(VIEWS[numbers.views]()) == (4 if numbers.name.endswith("-4") else 2)
+    wmse(nn.Identity(), HeadSpec(numbers.projector), 32, **numbers.options)  # type: ignore[arg-type]
+    assert numbers.batch_size % int(numbers.options["w_size"]) == 0
 
 
 @pytest.mark.usefixtures("as_users_call_it")

@@ -105,8 +105,8 @@ def small_grey() -> Recipe:
         name="swav-small-grey",
         method="swav",
         source=(
-            "ours: epsilon, queue and views chosen by nearest neighbours among training pictures of Fashion-MNIST after "
-            "200 steps, one seed; otherwise untuned"
+            "ours: epsilon, queue and views chosen by nearest neighbours among training pictures of Fashion-MNIST "
+            "after 200 steps, one seed; otherwise untuned"
         ),
         projector="256-128",
         options={"num_prototypes": 128, "epsilon": 0.02, "queue_length": 0, "freeze_prototypes": 0.25},
