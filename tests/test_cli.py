@@ -1,16 +1,23 @@
 """The command line as it is typed: quick help, one-line errors, signals, resume, every command on a real run."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import barlow
+from barlow.calibration import calibrate
 from barlow.cli import COMMANDS, HELP, INTERRUPTED, main
+from barlow.evaluation.arms import evaluate_arms
 from barlow.recipes import RECIPES
+from barlow.report.side_by_side import COLUMNS
 from barlow.training.journal import read_journal
 from tests.test_pretraining import two_kinds
 
@@ -55,6 +62,8 @@ def test_the_flags_of_pretrain_are_the_fields_of_recipe_and_machine(capsys: pyte
         (["pretrain", "fashion-mnist", "--data-root", "nowhere"], "--data-root"),
         (["evaluate", "no/such/run"], "wanted a run folder"),
         (["report", "."], "no run folder"),
+        (["compare", "--recipes", "simclear"], "recipe: got 'simclear', wanted one of"),
+        (["compare", "--recipes", "digits", "--minutes", "1", "--images", "9"], "wanted one of them"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(
@@ -107,8 +116,9 @@ def test_every_command_on_a_real_run(
     assert "floor: no network can show a loss below" in printed.err
     assert list((out / "tensorboard").glob("events*"))
     assert run("pretrain", "--resume", str(out))[0] == 0
-    assert run("evaluate", str(out), str(kinds), "--sgd-linear")[0] == 0
+    assert run("evaluate", str(out), str(kinds), "--sgd-linear", "--finetune", "0.25")[0] == 0
     evaluated = capsys.readouterr().out
+    assert "fine-tuned, 25% of labels" in evaluated
     assert "untrained" in evaluated
     assert "100 epochs of SGD" in evaluated
     assert run("embed", str(out), str(kinds), "--out", str(tmp_path / "h.parquet"))[0] == 0
@@ -123,6 +133,56 @@ def test_every_command_on_a_real_run(
     assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "2", "--out", str(tmp_path / "runs" / "two"))[0] == 0
     assert run("report", str(tmp_path / "runs"))[0] == 0
     assert (tmp_path / "runs" / "compare.html").exists()
+
+
+def test_a_frozen_backbone_is_evaluated_on_data_of_other_sizes_and_colours(
+    kinds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grey 8 x 8 pictures were learnt from; larger ones in colour are shrunk, and their colours dropped."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("barlow.scores.evaluate_arms", partial(evaluate_arms, draws=1))
+    out, other = tmp_path / "run", tmp_path / "other.npz"
+    assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "1", "--out", str(out), "--quiet")[0] == 0
+    pictures, labels = two_kinds(80, 3)
+    large = pictures.expand(-1, 3, -1, -1).repeat_interleave(2, 2).repeat_interleave(3, 3)
+    np.savez(other, images=large, labels=labels)
+    assert barlow.open_run(out).evaluate(kinds).evaluation["test_seen_in_pretraining"] is False
+    score = barlow.open_run(out).evaluate(other)
+    assert score.evaluation["test_seen_in_pretraining"] is False  # a part of it is the test, but nobody learnt from it
+    assert score.row("raw pixels")["num_features"] == 64
+    assert score.linear > 0.8
+    capsys.readouterr()
+    np.savez(other, images=large)
+    assert run("evaluate", str(out), str(other))[0] == 2
+    assert f"data: {other} has no labels to evaluate with" in capsys.readouterr().err
+    np.savez(other, images=torch.zeros(80, 2, 8, 8, dtype=torch.uint8), labels=labels)
+    assert run("evaluate", str(out), str(other))[0] == 2
+    assert "channels" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="data: the Tensor given has no labels"):
+        barlow.open_run(out).evaluate(pictures)
+    assert run("evaluate", str(out), str(kinds), "--finetune", "0.01")[0] == 2
+    assert "finetune: 0.01 of 96 labels is 0.48 for each of 2 classes" in capsys.readouterr().err
+
+
+def test_compare_prints_a_table_and_the_same_command_keeps_what_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("barlow.scores.evaluate_arms", partial(evaluate_arms, draws=1))
+    monkeypatch.setattr("barlow.compare.calibrate_apart", partial(calibrate, seconds=0.0))
+    out = tmp_path / "compare"
+    command = ["compare", "digits", "--recipes", "digits", "--seeds", "1", "--images", "1200", "--out", str(out)]
+    assert run(*command, "--quiet")[0] == 0
+    printed = capsys.readouterr()
+    assert all(title in printed.out for title in (*COLUMNS.values(), "untrained", "raw pixels", "1,152"))
+    assert f"page: {out / 'compare.html'}" in printed.out
+    plan = json.loads((out / "plan.json").read_text())["arms"]["digits"]
+    assert plan["epochs"] == 1
+    assert plan["calibration"]["peak_memory"] == 0 or plan["calibration"]["peak_memory"] > 50 * 2**20
+    before = (out / "digits" / "seed-0" / "journal.jsonl").read_bytes()
+    assert run(*command)[0] == 0
+    assert "pretraining" not in capsys.readouterr().err
+    assert (out / "digits" / "seed-0" / "journal.jsonl").read_bytes() == before
 
 
 def test_sigterm_stops_with_a_checkpoint_and_the_same_command_finishes(kinds: Path, tmp_path: Path) -> None:

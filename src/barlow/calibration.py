@@ -76,18 +76,19 @@ class Calibration:
         return epochs * self.steps_per_epoch * self.seconds_per_step + probes * self.probe_seconds
 
 
-def calibrate_apart(recipe: Recipe, data: str, data_root: str | None) -> Calibration:
+def calibrate_apart(recipe: Recipe, data: str, data_root: str | None, *, seconds: float = SECONDS) -> Calibration:
     """Calibrate a recipe in a new process.
 
     Args:
         recipe: as asked for; it is fitted to the data.
         data: a name or a path.
         data_root: folder with the data sets that go by a name.
+        seconds: about how long the counted steps should take together.
 
     Raises:
         ValueError: the recipe cannot be run on the data; says why.
     """
-    asked = json.dumps({"recipe": asdict(recipe), "data": data, "data_root": data_root})
+    asked = json.dumps({"recipe": asdict(recipe), "data": data, "data_root": data_root, "seconds": seconds})
     command = [sys.executable, "-m", "barlow.calibration"]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -185,9 +186,9 @@ def _seconds_of_steps(
 
 
 def main() -> None:
-    """Read {"recipe", "data", "data_root"} from stdin, print the Calibration; both are JSON."""
+    """Read the arguments of `calibrate` from stdin, print the Calibration; both are JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
-    found = calibrate(Recipe(**asked["recipe"]), asked["data"], asked["data_root"])
+    found = calibrate(Recipe(**asked["recipe"]), asked["data"], asked["data_root"], seconds=asked["seconds"])
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
 
 

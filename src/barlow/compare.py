@@ -57,7 +57,7 @@ def compare_recipes(
     out: str | Path = OUT,
     data_root: str | Path | None = None,
     machine: Machine | None = None,
-    calibrate: Calibrate = calibrate_apart,
+    calibrate: Calibrate | None = None,
     **numbers: Any,
 ) -> Comparison:
     """Train recipes for the same number of images, or for the same time, and set them side by side.
@@ -90,7 +90,7 @@ def compare_recipes(
     settings = {"data": str(data), "data_root": str(data_root or ""), "minutes": minutes, "images": images}
     plan = _Plan.open(Path(out), settings)
     for name, recipe in asked.items():
-        plan.settle(name, recipe, calibrate, Progress("calibration", total=0, quiet=machine.quiet))
+        plan.settle(name, recipe, calibrate or calibrate_apart, Progress("calibration", total=0, quiet=machine.quiet))
     arms = [plan.arm(name, chosen) for name in asked]
     finished = _train(plan, arms, machine)
     table = settings | {"seeds": chosen, "rows": side_by_side(arms)}
