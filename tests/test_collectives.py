@@ -1,18 +1,29 @@
 """Two real processes with different and unequal data against one process with all of it, value and gradient."""
 
+import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.multiprocessing.spawn import spawn
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import start_processes
 
-from barlow.collectives import all_mean, gather_rows, identity, num_processes
-from barlow.methods.barlow_twins import barlow_twins_loss
+from barlow.collectives import (
+    ALONE,
+    all_mean,
+    exchange_of,
+    gather_rows,
+    gather_with_grad,
+    identity,
+    num_processes,
+    sum_over_processes,
+)
 
-SIZES = (5, 11)
-LAMBDA = 0.05
+SIZES = [5, 11]
+
+Found = dict[str, Tensor]
 
 
 def network() -> nn.Linear:
@@ -20,71 +31,116 @@ def network() -> nn.Linear:
     return nn.Linear(6, 4).double()
 
 
-def views() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    a, b = torch.randn(2, sum(SIZES), 6, generator=generator, dtype=torch.float64)
-    return a, (a + b)
+def data() -> Tensor:
+    """Rows whose shards differ in mean and scale."""
+    rows = torch.randn(sum(SIZES), 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return rows * torch.linspace(1, 3, sum(SIZES), dtype=torch.float64)[:, None]
+
+
+def of_the_mean(z: Tensor, mean: Callable[[Tensor, int], Tensor], gather: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of means of vectors and of means of one number."""
+    centred = z - mean(z.mean(dim=0), len(z))
+    return mean(centred.square().mean(), len(z)).log() + mean(z.tanh().mean(dim=0), len(z)).square().sum()
+
+
+def of_all_rows(z: Tensor, mean: Callable[[Tensor, int], Tensor], gather: Callable[[Tensor], Tensor]) -> Tensor:
+    """The same function of all rows on every process."""
+    everyone = gather(z)
+    return (everyone @ everyone.T).tanh().mean() + everyone[3].sum()
+
+
+def of_own_and_all_rows(z: Tensor, mean: Callable[[Tensor, int], Tensor], gather: Callable[[Tensor], Tensor]) -> Tensor:
+    """Own rows against all rows, as SimCLR compares them: each process sends another gradient to each row."""
+    return mean((z @ gather(z).T).logsumexp(dim=1).mean(), len(z))
+
+
+LOSSES = {loss.__name__: loss for loss in (of_the_mean, of_all_rows, of_own_and_all_rows)}
 
 
 def work(rank: int, folder: str) -> None:
-    """One process: its shard's loss, gradients averaged as DDP averages them, and the same with own statistics."""
+    """One process: the losses of its shard, gradients averaged as DDP averages them, and the same on its own."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(SIZES))
-    shard = [view.split(list(SIZES))[rank] for view in views()]
-    found: dict[str, torch.Tensor] = {}
-    for name, reduce in (("global", all_mean), ("local", identity)):
-        net = network()
-        loss = barlow_twins_loss(*(net(v) for v in shard), redundancy_weight=LAMBDA, all_mean=reduce).total
-        loss.backward()
-        gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
-        dist.all_reduce(gradient)
-        found |= {f"{name} loss": loss.detach(), f"{name} gradient": gradient / len(SIZES)}
-    found["rows"] = gather_rows(shard[0])
+    own = data().split(SIZES)[rank]
+    found: Found = {}
+    for name, loss in LOSSES.items():
+        for kind, mean, gather in (("exact", all_mean, gather_with_grad), ("broken", identity, lambda z: z)):
+            net = network()
+            value = loss(net(own), mean, gather)
+            value.backward()
+            gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
+            dist.all_reduce(gradient)
+            found |= {f"{name} {kind} loss": value.detach(), f"{name} {kind} gradient": gradient / len(SIZES)}
+    rows = own.clone().requires_grad_()
+    found["rows"] = gather_rows(rows)
+    found["first rows"] = gather_rows(own[:2], equal=True)
+    found["sum"] = sum_over_processes(torch.tensor([1.0, rank]))
+    found["whole numbers"] = all_mean(torch.tensor(float(rank)), SIZES[rank])
     found["processes"] = torch.tensor(num_processes())
+    assert not found["rows"].requires_grad
+    assert torch.equal(rows, own)  # nothing is changed in place
+    assert exchange_of(identity) is ALONE
+    assert exchange_of(all_mean) is not ALONE
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
     folder = tmp_path_factory.mktemp("gloo")
-    spawn(work, args=(str(folder),), nprocs=len(SIZES))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.test_collectives"])
+    start_processes(work, args=(str(folder),), nprocs=len(SIZES), start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(len(SIZES))]
 
 
-def whole() -> tuple[torch.Tensor, torch.Tensor]:
+def whole(name: str) -> tuple[Tensor, Tensor]:
     net = network()
-    loss = barlow_twins_loss(*(net(v) for v in views()), redundancy_weight=LAMBDA).total
+    loss = LOSSES[name](net(data()), identity, lambda z: z)
     loss.backward()
     return loss.detach(), torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
 
 
 @pytest.mark.dist
-def test_unequal_shards_give_the_loss_and_the_averaged_gradient_of_one_process(
-    found: list[dict[str, torch.Tensor]],
-) -> None:
-    loss, gradient = whole()
-    for rank in found:
-        assert int(rank["processes"]) == 2
-        torch.testing.assert_close(rank["global loss"], loss, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(rank["global gradient"], gradient, rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize("name", LOSSES)
+def test_unequal_shards_give_the_loss_and_the_averaged_gradient_of_one_process(found: list[Found], name: str) -> None:
+    loss, gradient = whole(name)
+    for process in found:
+        assert int(process["processes"]) == 2
+        torch.testing.assert_close(process[f"{name} exact loss"], loss, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(process[f"{name} exact gradient"], gradient, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.dist
-def test_statistics_of_each_process_alone_would_break_the_test_above(found: list[dict[str, torch.Tensor]]) -> None:
-    loss, gradient = whole()
-    for rank in found:
-        assert abs(rank["local loss"] - loss) > 1e-3
-        assert (rank["local gradient"] - gradient).abs().max() > 1e-3
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_rows_of_each_process_alone_would_break_the_test_above(found: list[Found], name: str) -> None:
+    loss, gradient = whole(name)
+    for process in found:
+        assert abs(process[f"{name} broken loss"] - loss) > 1e-3
+        assert (process[f"{name} broken gradient"] - gradient).abs().max() > 1e-3
 
 
 @pytest.mark.dist
-def test_rows_are_gathered_in_the_order_of_the_processes(found: list[dict[str, torch.Tensor]]) -> None:
-    for rank in found:
-        assert torch.equal(rank["rows"], views()[0])
+def test_rows_are_gathered_in_the_order_of_the_processes(found: list[Found]) -> None:
+    first, second = data().split(SIZES)
+    for process in found:
+        assert torch.equal(process["rows"], data())
+        assert torch.equal(process["first rows"], torch.cat([first[:2], second[:2]]))
+
+
+@pytest.mark.dist
+def test_sums_and_means_of_single_numbers(found: list[Found]) -> None:
+    for process in found:
+        assert process["sum"].tolist() == [2.0, 1.0]
+        assert float(process["whole numbers"]) == pytest.approx(11 / 16)
 
 
 def test_alone_everything_is_the_identity() -> None:
     x = torch.randn(3, 2)
     assert num_processes() == 1
     assert all_mean(x, 3) is x
-    assert gather_rows(x) is x
+    for function in (gather_rows, gather_with_grad, sum_over_processes):
+        assert function(x) is x
+    assert exchange_of(all_mean) is exchange_of(identity) is ALONE
+
+
+def test_a_mean_of_ones_own_says_nothing_about_gathering() -> None:
+    assert exchange_of(lambda local_mean, num_samples: local_mean) is None

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
+from barlow.correlation import Form
 from barlow.methods.barlow_twins import BarlowTwins, Normalization, barlow_twins, barlow_twins_loss
 from barlow.methods.method import Method
 from barlow.networks.heads import HeadSpec
@@ -69,17 +70,19 @@ def by(builder: Callable[..., Method], widths: str, **options: Any) -> Callable[
     return lambda network: builder(network, HeadSpec(widths), NUM_FEATURES, **options)
 
 
-def twins(normalization: Normalization, form: str, width: int) -> Callable[[nn.Module], Method]:
+def twins(normalization: Normalization, form: Form, width: int) -> Callable[[nn.Module], Method]:
     """Barlow Twins with one of the two exchanges named."""
     loss = partial(barlow_twins_loss, redundancy_weight=0.05, normalization=normalization, form=form)
     return lambda network: BarlowTwins(network, nn.Linear(NUM_FEATURES, width), loss)
 
 
+EXCHANGES: tuple[Form, ...] = ("direct", "gram")
+
 CASES: dict[str, Case] = {
     **{
         f"barlow_twins {normalization} {form}": Case(twins(normalization, form, 3 if normalization == "whiten" else 32))
         for normalization in get_args(Normalization)
-        for form in ("direct", "gram")
+        for form in EXCHANGES
     },
     "barlow_twins": Case(by(barlow_twins, "16-32", redundancy_weight=0.05, normalization="pearson")),
 }

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from barlow.methods.method import Method
-from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
+from barlow.networks.sync_batch_norm import synchronise_batch_norms
 from tests.distributed.cases import CASES, Case, built, views_of
 
 Found = dict[str, Tensor]

@@ -1,0 +1,97 @@
+"""Every step comes on every process, and its views do not depend on how many processes there are."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from barlow.data.arrays import ArraySource
+from barlow.training.order import Share, batches_from, draw_views, epoch_order
+from barlow.training.plan import Plan
+from barlow.views.images import image_views
+from barlow.views.views import Params, Views
+
+PLAN = Plan(3, 6, seed=0, factor=lambda _: 1.0, clip_norm=0.0, checkpoint_minutes=1.0, floor=None)
+SAMPLES = torch.randint(0, 256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+VIEWS = image_views("small-grey", size=8, channels=1, mean=(0.5,), std=(0.2,))
+
+
+def shares(source: ArraySource, world: int, first_step: int = 0) -> list[dict[int, Share | None]]:
+    return [dict(batches_from(source, PLAN, first_step=first_step, rank=r, world=world)) for r in range(world)]
+
+
+def test_a_step_of_which_nothing_can_be_read_comes_too_wherever_it_stands() -> None:
+    positions = epoch_order(20, plan=PLAN, epoch=1, first_step=0, rank=1, world=2).view(3, 3)
+    for place in range(3):  # first, middle and last step of the second epoch
+        bad = {int(position): "made bad" for position in positions[place]}
+        first, second = shares(ArraySource(SAMPLES, bad=bad), 2)
+        assert list(first) == list(second) == list(range(9))
+        assert second[3 + place] is None
+        others = [share for step, share in second.items() if 3 <= step < 6 and step != 3 + place]
+        assert all(share is not None and len(share.places) == 3 for share in others)
+
+
+def test_a_resumed_run_sees_the_same_steps() -> None:
+    source = ArraySource(SAMPLES)
+    whole, rest = shares(source, 2)[1], shares(source, 2, first_step=4)[1]
+    assert list(rest) == list(range(4, 9))
+    for step, share in rest.items():
+        before = whole[step]
+        assert share is not None
+        assert before is not None
+        assert torch.equal(share.samples, before.samples)
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+@pytest.mark.parametrize("as_list", [False, True])
+def test_the_views_of_all_shares_are_those_of_the_whole_batch(world: int, as_list: bool) -> None:
+    (alone,) = shares(ArraySource(SAMPLES), 1)
+    several = shares(ArraySource(SAMPLES), world)
+    for step in range(9):
+        share = alone[step]
+        assert share is not None
+        expected = draw_views(VIEWS, share, seed=5, step=step)
+        for process in several:
+            part = process[step]
+            assert part is not None
+            if as_list:
+                part = Share(list(part.samples), part.places, part.whole)
+            drawn = draw_views(VIEWS, part, seed=5, step=step)
+            for view, whole in zip(drawn, expected, strict=True):
+                assert torch.equal(view, whole[part.places])
+
+
+def test_an_unreadable_sample_leaves_the_views_of_the_others_alone() -> None:
+    position = int(epoch_order(20, plan=PLAN, epoch=0, first_step=0, rank=0, world=1)[2])
+    (good,), (other,) = shares(ArraySource(SAMPLES), 1), shares(ArraySource(SAMPLES, bad={position: "made bad"}), 1)
+    whole, rest = good[0], other[0]
+    assert whole is not None
+    assert rest is not None
+    assert rest.places.tolist() == [0, 1, 3, 4, 5]
+    for view, expected in zip(
+        draw_views(VIEWS, rest, seed=5, step=0), draw_views(VIEWS, whole, seed=5, step=0), strict=True
+    ):
+        assert torch.equal(view, expected[rest.places])
+
+
+class Cards:
+    """Samples of another kind, which nothing can be put in the place of."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+
+class OwnNoise:
+    def sample(self, batch: Cards, generator: torch.Generator) -> Params:
+        return {"noise": {"value": torch.randn(batch.values.shape, generator=generator)}}
+
+    def apply(self, batch: Cards, params: Params) -> Tensor:
+        return batch.values + params["noise"]["value"]
+
+
+def test_samples_of_another_kind_are_drawn_for_by_each_process_differently() -> None:
+    views = Views((OwnNoise(), OwnNoise()))
+    drawn = [
+        draw_views(views, Share(Cards(torch.zeros(3)), torch.arange(rank, 6, 2), 6), seed=5, step=0)[0]
+        for rank in range(2)
+    ]
+    assert not torch.equal(drawn[0], drawn[1])
