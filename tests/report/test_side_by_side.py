@@ -46,6 +46,7 @@ def test_a_row_has_mean_and_spread_over_seeds(tmp_path: Path) -> None:
     assert rows[0]["few_labels"]["std"] == pytest.approx(stdev(scores.values()))
     assert rows[0]["few_labels"]["values"] == list(scores.values())
     assert rows[1]["few_labels"]["std"] is None
+    assert rows[0]["gain"]["mean"] == pytest.approx(0.93 - 0.859)
     assert shown(rows[0], "few_labels") == "93.0% ± 2.6"
     assert shown(rows[1], "few_labels") == "50.0%"
     assert (shown(rows[0], "images"), shown(rows[0], "peak_memory"), shown(rows[0], "seconds")) == (
@@ -93,7 +94,7 @@ def test_what_fails_or_is_missing_is_said(tmp_path: Path) -> None:
     never = Arm("simsiam", {0: tmp_path / "nowhere"}, 2, 2560, 0, {})
     arms = [arm(tmp_path, "vicreg", {0: 0.9, 1: 0.9}), bad, never]
     said = sentences(comparison(arms, [0, 1]), [])
-    assert "Not better than an untrained network on few labels: swav." in said
+    assert "Not better than the same network untrained: swav." in said
     assert "Not all seeds have figures: swav (1 seed done), simsiam (0 seeds done)." in said
     assert "swav, seed 1: the loss is nan" in said
     page = Page.of(write_side_by_side(comparison(arms, [0, 1]), arms, tmp_path / "compare.html"))

@@ -123,7 +123,7 @@ def _columns(named: Named) -> list[Column]:
         shown = [str(value or "") for value in scores]
         means = [value.mean if value else None for value in scores]
         found.append(Column(_protocol(named, protocol), means, shown, ranked=True))
-    found.append(column("gain over untrained, points", _gain, _signed, ranked=True))
+    found.append(column("gain over untrained, points", gain, _signed, ranked=True))
     found.append(column("loss above its floor", excess, number))
     if None in found[-1].values:
         found.append(column("loss", lambda run: last_epoch(run, "loss"), number))
@@ -223,7 +223,7 @@ def _trained(run: Run, protocol: str) -> Score | None:
     return next((score(row, protocol) for row in rows(run) if row["features"] == "trained"), None)
 
 
-def _gain(run: Run) -> float | None:
+def gain(run: Run) -> float | None:
     """Return what training added, on few labels where they were measured, else on the linear probe."""
     found = {str(row["features"]): row for row in rows(run)}
     for protocol in PROTOCOLS:
@@ -233,8 +233,8 @@ def _gain(run: Run) -> float | None:
     return None
 
 
-def _signed(gain: float) -> str:
-    return f"{'+' if gain >= 0 else '−'}{100 * abs(gain):.1f}"
+def _signed(difference: float) -> str:
+    return f"{'+' if difference >= 0 else '−'}{100 * abs(difference):.1f}"
 
 
 def _protocol(named: Named, protocol: str) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from barlow.report.charts import Bar, bar_chart
-from barlow.report.compare import bar_color, probes_together, recipe_differences_of
+from barlow.report.compare import bar_color, gain, probes_together, recipe_differences_of
 from barlow.report.formats import count, duration, number, points, text, with_spread
 from barlow.report.page import contents, write_page
 from barlow.report.run_folder import Run, finite, mapping, read_run
@@ -20,8 +20,8 @@ from barlow.report.words import PROTOCOLS, label_free, protocol_name, rows, scor
 
 NETWORK = ("backbone", "width", "stem", "zero_init", "pretrained", "image_size")
 """Fields of a recipe that make two untrained networks of one seed different."""
-FIGURES = (*PROTOCOLS, "seconds", "effective_rank")
-"""What a row holds with mean and spread over seeds."""
+FIGURES = (*PROTOCOLS, "gain", "seconds", "effective_rank")
+"""What a row holds with mean and spread over seeds; "gain" is what training added to few labels."""
 Row = dict[str, Any]
 Runs = Mapping[int, Run]
 """Finished runs of one recipe by seed."""
@@ -117,12 +117,9 @@ def sentences(comparison: Mapping[str, Any], firsts: Sequence[tuple[str, Run]]) 
         ranked = sorted((row for row in lines if protocol in row), key=lambda row: -float(row[protocol]["mean"]))
         if len(ranked) > 1:
             said.append(f"{_protocol(protocol, [run for _, run in firsts])}: {_first(ranked, protocol)}.")
-    bare = [
-        row["few_labels"]["mean"] for row in comparison["rows"] if row["kind"] == "untrained" and "few_labels" in row
-    ]
-    beaten = [row["name"] for row in lines if bare and "few_labels" in row and row["few_labels"]["mean"] <= max(bare)]
+    beaten = [row["name"] for row in lines if "gain" in row and row["gain"]["mean"] <= 0]
     if beaten:
-        said.append(f"Not better than an untrained network on few labels: {', '.join(beaten)}.")
+        said.append(f"Not better than the same network untrained: {', '.join(beaten)}.")
     missing = [f"{row['name']} ({_seeds(row)})" for row in lines if len(row["seeds"]) < len(comparison["seeds"])]
     if missing:
         said.append(f"Not all seeds have figures: {', '.join(missing)}.")
@@ -184,6 +181,7 @@ def _figures(runs: Runs, features: str) -> Row:
 
     found = {protocol: over_seeds(accuracy(protocol)) for protocol in PROTOCOLS}
     if features == "trained":
+        found["gain"] = over_seeds(gain)
         found["seconds"] = over_seeds(seconds_of_training)
         found["effective_rank"] = over_seeds(lambda run: label_free(run, "effective_rank"))
     elif features == "untrained":
