@@ -1,6 +1,6 @@
 """The methods whose gradients are held against one process: a line each. Also their network and their data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
@@ -10,10 +10,20 @@ from torch import Tensor, nn
 
 from barlow.correlation import Form
 from barlow.methods.barlow_twins import BarlowTwins, Normalization, barlow_twins, barlow_twins_loss
+from barlow.methods.byol import byol
 from barlow.methods.method import Method
+from barlow.methods.optimal_projector import optimal_projector
+from barlow.methods.sigreg import sigreg
+from barlow.methods.simclr import simclr
+from barlow.methods.simsiam import simsiam
+from barlow.methods.swav import swav
+from barlow.methods.vicreg import vicreg
+from barlow.methods.vicregl import vicregl
+from barlow.methods.wmse import wmse
 from barlow.networks.heads import HeadSpec
+from barlow.views.located import LocatedView
 
-NUM_SAMPLES, SIDE, NUM_FEATURES = 24, 6, 10
+NUM_SAMPLES, SIDE, NUM_FEATURES = 24, 6, 6
 SIZES = {2: (9, 15), 4: (4, 9, 5, 6)}
 """Samples of each of W processes: never the same number twice, and no shard repeats another's samples."""
 
@@ -25,44 +35,51 @@ class Case:
     Attributes:
         build: backbone -> method.
         num_views: views of each sample.
-        shards: SIZES, or the same number everywhere for a method that asks for it.
+        located: whether views carry their place.
+        cut: told the method and the sizes of the shards that its process holds; for a loss that never looks
+            beyond a shard, so that one process has to be told of the shards.
     """
 
     build: Callable[[nn.Module], Method]
     num_views: int = 2
-    equal_shards: bool = False
-
-    def sizes(self, world: int) -> tuple[int, ...]:
-        return (NUM_SAMPLES // world,) * world if self.equal_shards else SIZES[world]
+    located: bool = False
+    cut: Callable[[Any, Sequence[int]], None] = lambda method, sizes: None
 
 
 def backbone() -> nn.Module:
-    """Convolution and BatchNorm over maps, Linear and BatchNorm over rows."""
+    """BatchNorm over maps and over rows; its features are the mean of its last maps."""
     return nn.Sequential(
-        nn.Conv2d(1, 6, 3),
-        nn.BatchNorm2d(6),
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
         nn.Tanh(),  # smooth, so that rounding never moves a sample over an edge
+        nn.Conv2d(4, NUM_FEATURES, 2),
+        nn.BatchNorm2d(NUM_FEATURES, momentum=None),
+        nn.Softplus(),
+        nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(6 * 16, NUM_FEATURES),
-        nn.BatchNorm1d(NUM_FEATURES, momentum=None),
     )
 
 
-def views_of(case: Case, dtype: torch.dtype) -> list[Tensor]:
-    """All samples, drawn around one centre each; scales and offsets differ a lot between the shards to come."""
+def views_of(case: Case, dtype: torch.dtype) -> list[Any]:
+    """Views of all samples, drawn around one centre each; scales and offsets drift from the first to the last."""
     generator = torch.Generator().manual_seed(3)
     centre = torch.randn(NUM_SAMPLES, 1, SIDE, SIDE, generator=generator, dtype=torch.float64)
-    centre = centre * torch.linspace(0.5, 2, NUM_SAMPLES).view(-1, 1, 1, 1) + torch.linspace(-1, 1, NUM_SAMPLES).view(
-        -1, 1, 1, 1
-    )
+    drift = torch.linspace(0, 1, NUM_SAMPLES, dtype=torch.float64).view(-1, 1, 1, 1)
+    centre = centre * (0.5 + drift) + drift
     noise = torch.randn(case.num_views, *centre.shape, generator=generator, dtype=torch.float64)
-    return [view.to(dtype) for view in (centre + 0.5 * noise).unbind(0)]
+    views = [view.to(dtype) for view in (centre + 0.5 * noise).unbind(0)]
+    if not case.located:
+        return views
+    corners = torch.rand(case.num_views, NUM_SAMPLES, 4, generator=generator).to(dtype) / 2
+    flipped = torch.rand(case.num_views, NUM_SAMPLES, generator=generator) < 0.5
+    return [LocatedView(*view) for view in zip(views, corners, flipped, strict=True)]
 
 
-def built(case: Case, dtype: torch.dtype) -> Method:
-    """The method with the same weights in every process."""
-    torch.manual_seed(0)
-    return case.build(backbone()).to(dtype).train()
+def shard_of(view: Any, sizes: Sequence[int], rank: int) -> Any:
+    """The rows of one process."""
+    if isinstance(view, Tensor):
+        return view.split(list(sizes))[rank]
+    return LocatedView(*(part.split(list(sizes))[rank] for part in view))
 
 
 def by(builder: Callable[..., Method], widths: str, **options: Any) -> Callable[[nn.Module], Method]:
@@ -76,6 +93,11 @@ def twins(normalization: Normalization, form: Form, width: int) -> Callable[[nn.
     return lambda network: BarlowTwins(network, nn.Linear(NUM_FEATURES, width), loss)
 
 
+def whiten_shards(method: Any, sizes: Sequence[int]) -> None:
+    """W-MSE whitens within a process, so one process with all samples is told to whiten shard by shard."""
+    method.loss = partial(method.loss, sub_batches=list(torch.arange(sum(sizes)).split(list(sizes))))
+
+
 EXCHANGES: tuple[Form, ...] = ("direct", "gram")
 
 CASES: dict[str, Case] = {
@@ -85,4 +107,18 @@ CASES: dict[str, Case] = {
         for form in EXCHANGES
     },
     "barlow_twins": Case(by(barlow_twins, "16-32", redundancy_weight=0.05, normalization="pearson")),
+    "barlow_twins without bias": Case(
+        by(barlow_twins, "16-32", redundancy_weight=0.05, normalization="pearson", bias="removed")
+    ),
+    "simclr": Case(by(simclr, "16-8")),
+    "swav": Case(by(swav, "16-8", num_prototypes=7), num_views=4),
+    "swav with queue": Case(by(swav, "16-8", num_prototypes=7, queue_length=NUM_SAMPLES, queue_start=0.0)),
+    "simsiam": Case(by(simsiam, "16-8")),
+    "vicreg below N = D": Case(by(vicreg, "16-32")),
+    "vicreg above N = D": Case(by(vicreg, "16-8")),
+    "vicregl": Case(by(vicregl, "16-8", local_projector="16-8", matches=3, feature_matches=3), located=True),
+    "wmse": Case(by(wmse, "linear-2", w_size=3), num_views=3, cut=whiten_shards),
+    "optimal_projector": Case(by(optimal_projector, "none")),
+    "byol": Case(by(byol, "16-8", predictor_width=16)),
+    "sigreg": Case(by(sigreg, "16-8", num_directions=16)),
 }

@@ -1,29 +1,35 @@
 """One step of every case, in one process with all samples and in W processes with a shard each."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from barlow.methods.method import Method
 from barlow.networks.sync_batch_norm import synchronise_batch_norms
-from tests.distributed.cases import CASES, Case, built, views_of
+from tests.distributed.cases import CASES, SIZES, Case, backbone, shard_of, views_of
 
 Found = dict[str, Tensor]
 """Loss, gradients and running statistics by name."""
+
+Change = Callable[[nn.Module], None]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 BROKEN = ("own norms", "own loss")
 """BatchNorm statistics, or those of the loss, of each process alone: what many codes do."""
 
 
-def found_in(method: Method, views: list[Tensor]) -> Found:
-    """Take loss, gradients (averaged over processes, as DDP does) and the statistics that stay."""
-    torch.manual_seed(1)  # what a method draws (directions, permutations) is drawn alike everywhere
+def found_in(case: Case, views: list[Any], sizes: Sequence[int], dtype: torch.dtype, norms: Change) -> Found:
+    """Take two steps' forward passes and the second's gradients, averaged over processes as DDP does."""
+    torch.manual_seed(0)  # the same weights everywhere, and then the same draws: directions, permutations
+    method = case.build(backbone()).to(dtype).train()
+    norms(method)
+    case.cut(method, sizes)
     method.start_step(1.5, 3)
+    method(views)  # fills SwAV's queue
     total = method(views).total
     total.backward()
     found = {f"gradient {name}": p.grad for name, p in method.named_parameters() if p.grad is not None}
@@ -31,29 +37,28 @@ def found_in(method: Method, views: list[Tensor]) -> Found:
         flat = torch.cat([gradient.flatten() for gradient in found.values()])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        sizes = [gradient.numel() for gradient in found.values()]
-        found = dict(zip(found, flat.split(sizes), strict=True))
-    return found | {"loss": total.detach()} | {f"buffer {name}": b.clone() for name, b in method.named_buffers()}
+        parts = flat.split([gradient.numel() for gradient in found.values()])
+        found = {name: part.view_as(found[name]) for name, part in zip(found, parts, strict=True)}
+    found |= {f"buffer {name}": buffer.clone() for name, buffer in method.named_buffers()}
+    return found | {"loss": total.detach()}
 
 
-def alone(case: Case, dtype: torch.dtype) -> Found:
+def alone(case: Case, dtype: torch.dtype, world: int) -> Found:
     """One process with all samples."""
-    method = built(case, dtype)
-    return found_in(method, views_of(case, dtype))
+    return found_in(case, views_of(case, dtype), SIZES[world], dtype, lambda method: None)
 
 
 def together(case: Case, dtype: torch.dtype, *, broken: str = "") -> Found:
-    """This process's part of a step over all processes, its gradients averaged as the loop has them averaged."""
-    sizes = list(case.sizes(dist.get_world_size()))
-    method = built(case, dtype)
-    if broken != "own norms":
-        synchronise_batch_norms(method)
-    module: Any = sys.modules[type(method).__module__]
+    """This process's part of a step over all processes."""
+    sizes, rank = SIZES[dist.get_world_size()], dist.get_rank()
+    module: Any = sys.modules[case.build(backbone()).__module__]
     real = module.num_processes
     if broken == "own loss":
         module.num_processes = lambda: 1
     try:
-        return found_in(method, [view.split(sizes)[dist.get_rank()] for view in views_of(case, dtype)])
+        shard = [shard_of(view, sizes, rank) for view in views_of(case, dtype)]
+        norms = (lambda method: None) if broken == "own norms" else synchronise_batch_norms
+        return found_in(case, shard, [sizes[rank]], dtype, norms)
     finally:
         module.num_processes = real
 

@@ -34,7 +34,7 @@ def relative_difference(ours: Found, expected: Found, start: str) -> float:
     """|ours - expected| / |expected| over all tensors whose name starts so, as one long vector."""
     names = [name for name in expected if name.startswith(start)]
     assert names == [name for name in ours if name.startswith(start)]
-    difference = math.hypot(*(float((ours[n].double() - expected[n].double().view_as(ours[n])).norm()) for n in names))
+    difference = math.hypot(*(float((ours[n].double() - expected[n].double()).norm()) for n in names))
     return difference / math.hypot(*(float(expected[n].double().norm()) for n in names))
 
 
@@ -44,7 +44,7 @@ def relative_difference(ours: Found, expected: Found, start: str) -> float:
 def test_loss_gradients_and_running_statistics_are_those_of_one_process(
     found: Everything, name: str, kind: str, world: int
 ) -> None:
-    expected = alone(CASES[name], DTYPES[kind])
+    expected = alone(CASES[name], DTYPES[kind], world)
     for process in found[world]:
         ours = process[name][kind]
         for what in ("loss", "gradient", "buffer"):
@@ -57,6 +57,6 @@ def test_loss_gradients_and_running_statistics_are_those_of_one_process(
 def test_statistics_of_each_process_alone_would_break_the_test_above(
     found: Everything, name: str, broken: str, world: int
 ) -> None:
-    expected = alone(CASES[name], torch.float64)
+    expected = alone(CASES[name], torch.float64, world)
     for process in found[world]:
         assert relative_difference(process[name][broken], expected, "gradient") > 1e-2
