@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from barlow.correlation import Form
@@ -17,10 +18,12 @@ from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
 from barlow.methods.simsiam import simsiam
 from barlow.methods.swav import swav
+from barlow.methods.terms import Terms
 from barlow.methods.vicreg import vicreg
 from barlow.methods.vicregl import vicregl
 from barlow.methods.wmse import wmse
 from barlow.networks.heads import HeadSpec
+from barlow.networks.sync_batch_norm import synchronise_batch_norms
 from barlow.views.located import LocatedView
 
 NUM_SAMPLES, SIDE, NUM_FEATURES = 24, 6, 6
@@ -97,6 +100,22 @@ def whiten_shards(method: Any, sizes: Sequence[int]) -> None:
     """W-MSE whitens within a process, so one process with all samples is told to whiten shard by shard."""
     method.loss = partial(method.loss, sub_batches=list(torch.arange(sum(sizes)).split(list(sizes))))
 
+
+class OfficialCode(Method):
+    """What the official Barlow Twins code does: C is added up in place, behind autograd's back."""
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        norm = nn.BatchNorm1d(32, affine=False).to(views[0].dtype)
+        synchronise_batch_norms(norm)
+        z_a, z_b = (norm(self.projector(self.represent(view))) for view in views)
+        c = z_a.T @ z_b / NUM_SAMPLES
+        if dist.is_initialized():
+            dist.all_reduce(c)
+        on_diagonal = (c.diagonal() - 1).square().sum()
+        return Terms(on_diagonal + 0.05 * (c.square().sum() - c.diagonal().square().sum()))
+
+
+OFFICIAL_CODE = Case(lambda network: OfficialCode(network, nn.Linear(NUM_FEATURES, 32)))
 
 EXCHANGES: tuple[Form, ...] = ("direct", "gram")
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from barlow.networks.sync_batch_norm import synchronise_batch_norms
-from tests.distributed.cases import CASES, SIZES, Case, backbone, shard_of, views_of
+from tests.distributed.cases import CASES, OFFICIAL_CODE, SIZES, Case, backbone, shard_of, views_of
 
 Found = dict[str, Tensor]
 """Loss, gradients and running statistics by name."""
@@ -52,7 +52,7 @@ def together(case: Case, dtype: torch.dtype, *, broken: str = "") -> Found:
     """This process's part of a step over all processes."""
     sizes, rank = SIZES[dist.get_world_size()], dist.get_rank()
     module: Any = sys.modules[case.build(backbone()).__module__]
-    real = module.num_processes
+    real = getattr(module, "num_processes", None)
     if broken == "own loss":
         module.num_processes = lambda: 1
     try:
@@ -60,7 +60,8 @@ def together(case: Case, dtype: torch.dtype, *, broken: str = "") -> Found:
         norms = (lambda method: None) if broken == "own norms" else synchronise_batch_norms
         return found_in(case, shard, [sizes[rank]], dtype, norms)
     finally:
-        module.num_processes = real
+        if broken == "own loss":
+            module.num_processes = real
 
 
 def work(rank: int, world: int, folder: str) -> None:
@@ -72,5 +73,6 @@ def work(rank: int, world: int, folder: str) -> None:
         | {broken: together(case, torch.float64, broken=broken) for broken in BROKEN}
         for name, case in CASES.items()
     }
+    found["official code"] = {"float64": together(OFFICIAL_CODE, torch.float64)}
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()

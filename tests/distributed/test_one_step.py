@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import start_processes
 
-from tests.distributed.cases import CASES, SIZES
+from tests.distributed.cases import CASES, OFFICIAL_CODE, SIZES
 from tests.distributed.one_step import BROKEN, DTYPES, Found, alone, work
 
 pytestmark = pytest.mark.dist
@@ -60,3 +60,16 @@ def test_statistics_of_each_process_alone_would_break_the_test_above(
     expected = alone(CASES[name], torch.float64, world)
     for process in found[world]:
         assert relative_difference(process[name][broken], expected, "gradient") > 1e-2
+
+
+@pytest.mark.parametrize("world", SIZES)
+def test_the_official_code_trains_with_the_gradient_divided_by_the_number_of_processes(
+    found: Everything, world: int
+) -> None:
+    """Its loss and direction are right. That is what `recipes/official_gradient.py` makes good for."""
+    expected = alone(OFFICIAL_CODE, torch.float64, world)
+    for process in found[world]:
+        ours = process["official code"]["float64"]
+        assert relative_difference(ours, expected, "loss") < TOLERANCE["float64"]
+        scaled = {name: world * value for name, value in ours.items()}
+        assert relative_difference(scaled, expected, "gradient") < TOLERANCE["float64"]
