@@ -139,7 +139,7 @@ class _Job:
             checkpoint_minutes=self.machine.checkpoint_minutes,
         )
         first = fabric.is_global_zero
-        if first:
+        if first or (self.where.path / "recipe.json").exists():  # so that a changed recipe is refused by all at once
             self.where.start(run.recipe, self.facts)
         mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
         with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):

@@ -98,6 +98,6 @@ def _watch(children: list[subprocess.Popen[bytes]], fabric: Fabric) -> None:
 
 def _loss(fabric: Fabric) -> str:
     return (
-        f"process {fabric.global_rank} (of {fabric.world_size}) has lost another one, which failed (see what it said) or "
-        "was killed (out of memory, for one). The same command goes on from the last checkpoint"
+        f"process {fabric.global_rank} (of {fabric.world_size}) has lost another one, which failed (see what it said) "
+        "or was killed (out of memory, for one). The same command goes on from the last checkpoint"
     )
