@@ -33,10 +33,9 @@ def small_grey() -> Recipe:
         stem="imagenet",
         views="small-grey-flip",
         backbone="resnet10",
-        width=32,
         projector="256-256",
         redundancy_weight=0.02,
-        epochs=8,
+        epochs=10,
         batch_size=128,
         learning_rate=3e-3,
         warmup_epochs=0.5,
@@ -49,8 +48,8 @@ def cifar() -> Recipe:
         name="cifar",
         source=(
             "solo-learn, scripts/pretrain/cifar (LARS lr 0.3, eta 0.02, weight decay 1e-4, loss x 0.1). Here: eta "
-            "0.001, so lr 6.0 takes the step that theirs takes without its clip (with it: min(trust ratio, lr) times the "
-            "gradient); the clip and the loss scale, which LARS undoes for weights, are left out, and "
+            "0.001, so lr 6.0 takes the step that theirs takes without its clip (with it: min(trust ratio, lr) times "
+            "the gradient); the clip and the loss scale, which LARS undoes for weights, are left out, and "
             "biases take lr 0.03"
         ),
         published="solo-learn: CIFAR-10 92.10, CIFAR-100 70.90 (online linear probe, 1000 epochs, one seed)",

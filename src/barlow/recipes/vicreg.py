@@ -62,7 +62,6 @@ def small_grey() -> Recipe:
         stem="imagenet",
         views="small-grey-flip",
         backbone="resnet10",
-        width=32,
         projector="256-256",
         projector_bias=True,
         epochs=8,
