@@ -6,9 +6,13 @@ Ours are the small recipes, through `compare_recipes`: their epochs are chosen s
 Lightly's Barlow Twins (BYOL transforms without blur, as its example for small pictures; head 2048-2048; its loss) runs
 twice on the backbone of our recipe, in a process of its own for each seed:
 
-  lightly, its loop            its documented loop: batch 256, SGD with lr 0.06, two loader workers, until time is up
+  lightly, its loop            its documented loop: batch 256, SGD with lr 0.06, two loader workers
   lightly, our optimizer       the same transforms, head and loss in our loop: batch, AdamW, warm-up and cosine of our
-                               recipe, precision of the machine; calibrated like ours, so that the schedule is complete
+                               recipe, precision of the machine; to the nearest epoch, so that the schedule is complete
+
+Time is met by calibration: before anything is trained, what a step costs each arm is measured with the machine to
+itself (plan.json, rivals.json), and each then takes the steps that fit into --minutes. So a machine that is busy
+later changes nobody's share.
 
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
 data. Results are kept in benchmarks/runs/methods/<arm>-<seed>.json and our runs beside them, so the same command goes
@@ -36,7 +40,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from barlow.assembly import METHODS, build_fabric, build_plan, fitted, image_views_of, untrained_backbone
 from barlow.calibration import Calibration, peak_memory
-from barlow.compare import compare_recipes, epochs_for
+from barlow.compare import compare_recipes
 from barlow.data.source import Batch, Source
 from barlow.data.sources import load_source
 from barlow.evidence import label_free_figures
@@ -143,36 +147,27 @@ class LightlyBarlowTwins(Method):
         return Terms(self.criterion(first, second), {})
 
 
-def its_loop(method: Method, pairs: TwoViews, recipe: Recipe, minutes: float) -> dict[str, Any]:
-    """Train in lightly's documented loop until the time is up."""
+def its_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> list[float]:
+    """Take steps in lightly's documented loop; return when each ended."""
     optimizer = torch.optim.SGD(method.parameters(), lr=LEARNING_RATE)
     loader = DataLoader(pairs, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=WORKERS)
-    started, images = time.perf_counter(), 0
-    while time.perf_counter() - started < 60 * minutes:
+    times: list[float] = []
+    while len(times) < steps:
         for first, second, _ in loader:
             loss = method([first, second]).total
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            images += BATCH
-            if time.perf_counter() - started >= 60 * minutes:
+            times.append(time.perf_counter())
+            if len(times) == steps:
                 break
-    return {"seconds": time.perf_counter() - started, "images": images, "epochs": images / len(pairs)}
+    return times
 
 
-def our_loop(method: Method, pairs: TwoViews, recipe: Recipe, minutes: float) -> dict[str, Any]:
-    """Train in our loop with the optimizer and the schedule of our recipe, complete, for about the time."""
-    weights = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    few = pairs_subset(pairs, CALIBRATION_STEPS * recipe.batch_size)
-    times = _steps(method, few, replace(recipe, epochs=1))
-    per_step = statistics.fmean(after - before for before, after in list(pairwise(times))[NOT_COUNTED:])
-    cost = Calibration(per_step, len(times), 0.0, 0, len(pairs), recipe.batch_size)
-    chosen = replace(recipe, epochs=epochs_for(cost, minutes=minutes))
-    method.load_state_dict(weights)
-    started = time.perf_counter()
-    _steps(method, pairs, chosen)
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "images": chosen.epochs * cost.images_per_epoch, "epochs": chosen.epochs}
+def our_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> list[float]:
+    """Take steps in our loop with the optimizer and the complete schedule of our recipe, to the nearest epoch."""
+    per_epoch = max(1, len(pairs) // recipe.batch_size)
+    return _steps(method, pairs, replace(recipe, epochs=max(1, round(steps / per_epoch))))
 
 
 def pairs_subset(pairs: TwoViews, most: int) -> TwoViews:
@@ -205,26 +200,44 @@ def _steps(method: Method, pairs: TwoViews, recipe: Recipe) -> list[float]:
         return [record["time"] for record in read_journal(journal.path) if record["event"] == "step"]
 
 
-LOOPS: dict[str, Callable[..., dict[str, Any]]] = {
+LOOPS: dict[str, Callable[[Method, TwoViews, Recipe, int], list[float]]] = {
     "lightly, its loop": its_loop,
     "lightly, our optimizer": our_loop,
 }
 
 
-def rival(arm: str, data: str, data_root: str | None, seed: int, minutes: float) -> dict[str, Any]:
-    """Train and evaluate one rival on the backbone, the pictures and the statistics of our recipe."""
+def lightly_on_our_backbone(data: str, data_root: str | None, seed: int) -> tuple[Method, TwoViews, Recipe, Views]:
+    """Build the rival on the backbone, the pictures and the statistics of our recipe."""
     source = load_source(data, data_root=data_root)
     recipe, facts = fitted(replace(recipe_for(None, data), seed=seed), source, images=True)
     backbone = untrained_backbone(recipe, facts["image_shape"][0])
     pairs = TwoViews(source, recipe.image_size, facts["mean"], facts["std"])
     method = LightlyBarlowTwins(backbone, backbone.num_features).train()
-    found = LOOPS[arm](method, pairs, recipe, minutes) | {"peak_memory": peak_memory()}
-    views = image_views_of(recipe, facts)
-    parts = labelled_parts(data, data_root=data_root, channels=facts["image_shape"][0])
+    return method, pairs, recipe, image_views_of(recipe, facts)
+
+
+def rival_calibration(arm: str, data: str, data_root: str | None) -> dict[str, float]:
+    """Measure what a step of a rival takes on this machine, loading included."""
+    method, pairs, recipe, _ = lightly_on_our_backbone(data, data_root, seed=0)
+    batch_size = BATCH if LOOPS[arm] is its_loop else recipe.batch_size
+    few = pairs_subset(pairs, CALIBRATION_STEPS * batch_size)
+    times = LOOPS[arm](method, few, recipe, CALIBRATION_STEPS)
+    per_step = statistics.fmean(after - before for before, after in list(pairwise(times))[NOT_COUNTED:])
+    return {"seconds_per_step": per_step, "batch_size": batch_size, "peak_memory": peak_memory()}
+
+
+def rival(arm: str, data: str, data_root: str | None, seed: int, steps: int) -> dict[str, Any]:
+    """Train and evaluate one rival."""
+    method, pairs, recipe, views = lightly_on_our_backbone(data, data_root, seed)
+    started = time.perf_counter()
+    taken = len(LOOPS[arm](method, pairs, recipe, steps))
+    found: dict[str, Any] = {"steps": taken, "seconds": time.perf_counter() - started}
+    backbone = method.backbone.eval()
+    parts = labelled_parts(data, data_root=data_root, channels=pairs.channels)
     if parts is None:
         raise ValueError(f"data: {data} has no labels")
-    row = dict(measure(backbone.eval(), None, parts, plain=views.plain).row("trained"))
-    rank = label_free_figures(backbone, source, views)["effective_rank"]
+    row = dict(measure(backbone, None, parts, plain=views.plain).row("trained"))
+    rank = label_free_figures(backbone, parts.train, views)["effective_rank"]
     few = row["few_labels"]["mean"]
     return found | {"few_labels": few, "linear": row["linear"], "knn": row["knn"], "effective_rank": rank}
 
@@ -241,30 +254,53 @@ def results_of_ours(flags: argparse.Namespace, methods: Sequence[str], seeds: Se
     )
     if not found.finished:
         raise SystemExit("stopped; the same command goes on")
+    plan = json.loads((found.folder / "plan.json").read_text())["arms"]
     results = []
     for row in found.table["rows"]:
         figures = {name: row[name]["values"] for name in (*COLUMNS, "seconds", "effective_rank") if name in row}
         for place, seed in enumerate(row["seeds"]):
             one: dict[str, Any] = {name: values[place] for name, values in figures.items()}
             one |= {name: row[name] for name in ("images", "epochs", "peak_memory") if name in row}
+            if row["name"] in plan:
+                cost = Calibration(**plan[row["name"]]["calibration"])
+                one["planned_seconds"] = row["epochs"] * cost.steps_per_epoch * cost.seconds_per_step
             results.append({"arm": row["name"], "seed": seed, **one})
     return results
+
+
+def rival_plan(flags: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Return what a step of each rival costs, from the file or measured now, before anything is trained."""
+    path = flags.out / "rivals.json"
+    if not path.exists():
+        found = {arm: _apart(rival_calibration, arm, flags.data, flags.data_root) for arm in LOOPS}
+        _write(path, {"minutes": flags.minutes, "data": flags.data, "arms": found})
+    plan = json.loads(path.read_text())
+    if (plan["minutes"], plan["data"]) != (flags.minutes, flags.data):
+        raise SystemExit(f"{path} is of another time or data set; choose another --out")
+    return dict(plan["arms"])
 
 
 def results_of_rivals(flags: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     """Return the result of each rival, from its file or from a fresh process."""
     results = []
-    for arm in LOOPS:
+    for arm, cost in rival_plan(flags).items():
         path = flags.out / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+        steps = round(60 * flags.minutes / cost["seconds_per_step"])
         if not path.exists():
-            print(f"{arm}, seed {seed}", flush=True)
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                found = process.submit(rival, arm, flags.data, flags.data_root, seed, flags.minutes).result()
-            _write(path, {"arm": arm, "seed": seed, "minutes": flags.minutes, "data": flags.data, **found})
+            print(f"{arm}, seed {seed}: {steps} steps", flush=True)
+            found = _apart(rival, arm, flags.data, flags.data_root, seed, steps)
+            images = found["steps"] * cost["batch_size"]
+            planned = found["steps"] * cost["seconds_per_step"]
+            about = {"arm": arm, "seed": seed, "images": images, "planned_seconds": planned}
+            _write(path, {**about, "peak_memory": cost["peak_memory"], **found})
         results.append(json.loads(path.read_text()))
-        if (results[-1]["minutes"], results[-1]["data"]) != (flags.minutes, flags.data):
-            raise SystemExit(f"{path} is of another time or data set; choose another --out")
     return results
+
+
+def _apart(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Call in a process of its own, so that nobody inherits another's threads, caches or memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -280,12 +316,16 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
     for result in results:
         arms.setdefault(result["arm"], []).append(result)
     ranked = sorted(arms.items(), key=lambda arm: -statistics.fmean(one["few_labels"] for one in arm[1]))
-    print(f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images seen | minutes | peak MiB | effective rank |")
+    print(
+        f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images seen | minutes planned | peak MiB | effective rank |"
+    )
     print(f"|---|--:|{'--:|' * (len(COLUMNS) + 4)}")
     for arm, ones in ranked:
         cells = [_spread([one[name] for one in ones], 100, 1) for name in COLUMNS]
         cells += [_spread([one["images"] for one in ones if "images" in one], 1, 0, spread=False)]
-        cells += [_spread([one["seconds"] for one in ones if "seconds" in one], 1 / 60, 2)]
+        cells += [
+            _spread([one["planned_seconds"] for one in ones if "planned_seconds" in one], 1 / 60, 2, spread=False)
+        ]
         cells += [_spread([one["peak_memory"] for one in ones if "peak_memory" in one], 2**-20, 0, spread=False)]
         cells += [_spread([one["effective_rank"] for one in ones if "effective_rank" in one], 1, 1)]
         print(f"| {arm} | {len(ones)} | {' | '.join(cells)} |")
@@ -319,6 +359,8 @@ def main() -> None:
     made_for = recipe_for(None, flags.data)
     has_recipe = partial(_has_recipe, data=flags.data, made_for=made_for)
     methods = flags.methods or [name for name in METHODS if has_recipe(name)]
+    if not flags.no_lightly:
+        rival_plan(flags)
     rivals: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     for seed in range(flags.seeds):
