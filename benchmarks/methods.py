@@ -317,7 +317,7 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
         arms.setdefault(result["arm"], []).append(result)
     ranked = sorted(arms.items(), key=lambda arm: -statistics.fmean(one["few_labels"] for one in arm[1]))
     print(
-        f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images seen | minutes planned | peak MiB | effective rank |"
+        f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images | minutes planned | peak MiB | effective rank |"
     )
     print(f"|---|--:|{'--:|' * (len(COLUMNS) + 4)}")
     for arm, ones in ranked:
