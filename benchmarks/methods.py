@@ -38,7 +38,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow.assembly import METHODS, build_fabric, build_plan, fitted, image_views_of, untrained_backbone
+from barlow.assembly import (
+    METHODS,
+    build_fabric,
+    build_plan,
+    build_run_optimizer,
+    fitted,
+    image_views_of,
+    untrained_backbone,
+)
 from barlow.calibration import Calibration, peak_memory
 from barlow.compare import compare_recipes
 from barlow.data.source import Batch, Source
@@ -50,7 +58,6 @@ from barlow.methods.terms import Terms
 from barlow.recipes import RECIPES, Recipe, recipe_for
 from barlow.scores import labelled_parts, measure
 from barlow.training.journal import Journal, read_journal
-from barlow.training.optimizers import build_optimizer
 from barlow.training.pretrain import pretrain
 from barlow.training.progress import StepProgress
 from barlow.views.views import Views
@@ -182,15 +189,7 @@ def _steps(method: Method, pairs: TwoViews, recipe: Recipe) -> list[float]:
     fabric = build_fabric(recipe, Machine(devices="1"))
     num_features = int(getattr(method.backbone, "num_features", 1))
     plan = build_plan(recipe, num_samples=len(pairs), num_features=num_features, checkpoint_minutes=60.0)
-    optimizer = build_optimizer(
-        method,
-        name=recipe.optimizer,
-        learning_rate=recipe.learning_rate,
-        bias_learning_rate=recipe.bias_learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+    optimizer = build_run_optimizer(recipe, method, fabric)
     method.to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "journal.jsonl") as journal:
         pretrain(
@@ -316,9 +315,7 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
     for result in results:
         arms.setdefault(result["arm"], []).append(result)
     ranked = sorted(arms.items(), key=lambda arm: -statistics.fmean(one["few_labels"] for one in arm[1]))
-    print(
-        f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images | minutes planned | peak MiB | effective rank |"
-    )
+    print(f"\n| arm | seeds | {' | '.join(COLUMNS.values())} | images | minutes planned | peak MiB | effective rank |")
     print(f"|---|--:|{'--:|' * (len(COLUMNS) + 4)}")
     for arm, ones in ranked:
         cells = [_spread([one[name] for one in ones], 100, 1) for name in COLUMNS]

@@ -10,12 +10,12 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "barlow"
 
 LEVELS: list[set[str]] = [
+    {"choices"},
     {
         "recipes",
         "machine",
         "collectives",
         "methods.terms",
-        "methods.method",
         "views.views",
         "data.source",
         "training.durable_file",
@@ -23,9 +23,10 @@ LEVELS: list[set[str]] = [
     {"correlation", "theory", "methods.method"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor"},
-    {"assembly", "run_folder", "scores", "evidence"},
-    {"run"},
+    {"assembly", "run_folder", "scores", "evidence", "auditing", "flags", "tables"},
+    {"run", "calibration"},
     {"pretraining"},
+    {"compare"},
     {"cli", "__init__"},
     {"__main__"},
 ]
@@ -36,6 +37,7 @@ ACROSS = {
     ("export", "networks"),
     ("methods", "networks"),  # a method builds its own heads
     ("report", "training"),  # the journal's reader, which has no torch
+    ("auditing", "evidence"),  # the same images as the page
     ("scores", "evidence"),
     ("correlation", "theory"),
 }

@@ -11,9 +11,9 @@ from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
 
 NAMES = [
     "ArraySource", "Batch", "Machine", "Params", "RECIPES", "Recipe", "Run", "Source", "Terms", "View", "Views",
-    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "byol_loss", "image_views", "load_source",
-    "open_run", "optimal_projector_loss", "pretrain", "raw_floor", "resume", "sigreg_loss", "simclr_loss",
-    "simsiam_loss", "swav_loss", "vicreg_loss", "vicregl_loss", "wmse_loss",
+    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "byol_loss", "compare_recipes", "image_views",
+    "load_source", "open_run", "optimal_projector_loss", "pretrain", "raw_floor", "resume", "sigreg_loss",
+    "simclr_loss", "simsiam_loss", "swav_loss", "vicreg_loss", "vicregl_loss", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [

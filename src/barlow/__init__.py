@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow.collectives import all_mean as all_mean
+    from barlow.compare import compare_recipes as compare_recipes
     from barlow.data.arrays import ArraySource as ArraySource
     from barlow.data.source import Batch as Batch, Source as Source
     from barlow.data.sources import load_source as load_source
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "all_mean": "collectives",
+    "compare_recipes": "compare",
     "ArraySource": "data.arrays",
     "Batch": "data.source",
     "Source": "data.source",

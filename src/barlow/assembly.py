@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from barlow.choices import did_you_mean, unknown
 from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
 from barlow.loss_floor import loss_floor
@@ -34,6 +34,7 @@ from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.heads import HeadSpec
 from barlow.recipes import Recipe
 from barlow.training.allocator import keep_freed_memory
+from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.schedules import warmup_cosine
 from barlow.views.images import image_views
@@ -120,9 +121,7 @@ def build_method(recipe: Recipe, backbone: nn.Module, num_features: int) -> Meth
         ValueError: an unknown method, an option that the method does not have, or a bad projector.
     """
     if recipe.method not in METHODS:
-        nearest = get_close_matches(recipe.method, METHODS, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"method: got {recipe.method!r}, wanted one of {', '.join(METHODS)}{hint}")
+        raise unknown("method", recipe.method, METHODS)
     builder = METHODS[recipe.method]
     head = HeadSpec(
         recipe.projector, recipe.projector_norm, activation=recipe.projector_activation, bias=recipe.projector_bias
@@ -145,9 +144,7 @@ def _checked_options(recipe: Recipe) -> dict[str, Any]:
     for name in recipe.options:
         if name not in known:
             wanted = ", ".join(f"{option}={value}" for option, value in known.items()) or "none"
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"options: {recipe.method} has no {name!r}; it has {wanted}{hint}")
+            raise ValueError(f"options: {recipe.method} has no {name!r}; it has {wanted}{did_you_mean(name, known)}")
     return recipe.options
 
 
@@ -179,6 +176,19 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
         clip_norm=recipe.clip_norm,
         checkpoint_minutes=checkpoint_minutes,
         floor=loss_floor(recipe, num_features),
+    )
+
+
+def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> torch.optim.Optimizer:
+    """Build the optimizer of `recipe`; on a CPU the fused one, which is faster there and exact."""
+    return build_optimizer(
+        method,
+        name=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        bias_learning_rate=recipe.bias_learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        fused=fabric.device.type == "cpu",
     )
 
 

@@ -17,7 +17,15 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from barlow.assembly import build_fabric, build_method, build_plan, fitted, image_views_of, untrained_backbone
+from barlow.assembly import (
+    build_fabric,
+    build_method,
+    build_plan,
+    build_run_optimizer,
+    fitted,
+    image_views_of,
+    untrained_backbone,
+)
 from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
 from barlow.data.sources import load_source
@@ -27,7 +35,6 @@ from barlow.machine import Machine
 from barlow.methods.method import Method
 from barlow.recipes import Recipe
 from barlow.training.journal import Journal, read_journal
-from barlow.training.optimizers import build_optimizer
 from barlow.training.pretrain import pretrain
 from barlow.training.progress import StepProgress
 from barlow.views.views import Views
@@ -164,15 +171,7 @@ def _seconds_of_steps(
         num_features=getattr(method.backbone, "num_features", 1),
         checkpoint_minutes=60.0,
     )
-    optimizer = build_optimizer(
-        method,
-        name=recipe.optimizer,
-        learning_rate=recipe.learning_rate,
-        bias_learning_rate=recipe.bias_learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        fused=fabric.device.type == "cpu",
-    )
+    optimizer = build_run_optimizer(recipe, method, fabric)
     if recipe.channels_last:
         method.to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "journal.jsonl") as journal:

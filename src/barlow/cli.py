@@ -6,13 +6,13 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import TypeVar
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from barlow.choices import unknown
 from barlow.flags import Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report
 from barlow.machine import Machine
 from barlow.recipes import RECIPES, recipe_for
@@ -50,6 +50,7 @@ def pretrain(arguments: Sequence[str]) -> int:
     flags = parse(Pretrain, arguments)
     # Once more with the numbers of the recipe as defaults, so that only what was typed differs from it.
     flags = parse(Pretrain, arguments, replace(flags, numbers=recipe_for(flags.recipe or None, flags.data)))
+    from barlow.collectives import is_first_process
     from barlow.pretraining import pretrain as run_pretraining, resume
     from barlow.tables import print_evaluation
 
@@ -59,6 +60,8 @@ def pretrain(arguments: Sequence[str]) -> int:
         run = run_pretraining(
             flags.data, recipe=flags.numbers, out=flags.out, data_root=flags.data_root, machine=flags.machine
         )
+    if not is_first_process():
+        return 0 if run.finished else INTERRUPTED
     if not run.finished:
         say(f"stopped after a checkpoint; the same command goes on: {run.folder}")
         return INTERRUPTED
@@ -193,9 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     try:
         if words[0] not in COMMANDS:
-            nearest = get_close_matches(words[0], COMMANDS, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"command: got {words[0]!r}, wanted one of {', '.join(COMMANDS)}{hint}")
+            raise unknown("command", words[0], COMMANDS)
         sys.exit(COMMANDS[words[0]](words[1:]))
     except (ValueError, OSError) as error:
         if debug:

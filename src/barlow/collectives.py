@@ -29,9 +29,19 @@ def identity(local_mean: Tensor, num_samples: int) -> Tensor:
     return local_mean
 
 
+def own_rows(rows: Tensor) -> Tensor:
+    """Return `rows`: those of all processes when there is one process."""
+    return rows
+
+
 def num_processes() -> int:
     """Return the number of processes W; 1 when nothing is distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that prints and writes: the first, or the only one."""
+    return num_processes() == 1 or dist.get_rank() == 0
 
 
 def all_mean(local_mean: Tensor, num_samples: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Features in a file: one row per sample, for other programs to read."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 from torch import Tensor
+
+from barlow.choices import did_you_mean
 
 SUFFIXES = (".npz", ".parquet")
 
@@ -36,8 +37,7 @@ def write_embeddings(
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        near = get_close_matches(path.suffix, SUFFIXES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(path.suffix, SUFFIXES)
         raise ValueError(f"path: the suffix of {str(path)!r} is neither {' nor '.join(SUFFIXES)}{hint}")
     for argument, values in (("names", names), ("labels", labels)):
         if values is not None and len(values) != len(h):

@@ -54,8 +54,8 @@ def label_free_figures(represent: Callable[[Any], Tensor], source: Source, views
         samples = batch.samples
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
-        pairs.append(torch.stack([represent(view).float().cpu() for view in drawn]))
-    share = invariance_share(torch.cat(pairs, dim=1))
+        pairs.append(torch.stack([represent(view).float().cpu() for view in drawn], dim=1))
+    share = invariance_share(torch.cat(pairs))
     return {
         "effective_rank": effective_rank(covariance_eigenvalues(torch.cat(plain))),
         # Not a number for features without any variance: collapsed, so nothing of it lies between images.

@@ -18,7 +18,7 @@ class Pretrain:
     """Pretrain a backbone without labels. The same command again goes on where it stopped."""
 
     data: tyro.conf.Positional[str] = "digits"
-    """digits, fashion-mnist, cifar10, ...; a folder of pictures; an .npy or .npz file."""
+    """digits, shapes, fashion-mnist, cifar10, ...; a folder of pictures; an .npy or .npz file."""
     recipe: str = ""
     """Start from these numbers (`barlow recipes`); empty: the recipe made for DATA."""
     out: Path | None = None

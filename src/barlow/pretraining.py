@@ -19,6 +19,7 @@ from barlow.assembly import (
     build_image_backbone,
     build_method,
     build_plan,
+    build_run_optimizer,
     fitted,
     image_views_of,
     resolve_precision,
@@ -33,6 +34,7 @@ from barlow.methods.method import Method
 from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
 from barlow.networks.saved import save_backbone
+from barlow.networks.single_pixel import single_pixel_convolutions
 from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.page import write_report
@@ -42,7 +44,6 @@ from barlow.scores import LabelledParts, calibrate, labelled_parts, measure, spl
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.durable_file import durable_file
 from barlow.training.journal import Journal
-from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.pretrain import Probe, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
@@ -130,6 +131,7 @@ class _Job:
         run, fabric = self.run, self.fabric
         example = run.views.plain(next(self.source.batches(range(min(len(self.source), 64)), 2)).samples)
         num_features = check_backbone(run.backbone, example)
+        self._check_precision(example)
         twin = copy.deepcopy(run.backbone)
         method = build_method(run.recipe, run.backbone, num_features)
         plan = build_plan(
@@ -155,6 +157,16 @@ class _Job:
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
 
+    def _check_precision(self, example: Any) -> None:
+        if self.fabric.device.type != "cpu" or "bf16" not in self.run.recipe.precision:
+            return
+        if names := single_pixel_convolutions(self.run.backbone, example):
+            raise ValueError(
+                f"precision: got {self.run.recipe.precision} on a CPU, where its gradients are wrong for "
+                f"convolutions that see a single pixel, as {names[0]} does; wanted precision='32-true', larger "
+                "pictures, or stem='small'"
+            )
+
     def _train(self, method: Method, plan: Plan, num_features: int, journal: Journal) -> bool:
         recipe, fabric = self.run.recipe, self.fabric
         quiet = self.machine.quiet or not fabric.is_global_zero
@@ -169,15 +181,7 @@ class _Job:
             progress.say(line)
         if dominates:
             journal.write("warning", message=line)
-        optimizer = build_optimizer(
-            method,
-            name=recipe.optimizer,
-            learning_rate=recipe.learning_rate,
-            bias_learning_rate=recipe.bias_learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=fabric.device.type == "cpu",
-        )
+        optimizer = build_run_optimizer(recipe, method, fabric)
         every = max(1, plan.epochs // PROBES_PER_RUN)
         figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device))
         if recipe.channels_last and "image_shape" in self.facts:

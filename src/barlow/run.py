@@ -19,6 +19,7 @@ from barlow.recipes import Recipe
 from barlow.report.page import write_report
 from barlow.run_folder import RunFolder
 from barlow.scores import Protocols, Score, calibrate, labelled_parts, measure, supervised_view
+from barlow.views.located import without_place
 from barlow.views.views import Views
 
 
@@ -108,7 +109,7 @@ class Run:
             twin,
             parts,
             plain=self.views.plain,
-            view=supervised_view(self.views),
+            view=supervised_view(without_place(self.views)),
             protocols=protocols,
             quiet=quiet,
         )

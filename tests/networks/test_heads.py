@@ -85,9 +85,9 @@ def test_norm_and_activation_can_be_chosen() -> None:
 
 
 def test_unknown_norm_and_activation_are_named_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"norm: 'bach' .*'batch'"):
+    with pytest.raises(ValueError, match=r"norm: got 'bach', .*'batch'"):
         projector("6-6", 5, norm="bach")
-    with pytest.raises(ValueError, match=r"activation: 'gellu' .*'gelu'"):
+    with pytest.raises(ValueError, match=r"activation: got 'gellu', .*'gelu'"):
         projector("6-6", 5, activation="gellu")
 
 
@@ -107,10 +107,10 @@ def test_simsiam_head_ends_with_standardised_outputs() -> None:
 
 
 def test_a_last_norm_of_scale_has_no_offset_to_learn() -> None:
-    norm = HeadSpec("6-6").build(5, last_norm="scale").get_submodule("3")
+    norm = HeadSpec("6-6").build(5, last_norm="scale").get_submodule("4")
     assert isinstance(norm, nn.BatchNorm1d)
     assert (norm.weight.requires_grad, norm.bias.requires_grad) == (True, False)
-    with pytest.raises(ValueError, match="last_norm: 'scales' is not one of none, plain, scale"):
+    with pytest.raises(ValueError, match="last_norm: got 'scales', wanted one of none, plain, scale"):
         HeadSpec("6-6").build(5, last_norm="scales")
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from barlow.choices import did_you_mean
 
 LabelChoice = str | Sequence[Any] | npt.NDArray[Any] | Tensor | None
 """"auto" (what is found), "required" (an error when nothing is found), "none" or None, or the labels."""
@@ -96,8 +97,7 @@ def choose_labels(choice: LabelChoice, found: Labels, reason: str, num_samples: 
     if not isinstance(choice, str):
         return as_labels(choice, num_samples)
     if choice not in CHOICES:
-        near = get_close_matches(choice, CHOICES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(choice, CHOICES)
         raise ValueError(f"labels: got {choice!r}, wanted one of {', '.join(CHOICES)} or the labels{hint}")
     if choice == "none":
         return UNLABELLED

@@ -17,11 +17,13 @@ from barlow.data.memory import Progress
 from barlow.data.named import TRAIN_FLAG, NamedData, Request, digits, from_torchvision, imagenet
 from barlow.data.pixels import pictures, with_channels
 from barlow.data.reading import Reading
+from barlow.data.shapes import shapes
 from barlow.data.source import Source
 from barlow.data.torch_dataset import dataset_source
 
 NAMED: dict[str, NamedData] = {
     "digits": NamedData(digits),
+    "shapes": NamedData(shapes),
     "mnist": from_torchvision("MNIST", "MNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
     "fashion-mnist": from_torchvision("FashionMNIST", "FashionMNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
     "kmnist": from_torchvision("KMNIST", "KMNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),

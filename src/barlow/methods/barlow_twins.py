@@ -4,7 +4,6 @@ C = z_a^T z_b / N   after normalisation,      L = sum_i (1 - C_ii)^2 + lambda su
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from barlow.choices import unknown
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
 from barlow.methods.method import Method
@@ -120,7 +120,7 @@ def normalize(
             return z
         case "whiten":
             return whiten(z, eps=eps, all_mean=all_mean)
-    raise ValueError(_unknown("normalization", normalization, get_args(Normalization)))
+    raise unknown("normalization", normalization, get_args(Normalization))
 
 
 class BarlowTwins(Method):
@@ -193,20 +193,14 @@ def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> Non
     if redundancy_weight < 0:
         raise ValueError(f"redundancy_weight: got {redundancy_weight}, wanted 0 or more")
     if form not in get_args(Form):
-        raise ValueError(_unknown("form", form, get_args(Form)))
+        raise unknown("form", form, get_args(Form))
 
 
 def _check_bias(bias: str, normalization: str) -> None:
     if bias not in get_args(Bias):
-        raise ValueError(_unknown("bias", bias, get_args(Bias)))
+        raise unknown("bias", bias, get_args(Bias))
     if bias == "removed" and normalization == "whiten":
         raise ValueError(
             "bias: got 'removed' with normalization='whiten', wanted 'kept': whitened views that are equal have "
             "C = I in every batch, so there is no noise to remove, and the correction would make that loss negative"
         )
-
-
-def _unknown(argument: str, got: str, choices: Sequence[str]) -> str:
-    nearest = get_close_matches(str(got), choices, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{argument}: got {got!r}, wanted one of {', '.join(choices)}{hint}"

@@ -19,6 +19,7 @@ from barlow.collectives import (
     gather_with_grad,
     identity,
     num_processes,
+    own_rows,
 )
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
@@ -29,11 +30,6 @@ TEMPERATURE = 0.1
 
 # Shortest length that is divided by, as in the official code (1e-12 under the root): finite gradients at zero.
 _EPS = 1e-6
-
-
-def own_rows(rows: Tensor) -> Tensor:
-    """Return `rows`: those of all processes when there is one process."""
-    return rows
 
 
 def simclr_loss(

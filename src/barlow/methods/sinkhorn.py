@@ -11,15 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from barlow.collectives import Gather
+from barlow.collectives import Gather, own_rows
 
 EPSILON = 0.05
 """Weight of the entropy in the official code."""
-
-
-def own_rows(rows: Tensor) -> Tensor:
-    """Return `rows`: those of all processes when there is one process."""
-    return rows
 
 
 @torch.no_grad()

@@ -13,10 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, gather_rows, identity, num_processes
+from barlow.collectives import (
+    AllMean,
+    all_mean as mean_over_processes,
+    gather_rows,
+    identity,
+    num_processes,
+    own_rows,
+)
 from barlow.methods.embedding_queue import EmbeddingQueue
 from barlow.methods.method import Method
-from barlow.methods.sinkhorn import EPSILON, effective_prototypes, own_rows, sinkhorn
+from barlow.methods.sinkhorn import EPSILON, effective_prototypes, sinkhorn
 from barlow.methods.terms import Terms
 from barlow.networks.heads import HeadSpec
 

@@ -7,7 +7,6 @@ have positions (VICRegL). With fewer samples than features C is never built: see
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from barlow.choices import unknown
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.correlation import Form, center
 from barlow.methods.batch_covariance import bessel, off_diagonal_squares
@@ -208,6 +208,4 @@ def _check(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float], conven
             raise ValueError(f"{name}_weight: got {weight}, wanted 0 or more")
     for argument, got, choices in (("convention", convention, get_args(Convention)), ("form", form, get_args(Form))):
         if got not in choices:
-            nearest = get_close_matches(str(got), choices, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"{argument}: got {got!r}, wanted one of {', '.join(choices)}{hint}")
+            raise unknown(argument, got, choices)

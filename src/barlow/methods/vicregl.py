@@ -10,7 +10,6 @@ terms, slot by slot: the first kept position of all samples is one set of N embe
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from barlow.choices import unknown
 from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
 from barlow.methods.matching import at, matches_by_features, matches_by_place, position_places
 from barlow.methods.method import Method
@@ -186,9 +186,7 @@ class VICRegL(Method):
         super().__init__(backbone, projector)
         final_pooling(backbone)
         if flip not in get_args(Flip):
-            nearest = get_close_matches(str(flip), get_args(Flip), n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"flip: got {flip!r}, wanted one of {', '.join(get_args(Flip))}{hint}")
+            raise unknown("flip", flip, get_args(Flip))
         self.local_projector = local_projector
         self.loss = loss
         self.flip = flip

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock
 
+from barlow.networks.single_pixel import CentreTapConv2d
+
 BASIC_RESNETS: dict[str, tuple[int, int, int, int]] = {
     "resnet10": (1, 1, 1, 1),
     "resnet18": (2, 2, 2, 2),
@@ -73,6 +75,8 @@ def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
         pointwise = nn.Conv2d if inputs >= ONEDNN_BLOCK else SubsampledPointwise
         shortcut = nn.Sequential(pointwise(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     first = BasicBlock(inputs, outputs, stride, shortcut)
+    if stride != 1:
+        first.conv1 = CentreTapConv2d(inputs, outputs, 3, stride, 1, bias=False)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))
 
 

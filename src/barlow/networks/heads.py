@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from torch import nn
+
+from barlow.choices import unknown
 
 NORMS: dict[str, type[nn.Module]] = {
     "batch": nn.BatchNorm1d,
@@ -138,6 +139,4 @@ def _widths(spec: str, num_features: int) -> list[int]:
 
 def _check_choice(argument: str, value: str, choices: dict[str, type[nn.Module]]) -> None:
     if value not in choices:
-        near = get_close_matches(value, choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{argument}: {value!r} is not one of {', '.join(choices)}{hint}")
+        raise unknown(argument, value, choices)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
+from barlow.choices import unknown
 from barlow.recipes import (
     barlow_twins,
     byol,
@@ -54,6 +54,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 MADE_FOR = {
     "digits": "digits",
+    "shapes": "small-grey",
     "mnist": "small-grey",
     "fashion-mnist": "small-grey",
     "kmnist": "small-grey",
@@ -92,8 +93,7 @@ def recipe_for(name: str | None, data: Any = None) -> Recipe:
     for lender in LENDERS.get(made_for, ()):
         if f"{name}-{lender}" in RECIPES:
             return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-{lender}"]())
-    nearest = get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
-    raise ValueError(f"recipe: got {name!r}, wanted one of {', '.join(RECIPES)}; did you mean {nearest!r}?")
+    raise unknown("recipe", name, RECIPES)
 
 
 def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:

@@ -6,8 +6,9 @@ The flags of `barlow pretrain` are these fields.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal
+
+from barlow.choices import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
     known = [a_field.name for a_field in fields(Recipe)]
     for name in numbers:
         if name not in known:
-            nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"{name}: a Recipe has no such field; did you mean {nearest!r}?")
+            raise ValueError(f"{name}: a Recipe has no such field{did_you_mean(name, known)}")
     if "options" in numbers:
         numbers = {**numbers, "options": {**recipe.options, **numbers["options"]}}
     return replace(recipe, **numbers)

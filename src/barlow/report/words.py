@@ -17,6 +17,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "vicregl": "VICRegL",
     "wmse": "W-MSE",
     "optimal_projector": "Optimal projector",
+    "byol": "BYOL",
+    "sigreg": "SIGReg",
 }
 PAUSES_BEFORE = ("start", "resume")
 """Events that begin a sitting: the time before them is not training."""

@@ -1,4 +1,17 @@
-"""What no network can go below: lower bounds of the Barlow Twins loss that hold before any training."""
+"""What no network can go below: lower bounds of the Barlow Twins loss that hold before any training.
+
+raw_floor(D, r, lambda)         any C of rank r, the raw loss (Theorem 1)
+batch_floor(N, D, lambda)       any network on N samples: rank N - 1
+welch_bound(D, r, lambda)       rank r and all C_ii = 1: perfect invariance, standardised
+pearson_floor(rho, D, lambda)   a linear projector with standardised outputs on a given backbone (Theorem 2)
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from barlow.theory.water_filling import water_filling
 
 
 def raw_floor(num_features: int, rank: int, redundancy_weight: float) -> float:
@@ -51,3 +64,63 @@ def batch_floor(num_samples: int, num_features: int, redundancy_weight: float) -
     if num_samples < 2:
         raise ValueError(f"num_samples: got {num_samples}, wanted at least 2")
     return raw_floor(num_features, num_samples - 1, redundancy_weight)
+
+
+def welch_bound(num_features: int, rank: int, redundancy_weight: float) -> float:
+    """Least Barlow Twins loss of a D x D matrix C of rank r with all C_ii = 1: lambda (D^2/r - D) if D > r, else 0.
+
+    |C|_F^2 >= (tr C)^2/r = D^2/r. It is what perfect invariance costs where the rank does not suffice, and never
+    below `raw_floor`, which may lower C_ii a little to save copies.
+
+    >>> round(welch_bound(8192, 2047, 0.0051), 1), round(raw_floor(8192, 2047, 0.0051), 1)
+    (125.4, 123.5)
+
+    Args:
+        num_features: D, width of the embedding.
+        rank: r, largest possible rank of C.
+        redundancy_weight: lambda, at least 0.
+
+    Returns:
+        The bound, in units of the loss.
+
+    Raises:
+        ValueError: a size below 1 or lambda below 0.
+
+    Source:
+        Welch, "Lower bounds on the maximum cross correlation of signals" (1974).
+    """
+    for name, value in (("num_features", num_features), ("rank", rank)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, wanted at least 1")
+    if not redundancy_weight >= 0.0:
+        raise ValueError(f"redundancy_weight: got {redundancy_weight}, wanted at least 0")
+    return redundancy_weight * num_features * max(0.0, num_features / rank - 1.0)
+
+
+def pearson_floor(
+    correlations: Float[Tensor, " d"] | Sequence[float], num_features: int, redundancy_weight: float
+) -> float:
+    """Least Pearson loss that a linear projector reaches on features with these intraclass correlations.
+
+    min { D - 2t + (1-lambda) t^2/D + lambda sum_{k<=d'} rho_k^2 g_k^2 :  g >= 0, sum_k g_k = D }, t = sum_k rho_k g_k,
+    d' = min(D, d): Theorem 2, solved in `water_filling`, whose budget and waterline say more. It is of the complete
+    loss: over all images and all pairs of views. A projector with a hidden layer can go below.
+
+    It is attained exactly where a Hadamard matrix of size D exists, and at lambda = 1 for every D. Elsewhere it is a
+    lower bound, at times not quite reached (1.265262 against the 1.265305 that was found at D = 5).
+
+    >>> round(pearson_floor([1.0, 0.5], 2, 1.0), 6)
+    0.2
+
+    Args:
+        correlations: (d,) rho, the eigenvalues of T^-1/2 B T^-1/2, each in [0, 1].
+        num_features: D, width of the embedding.
+        redundancy_weight: lambda in [0, 1]; above 1 equal diagonals need not be best, and no such formula is known.
+
+    Returns:
+        The floor, in units of the loss.
+
+    Raises:
+        ValueError: a correlation outside [0, 1], D below 1 or lambda outside [0, 1].
+    """
+    return water_filling(correlations, num_features, redundancy_weight).loss

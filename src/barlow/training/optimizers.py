@@ -7,12 +7,13 @@ may have a learning rate of their own. Each group keeps its highest learning rat
 
 import math
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
+
+from barlow.choices import unknown
 
 OptimizerName = Literal["adamw", "lars", "sgd"]
 NAMES = ("adamw", "lars", "sgd")
@@ -151,9 +152,7 @@ def _group(parameters: list[nn.Parameter], *, peak: float, weight_decay: float) 
 
 def _check(name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float) -> None:
     if name not in NAMES:
-        near = get_close_matches(name, NAMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"optimizer: got {name!r}, wanted one of {', '.join(NAMES)}{hint}")
+        raise unknown("optimizer", name, NAMES)
     wanted = {
         "learning_rate": (learning_rate, 0 < learning_rate < math.inf, "a positive number"),
         "bias_learning_rate": (bias_learning_rate, 0 <= bias_learning_rate < math.inf, "a number >= 0"),

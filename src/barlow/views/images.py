@@ -8,8 +8,8 @@ every transform, because PIL does; here nothing is rounded after the crop.
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
+from barlow.choices import unknown
 from barlow.views.located import LocatedPipeline
 from barlow.views.multicrop import multi_crop, sizes_in_proportion
 from barlow.views.pipeline import ImagePipeline
@@ -231,8 +231,7 @@ def image_views(
         ValueError: if there are no views of this name, or mean and std do not have `channels` entries.
     """
     if name not in VIEWS:
-        near = get_close_matches(name, VIEWS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"views is {name!r}; it must be one of {', '.join(VIEWS)}. Did you mean {near!r}?")
+        raise unknown("views", name, VIEWS)
     for label, value in (("mean", mean), ("std", std)):
         if value is not None and len(value) != channels:
             raise ValueError(f"{label} has {len(value)} entries; the images have {channels} channels")
