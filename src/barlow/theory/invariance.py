@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from barlow.theory.jackknifed import NUM_BLOCKS, Jackknifed, block_of_each
+from barlow.theory.jackknifed import Jackknifed, block_of_each
+from barlow.theory.moments import NUM_BLOCKS
 from barlow.theory.spectrum import rounding_variance
 
 

@@ -1,0 +1,1 @@
+"""Theory applied to one backbone."""

@@ -1,0 +1,220 @@
+"""Invariance layer by layer: stages of the backbone, its features h, the blocks of the projector, and its output z.
+
+What the loss makes invariant is z. How much of that is there in h, and where in between it is made, is not implied by
+the loss (a non-linear projector can drop what h still holds), so it is measured: the same views go through all layers
+once, and each layer gets its share of augmentation tr W / tr T and its mean intraclass correlation mean_i B_ii / T_ii,
+which for z is the mean diagonal of the complete Pearson matrix.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.data.source import Source
+from barlow.evidence import spread
+from barlow.networks.backbones import Backbone
+from barlow.theory.invariance import variance_components
+from barlow.views.located import without_place
+from barlow.views.views import View, Views
+
+LAYER_IMAGES = 1024
+"""Images behind the shares: two views of 8,192 float32 features each are 64 MB per layer."""
+BATCH_SIZE = 256
+STAGE_LISTS = ("stages", "blocks", "features")
+"""Names under which networks keep a list of stages: ConvNeXt, vision transformers, torchvision's older networks."""
+
+
+@dataclass(frozen=True)
+class LayerShare:
+    """How invariant one layer is; NaN for a layer without variance.
+
+    Attributes:
+        name: "h", "z", "projector.1" (first block of the projector), or that of a stage.
+        num_features: width of the layer, after the mean over positions.
+        augmentation_share: tr W / tr T.
+        augmentation_share_error: its standard error over images.
+        mean_correlation: mean over features of B_ii / T_ii; features that are constant do not count.
+        mean_correlation_error: its standard error.
+    """
+
+    name: str
+    num_features: int
+    augmentation_share: float
+    augmentation_share_error: float
+    mean_correlation: float
+    mean_correlation_error: float
+
+
+@torch.inference_mode()
+def layer_shares(
+    represent: Callable[[Any], Tensor],
+    projector: nn.Module | None,
+    source: Source,
+    view: View,
+    *,
+    stages: Mapping[str, nn.Module] | None = None,
+    num_images: int = LAYER_IMAGES,
+    num_views: int = 2,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, LayerShare]:
+    """Measure how invariant each layer is, on the same views.
+
+    Args:
+        represent: view -> h (n, d), in evaluation mode.
+        projector: h -> z, in evaluation mode; None: there is none, and h is the last layer.
+        source: samples; `num_images` of them, evenly spread, are used.
+        view: one pipeline; of a located one the images are taken.
+        stages: parts of the network behind `represent`, by name, whose outputs are measured too; see
+            `backbone_stages`. Maps and token sequences are averaged over positions.
+        num_images: at least 3.
+        num_views: K, at least 2.
+        seed: of the views.
+        batch_size: images at once.
+
+    Returns:
+        By name, from the first stage to z.
+
+    Raises:
+        ValueError: fewer than 3 images or 2 views, a projector in training mode, a stage that `represent` does not
+            pass through, or features that are not finite.
+    """
+    _check(projector, num_images, num_views)
+    (view,) = without_place(Views((view,))).pipelines
+    blocks = [] if projector is None else projector_blocks(projector)
+    generator = torch.Generator().manual_seed(seed)
+    layers: dict[str, list[Tensor]] = {}
+    for batch in source.batches(spread(len(source), num_images), batch_size):
+        drawn: dict[str, list[Tensor]] = {}
+        for _ in range(num_views):
+            made = view.apply(batch.samples, view.sample(batch.samples, generator))
+            for name, features in _outputs(represent, blocks, stages or {}, made):
+                drawn.setdefault(name, []).append(features.float().cpu())
+        for name, views in drawn.items():
+            layers.setdefault(name, []).append(torch.stack(views, dim=1))
+    if not layers:
+        raise ValueError("source: no sample could be read, wanted at least 3")
+    shares: dict[str, LayerShare] = {}
+    for name in list(layers):
+        shares[name] = _share(name, torch.cat(layers.pop(name)))  # one layer in float64 at a time
+    return shares
+
+
+def projector_blocks(projector: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Split a projector into its linear layers, each with the norm and activation that follow it.
+
+    Args:
+        projector: a `Sequential` that starts a block with each linear layer; anything else is one block.
+
+    Returns:
+        (name, block) in order: "projector.1", "projector.2", ..., and the last one "z".
+    """
+    if not isinstance(projector, nn.Sequential) or len(projector) == 0:
+        return [("z", projector)]
+    starts = [i for i, part in enumerate(projector) if isinstance(part, nn.Linear)]
+    bounds = [0, *starts[1:], len(projector)]
+    blocks = [projector[start:end] for start, end in itertools.pairwise(bounds)]
+    names = [f"projector.{number}" for number in range(1, len(blocks))]
+    return list(zip([*names, "z"], blocks, strict=True))
+
+
+def backbone_stages(backbone: nn.Module) -> dict[str, nn.Module]:
+    """Return the stages of a backbone by name, where it has them under a usual name.
+
+    Args:
+        backbone: a `Backbone`, or the network itself.
+
+    Returns:
+        "layer1" to "layer4" of a ResNet; the entries of "stages", "blocks" or "features" of others, such as
+        "stages.0"; empty for a network with neither.
+    """
+    network = backbone.network if isinstance(backbone, Backbone) else backbone
+    children = dict(network.named_children())
+    layers = {name: part for name, part in children.items() if re.fullmatch(r"layer\d+", name)}
+    if layers:
+        return layers
+    for name in STAGE_LISTS:
+        if isinstance(children.get(name), nn.Sequential | nn.ModuleList):
+            return {f"{name}.{number}": part for number, part in children[name].named_children()}
+    return {}
+
+
+def _outputs(
+    represent: Callable[[Any], Tensor],
+    blocks: list[tuple[str, nn.Module]],
+    stages: Mapping[str, nn.Module],
+    view: Any,
+) -> Iterator[tuple[str, Tensor]]:
+    """Put one view through everything: (name, features) of every layer in order."""
+    with _recording(stages) as outputs:
+        h = represent(view)
+    for name in stages:
+        if name not in outputs:
+            raise ValueError(f"stages: {name!r} is not a part of what represent calls")
+        yield name, _without_positions(name, outputs[name])
+    yield "h", h
+    for name, block in blocks:
+        h = block(h)
+        yield name, h
+
+
+@contextmanager
+def _recording(stages: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Keep what each stage returned last, while the context lasts."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            outputs[name] = output
+
+        return hook
+
+    handles = [stage.register_forward_hook(keep(name)) for name, stage in stages.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _without_positions(name: str, output: Any) -> Float[Tensor, "n d"]:
+    """Average over positions: (N, C, H, W), (N, H, W, C) where only the first two of three sides agree, (N, L, C)."""
+    if not isinstance(output, Tensor) or not 2 <= output.ndim <= 4:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"stages: {name!r} returns {shape}, wanted a tensor of 2 to 4 axes")
+    if output.ndim == 2:
+        return output
+    if output.ndim == 3:
+        return output.mean(dim=1)
+    channels_last = output.shape[1] == output.shape[2] != output.shape[3]
+    return output.mean(dim=(1, 2) if channels_last else (2, 3))
+
+
+def _share(name: str, h_views: Float[Tensor, "n k d"]) -> LayerShare:
+    components = variance_components(h_views)
+    share = components.within_trace / components.total_trace
+    correlation = components.correlations.map(torch.nanmean)
+    return LayerShare(
+        name=name,
+        num_features=h_views.shape[-1],
+        augmentation_share=float(share.value),
+        augmentation_share_error=float(share.standard_error),
+        mean_correlation=float(correlation.value),
+        mean_correlation_error=float(correlation.standard_error),
+    )
+
+
+def _check(projector: nn.Module | None, num_images: int, num_views: int) -> None:
+    if num_images < 3 or num_views < 2:
+        raise ValueError(
+            f"num_images, num_views: got {num_images} and {num_views}, wanted at least 3 and 2 to compare views"
+        )
+    if projector is not None and projector.training:
+        raise ValueError("projector: is in training mode, where z depends on the batch; wanted projector.eval()")

@@ -1,0 +1,170 @@
+"""Which transforms the parameters of a view consist of, and views that differ in one of them.
+
+A transform is a key of the parameters, with one exception: where several pipelines are mixed, "variant" says for each
+sample which of them blurs and solarises it. The three then are one transform, "blur+solarize", because blur without a
+variant is not defined and the two depend on each other through it.
+
+Transforms with several independent magnitudes have parts: "affine.rotation", "jitter.hue", "contrast.gain". A part is
+replaced with everything else as it is, coin and order of its transform included; alone, its siblings are at identity.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from barlow.choices import unknown
+from barlow.views.pipeline import ImagePipeline
+from barlow.views.views import Params
+
+_SWITCHED = ("variant", "blur", "solarize")
+"""What the variant of a sample decides, and the variant itself."""
+
+_PARTS: dict[str, dict[str, tuple[str, float]]] = {
+    "affine": {"angle": ("rotation", 0.0), "shift": ("translation", 0.0), "zoom": ("zoom", 1.0), "shear": ("shear", 0)},
+    "jitter": {
+        "brightness": ("brightness", 1.0),
+        "contrast": ("contrast", 1.0),
+        "saturation": ("saturation", 1.0),
+        "hue": ("hue", 0.0),
+    },
+    "contrast": {"gain": ("gain", 1.0), "shift": ("shift", 0.0)},
+}
+"""Transform -> parameter -> the field of `ImagePipeline` that it is drawn by, and its value that changes nothing."""
+
+_STRENGTHS: dict[str, dict[str, float]] = {
+    "crop": {"crop_scale": 1.0, "crop_ratio": 1.0},
+    "affine": {"rotation": 0.0, "translation": 0.0, "zoom": 1.0, "shear": 0.0},
+    "jitter": {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
+    "blur": {"blur_sigma": 0.0},
+    "contrast": {"gain": 0.0, "shift": 0.0},
+    "noise": {"noise": 0.0},
+}
+"""Transform -> fields of `ImagePipeline` that are magnitudes, and their value that changes nothing. Flip, gray and
+solarisation happen or do not, so they have none."""
+
+_LEAST_SIGMA = 1e-3
+"""A blur of this many pixels changes no float32 pixel; one of 0 would divide by 0."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What is replaced together.
+
+    Attributes:
+        name: of the transform, or "transform.field" for a part of one.
+        keys: of the parameters.
+        parameter: the one parameter of the one key, for a part.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    parameter: str = ""
+
+    def replace(self, params: Params, other: Params) -> Params:
+        """Return `params` with this transform as it is in `other`."""
+        if not self.parameter:
+            return {**params, **{key: other[key] for key in self.keys}}
+        key = self.keys[0]
+        return {**params, key: {**params[key], self.parameter: other[key][self.parameter]}}
+
+    def alone(self, params: Params) -> Params:
+        """Return only this transform of `params`, everything else left out."""
+        if not self.parameter:
+            return {key: params[key] for key in self.keys}
+        key = self.keys[0]
+        siblings = {
+            name: torch.full_like(params[key][name], identity)
+            for name, (_, identity) in _PARTS[key].items()
+            if name in params[key] and name != self.parameter
+        }
+        return {key: {**params[key], **siblings}}
+
+
+def transforms_of(params: Params, *, parts: bool = False) -> tuple[Transform, ...]:
+    """Return the transforms of which parameters consist, in their order.
+
+    Args:
+        params: of a batch, as `View.sample` returns them.
+        parts: whether the parts of a transform are listed behind it; those that the view does not use (a shear of
+            0) are left out, and so is one that would be alone.
+
+    Returns:
+        The transforms. Those without a dot are independent of each other and make up all of `params`; the parts of
+        "jitter" leave its coin and order, which belong to none of them.
+    """
+    found: list[Transform] = []
+    switched = tuple(key for key in _SWITCHED if key in params) if "variant" in params else ()
+    if switched:
+        found.append(Transform("+".join(switched[1:]) or "variant", switched))
+    for key, drawn in params.items():
+        if key in switched:
+            continue
+        found.append(Transform(key, (key,)))
+        used = [
+            Transform(f"{key}.{field}", (key,), name)
+            for name, (field, identity) in _PARTS.get(key, {}).items()
+            if name in drawn and bool((drawn[name] != identity).any())
+        ]
+        found += used if parts and len(used) > 1 else []
+    return tuple(found)
+
+
+def transform_named(name: str, known: Sequence[Transform]) -> Transform:
+    """Return the transform of that name.
+
+    Raises:
+        ValueError: there is none among those known.
+    """
+    by_name = {transform.name: transform for transform in known}
+    if name not in by_name:
+        raise unknown("transform", name, by_name)
+    return by_name[name]
+
+
+def scaled(view: ImagePipeline, transform: str, magnitude: float) -> ImagePipeline:
+    """Return the pipeline with one transform weaker or stronger: each strength v becomes v_0 + m (v - v_0).
+
+    v_0 is the value that changes nothing (0; 1 for zoom, crop area and ratio). Draws scale likewise: with the same
+    generator, the parameters of all other transforms stay what they are.
+
+    Args:
+        view: the pipeline at magnitude 1.
+        transform: a transform with magnitudes, such as "affine", or a part of one, such as "affine.rotation".
+        magnitude: m >= 0.
+
+    Returns:
+        The pipeline at magnitude m.
+
+    Raises:
+        ValueError: a transform without magnitudes, or a magnitude that the pipeline cannot have.
+    """
+    fields = _fields(transform)
+    if not 0.0 <= magnitude < float("inf"):
+        raise ValueError(f"magnitudes: got {magnitude}, wanted 0 or more")
+    changed: dict[str, float | tuple[float, ...]] = {}
+    for field, neutral in fields.items():
+        value = getattr(view, field)
+        if value is None:
+            continue
+        least = _LEAST_SIGMA if field == "blur_sigma" else 0.0
+        moved = [
+            max(least, neutral + magnitude * (v - neutral)) for v in (value if isinstance(value, tuple) else (value,))
+        ]
+        if neutral == 1.0 and min(moved) <= 0.0:
+            raise ValueError(f"magnitudes: got {magnitude}, which would make {field} {moved[0]:.3g}; wanted less")
+        changed[field] = tuple(moved) if isinstance(value, tuple) else moved[0]
+    return replace(view, **changed)  # type: ignore[arg-type]
+
+
+def _fields(transform: str) -> dict[str, float]:
+    """Fields that are magnitudes of a transform or of a part, and their neutral values."""
+    whole, _, field = transform.partition(".")
+    known = [*_STRENGTHS, *(f"{key}.{field}" for key, parts in _PARTS.items() for field, _ in parts.values())]
+    if transform not in known:
+        near = get_close_matches(transform, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"transform: got {transform!r}, which has no magnitude; wanted one of {', '.join(known)}{hint}"
+        )
+    return {field: _STRENGTHS[whole][field]} if field else _STRENGTHS[whole]
