@@ -147,6 +147,14 @@ def test_the_edge_falls_with_images_and_views_and_is_one_where_w_is_singular() -
     assert wachter_edge(64, 66, 2) < 1.0
 
 
+def test_nothing_is_evidence_where_views_are_too_few_to_see_augmentation_in_all_directions() -> None:
+    covariances = moments_of(views(torch.zeros(64).double(), 20, 2)).covariances()
+    found = intraclass_correlations(covariances.between, covariances.total)
+    assert found.rank == 39  # 40 views less their mean
+    assert (found.correlations > 1 - 1e-9).sum() >= 19  # W has rank 20: the other directions look invariant
+    assert num_above_edge(found.correlations + 1e-12, 20, 2) == 0
+
+
 def floor(rho: Tensor) -> float:
     return pearson_floor(rho, 16, 0.05)
 

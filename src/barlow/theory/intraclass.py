@@ -182,9 +182,8 @@ def num_above_edge(correlations: Float[Tensor, " r"], num_images: int, num_views
     Raises:
         ValueError: what `wachter_edge` refuses.
     """
-    if not len(correlations):
-        return 0
-    return int((correlations > wachter_edge(len(correlations), num_images, num_views)).sum())
+    edge = wachter_edge(max(1, len(correlations)), num_images, num_views)
+    return int((correlations > edge).sum()) if edge < 1 else 0  # rounding may leave correlations just above 1
 
 
 def view_information(correlations: Float[Tensor, " r"], num_images: int) -> float:
