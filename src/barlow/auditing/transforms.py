@@ -162,9 +162,5 @@ def _fields(transform: str) -> dict[str, float]:
     whole, _, field = transform.partition(".")
     known = [*_STRENGTHS, *(f"{key}.{field}" for key, parts in _PARTS.items() for field, _ in parts.values())]
     if transform not in known:
-        near = get_close_matches(transform, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"transform: got {transform!r}, which has no magnitude; wanted one of {', '.join(known)}{hint}"
-        )
+        raise unknown("transform with a magnitude", transform, known)
     return {field: _STRENGTHS[whole][field]} if field else _STRENGTHS[whole]

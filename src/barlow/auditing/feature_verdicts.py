@@ -1,0 +1,290 @@
+"""What the figures say about the features: invariance, collapse, pipelines, and whether there were images enough.
+
+Each function puts one question; see `verdict.Check`.
+"""
+
+import math
+
+from barlow.auditing.measured import Figures, Measured, MissingFigureError
+from barlow.auditing.verdict import Level, Verdict, say
+from barlow.report.formats import count, number
+
+MOSTLY_AUGMENTATION = 0.5
+"""From half on, two views of one image differ more than the means of two images; untrained networks have 85 to 90%."""
+INVARIANT = 0.1
+"""Below a tenth, augmentation is hardly seen, and a stronger one may pay."""
+SOLVED = 0.02
+"""A transform behind less than 2% of the variance no longer costs the loss anything worth learning."""
+COLLAPSED = 2.0
+"""Below two directions, features tell images apart along one line."""
+FEW_DIRECTIONS = 0.05
+"""Fewer effective directions than one in twenty: untrained ResNets have about one in fourteen."""
+SUSPECT_Z, SURE_Z = 3.0, 5.0
+"""Symmetric pipelines exceed 3 in about one audit of 700, and with few features, where z has heavier tails, not 5."""
+SKEW_MATTERS = 0.02
+"""Below 2% the skew part is under the error of everything else that is measured."""
+INVARIANT_OUTPUT = 0.2
+"""Outputs are called invariant where at most a fifth of their variance is augmentation."""
+LEFT_BEHIND = 0.2
+"""...and the backbone not, where its share is at least 20 points larger."""
+ENOUGH_ABOVE_EDGE = 0.5
+"""Images are enough where the edge is below half of the mean of the best correlations: those then stand out."""
+TOP = 10
+"""How many of the best correlations that mean is over."""
+ENOUGH_VIEWS = 8
+"""Views that the other way to more evidence asks for; beyond 8, more images serve better."""
+MOST_IMAGES = 1 << 20
+"""No more images than that are asked for: an audit should take minutes."""
+WIDE_BRACKET = 0.1
+"""Half of the distance of plug-in and cross-fit over their mean; 15 images per feature and 8 views give 2 to 4%."""
+HUGE_CONDITION = 1e4
+"""Gradient descent needs steps in proportion; already at 300 to 700, 700 steps of Adam were far from enough."""
+NO_POWER_LAW = 0.9
+"""Below this R^2 the spectrum is no power law, and the exponent depends on the window more than on the features."""
+
+
+def augmentation_share(figures: Figures) -> Verdict | None:
+    """How much of the variance of the backbone is augmentation, and which transform makes most of it."""
+    share = figures.quantity("augmentation_share")
+    above, worst = share.above(MOSTLY_AUGMENTATION), _worst_transforms(figures)
+    said = f"{share.as_percent()} of the variance of the backbone is still augmentation{worst[0]}"
+    level: Level = "note"
+    if above is None:
+        said += ": about half, and too close to it to say whether images or views differ more."
+    elif above:
+        level, said = "warning", f"{said}: two views of an image differ more than two images do."
+    elif share.high is not None and share.high < INVARIANT:
+        level, said = "good", f"{share.as_percent()} of the variance of the backbone is augmentation{worst[0]}."
+    else:
+        said += "."
+    advice = f"Train longer{worst[1]}; or, if the task at hand needs what those views change, leave it as it is."
+    if level == "good":
+        advice = "Nothing to change; if labels are few, a stronger augmentation may still pay."
+    return say("augmentation_share", level, share, said, advice)
+
+
+def solved_augmentations(figures: Figures) -> Verdict | None:
+    """Which transforms the backbone no longer sees."""
+    found = _transforms(figures)
+    solved = {name: effect for name, effect in found.items() if _highest(effect) < SOLVED}
+    if not solved:
+        return None
+    name, largest = max(solved.items(), key=lambda pair: _highest(pair[1]))
+    names = _listed(list(solved))
+    said = f"Solved: {names} ({'at most ' if len(solved) > 1 else ''}{largest.as_percent()} of the variance"
+    said += f", {name})." if len(solved) > 1 else ")."
+    advice = (
+        f"Nothing is left to learn from {'them' if len(solved) > 1 else 'it'} at this strength: strengthen, if the "
+    )
+    return say("solved_augmentations", "good", largest, said, f"{advice}task does not depend on what is changed.")
+
+
+def collapse(figures: Figures) -> Verdict | None:
+    """Whether the features vary along hardly any direction."""
+    rank = figures.quantity("effective_rank")
+    above = rank.above(COLLAPSED)
+    if above:
+        return None
+    said = f"The features vary in {rank.as_number()} effective {'dimension' if rank.value == 1 else 'dimensions'}"
+    said += ": the backbone has collapsed." if above is False else ", close to collapse."
+    advice = "Lower the learning rate, lengthen the warm-up, and check that the loss has its decorrelating term "
+    advice += "(lambda above 0) and that the network is in evaluation mode."
+    return say("collapse", "warning" if above is False else "note", rank, said, advice)
+
+
+def low_rank(figures: Figures) -> Verdict | None:
+    """Whether the features use few of their dimensions, without being collapsed."""
+    rank, width = figures.quantity("effective_rank"), figures.number("settings.num_features")
+    enough = rank.above(FEW_DIRECTIONS * width)
+    if enough or not rank.above(COLLAPSED) or width <= COLLAPSED:
+        return None
+    said = f"The features vary in {rank.as_number()} effective dimensions of {number(width, 9)}"
+    said += ", fewer than one in twenty." if enough is False else ", about one in twenty."
+    advice = "Raise lambda or the number of outputs, or train longer. A high rank alone is no merit: compare with the "
+    level: Level = "warning" if enough is False else "note"
+    return say("low_rank", level, rank, said, f"{advice}same network untrained.")
+
+
+def different_pipelines(figures: Figures) -> Verdict | None:
+    """Whether the two views come from different pipelines, by the asymmetry of C beyond chance."""
+    z, skew = figures.number("quantities.asymmetry_z.value"), figures.quantity("skew_share")
+    if z < SUSPECT_Z or (z >= SURE_Z and skew.above(SKEW_MATTERS) is False):
+        return None
+    said = f"C has a skew part of {skew.as_percent()} of its size, {number(z)} standard deviations above what chance "
+    if z < SURE_Z:
+        said += "gives: the two views may come from different pipelines."
+        advice = "Audit more images to be sure; if the pipelines are meant to be the same, compare their settings."
+        return say("different_pipelines", "note", skew, said, advice)
+    said += "gives: views A and B use different pipelines. What holds for symmetric C need not hold here, and "
+    said += "an affine difference between the views is invisible to the loss."
+    advice = "Draw both views from one pipeline (views byol-iid instead of byol), or read floors and limits as rough."
+    return say("different_pipelines", "warning", skew, said, advice)
+
+
+def output_not_backbone(figures: Figures) -> Verdict | None:
+    """Whether the projector's output is invariant and the backbone is not."""
+    h, z = figures.quantity("augmentation_share"), figures.quantity("augmentation_share_z")
+    gap = Measured(h.value - z.value, _joint(h.error, z.error))
+    if z.above(INVARIANT_OUTPUT) or gap.above(LEFT_BEHIND) is False:
+        return None
+    sure = z.above(INVARIANT_OUTPUT) is False and gap.above(LEFT_BEHIND)
+    said = f"The projector's output {'is' if sure else 'may be'} invariant (augmentation is {z.as_percent()} of its "
+    said += f"variance), the backbone {'is' if sure else 'may be'} not ({h.as_percent()}): {gap.as_percent()} apart."
+    layer = next((name for name in _invariant_layers(figures)), "the projector's output")
+    advice = f"Expected: keep the backbone for downstream tasks. If you need invariance itself, take {layer}."
+    return say("output_not_backbone", "note", gap, said, advice)
+
+
+def too_few_images(figures: Figures) -> Verdict | None:
+    """Whether the best correlation is above what features without any invariance reach."""
+    edge, rho = figures.number("spectrum.edge"), figures.numbers("spectrum.plug_in")
+    if not rho:
+        raise MissingFigureError("spectrum.plug_in")
+    errors = figures.numbers("spectrum.error")
+    best = Measured(rho[0], errors[0] if errors else None, 0.0, 1.0)
+    above = best.above(edge)
+    if above:
+        return None
+    said = f"Not enough images: features without any invariance reach a correlation of {number(edge)} (the null edge), "
+    said += f"and your best is {best.as_number()}"
+    said += ": nothing in the spectrum is evidence." if above is False else ", not clearly above it."
+    return say("too_few_images", "warning" if above is False else "note", best, said, _images_to_use(figures, rho))
+
+
+def wide_bracket(figures: Figures) -> Verdict | None:
+    """Whether the optimistic and the pessimistic estimate of the closed-form loss are far apart."""
+    best, worst = figures.number("loss.limit"), figures.number("loss.limit_cross_fit")
+    middle = (best + worst) / 2
+    if middle <= 0 or worst - best < 2 * WIDE_BRACKET * middle:
+        return None
+    half = (worst - best) / 2 / middle
+    said = f"The loss that a linear projector reaches on this backbone is only known to ±{100 * half:.0f}%: "
+    said += f"{number(middle)} [{number(best)}, {number(worst)}]."
+    features, images, views = (figures.find(f"settings.{key}") for key in ("num_features", "num_images", "num_views"))
+    wanted = "15 images per feature" if features is None else f"at least {count(15 * features, 'image')}"
+    now = "" if images is None or views is None else f" (these were {count(images, 'image')}, {number(views)} views)"
+    advice = f"Audit {wanted} with {ENOUGH_VIEWS} views each{now}; that gives about ±3%."
+    return Verdict("wide_bracket", "warning", said, middle, best, worst, advice)
+
+
+def condition(figures: Figures) -> Verdict | None:
+    """Whether the features are so badly conditioned that what can be expressed is not reached."""
+    found = figures.quantity("condition_number")
+    above = found.above(HUGE_CONDITION)
+    if above is False:
+        return None
+    said = f"The strongest direction of the features has {found.as_number()} times the variance of the weakest"
+    said += ": a projector or probe trained by gradient descent will not find the weak ones."
+    said += "" if above else " The interval reaches below the threshold, so this is no more than likely."
+    advice = "Standardise or whiten features before a linear probe; put BatchNorm before a linear projector, or use "
+    return say("condition", "note", found, said, f"{advice}the closed form.")
+
+
+def power_law(figures: Figures) -> Verdict | None:
+    """Whether the exponent of the spectrum can be read at all."""
+    fit, alpha = figures.quantity("alpha_r_squared"), figures.quantity("alpha")
+    above = fit.above(NO_POWER_LAW)
+    if above:
+        return None
+    said = f"The spectrum is {'no' if above is False else 'hardly a'} power law (R² = {fit.as_number()}): "
+    said += f"its exponent alpha, {alpha.as_number()}, means little."
+    return say("power_law", "note", fit, said, "Read the effective rank and the invariance spectrum instead of alpha.")
+
+
+def null_edge(num_features: float, num_images: float, num_views: float) -> float:
+    """Return the correlation that the best of d directions reaches without any invariance (Wachter).
+
+    The formula of `theory.intraclass.wachter_edge`, here without torch: with c1 = d/(n-1), c2 = d/(n(K-1)),
+    F = ((1 + sqrt(c1 + c2 - c1 c2)) / (1 - c2))^2 and the edge (F-1)/(F-1+K); 1 from c2 = 1 on.
+    """
+    c1, c2 = num_features / (num_images - 1), num_features / (num_images * (num_views - 1))
+    if c2 >= 1:
+        return 1.0
+    excess = ((1 + math.sqrt(c1 + c2 - c1 * c2)) / (1 - c2)) ** 2 - 1
+    return excess / (excess + num_views)
+
+
+def images_for(num_features: float, num_views: float, edge: float, start: int = 64) -> int | None:
+    """Return how many images bring the null edge to `edge` or below: `start`, doubled as often as that takes.
+
+    Args:
+        num_features: d, or the rank of T.
+        num_views: K, at least 2.
+        edge: the edge that is wanted, above 0.
+        start: n that is doubled.
+
+    Returns:
+        The number of images, None where it is above `MOST_IMAGES`.
+    """
+    num_images = max(start, 2)
+    while null_edge(num_features, num_images, num_views) > edge:
+        num_images *= 2
+        if num_images > MOST_IMAGES:
+            return None
+    return num_images
+
+
+def _images_to_use(figures: Figures, rho: list[float]) -> str:
+    """Say which n and K bring the edge under half of the best correlations, as far as those are known."""
+    scored = figures.numbers("spectrum.cross_fit") or rho
+    top = sorted((min(max(value, 0.0), 1.0) for value in scored), reverse=True)[:TOP]
+    wanted = ENOUGH_ABOVE_EDGE * sum(top) / len(top)
+    views, images = figures.find("settings.num_views") or 2.0, figures.find("settings.num_images") or 64.0
+    features = float(len(rho))
+    ways = []
+    for num_views in dict.fromkeys((max(views, 2.0), max(views, float(ENOUGH_VIEWS)))):
+        enough = images_for(features, num_views, wanted, max(64, int(images))) if wanted > 0 else None
+        if enough is not None:
+            ways.append(f"{count(enough, 'image')} with {number(num_views)} views each")
+    if not ways:
+        return "Audit many more images; if the correlations stay where they are, the backbone has no invariance."
+    return f"Audit at least {', or '.join(ways)}: that brings the edge under half of the best correlations."
+
+
+def _transforms(figures: Figures) -> dict[str, Measured]:
+    """Total effects by transform, as shares of the variance."""
+    found = {}
+    for record in figures.records("augmentations"):
+        name, effect = record.word("name"), record.find("total_effect")
+        if name and effect is not None:
+            found[name] = Measured(effect, record.find("total_effect_error"), 0.0, 1.0)
+    if not found:
+        raise MissingFigureError("augmentations")
+    return found
+
+
+def _worst_transforms(figures: Figures) -> tuple[str, str]:
+    """Say which transforms make most of it, two where the first is not clearly ahead; and what that advises."""
+    try:
+        ranked = sorted(_transforms(figures).items(), key=lambda pair: -pair[1].value)
+    except MissingFigureError:
+        return "", ""
+    (name, most), others = ranked[0], ranked[1:]
+    if most.value <= 0:
+        return "", ""
+    if others:
+        lead = Measured(most.value - others[0][1].value, _joint(most.error, others[0][1].error))
+        if not lead.above(0.0):
+            said = f"; {name} ({most.as_percent()}) and {others[0][0]} ({others[0][1].as_percent()}) make most of it"
+            return said, f", or weaken {name} and {others[0][0]}"
+    return f"; {name} alone or with others makes {most.as_percent()}", f", or weaken {name}"
+
+
+def _invariant_layers(figures: Figures) -> list[str]:
+    """Names of the layers behind h, first one first, that augmentation makes at most a fifth of."""
+    layers = [(layer.word("name"), layer.find("augmentation_share")) for layer in figures.records("layers")]
+    names = [name for name, _ in layers]
+    after = layers[names.index("h") + 1 :] if "h" in names else layers
+    return [f"layer {name}" for name, share in after if name and share is not None and share <= INVARIANT_OUTPUT]
+
+
+def _highest(effect: Measured) -> float:
+    return effect.value if effect.high is None else effect.high
+
+
+def _joint(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else math.hypot(first, second)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
