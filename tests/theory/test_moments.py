@@ -1,126 +1,17 @@
-"""Sums over images and views: against formulas written out image by image, and unbiased on known covariances."""
+"""Sums over images and views: the same however the images come, and error bars that are the jackknife done by hand."""
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from barlow.theory.moments import Covariances, Moments, jackknife
-
-D = 4
-
-
-def views(n: int, k: int, seed: int = 0, offset: float = 3.0) -> Tensor:
-    """Correlated float32 features with an image part and a view part, away from the origin."""
-    g = torch.Generator().manual_seed(seed)
-    mix = torch.randn(D, D, generator=g)
-    image, view = torch.randn(n, 1, D, generator=g), torch.randn(n, k, D, generator=g)
-    return (image @ mix + 0.7 * view) + offset
-
-
-def summed(*calls: Tensor, num_blocks: int = 5) -> Moments:
-    moments = Moments(D, num_blocks=num_blocks)
-    for h in calls:
-        moments.add(h)
-    return moments
-
-
-def naive(images: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, float]:
-    """(m, B, W, n0) of one-way random effects with unequal groups, image by image."""
-    images = [h.double() for h in images]
-    n, sizes = len(images), [len(h) for h in images]
-    total = sum(sizes)
-    mean = torch.cat(images).mean(dim=0)
-    ss_b, ss_w = torch.zeros(D, D, dtype=torch.float64), torch.zeros(D, D, dtype=torch.float64)
-    for h in images:
-        ybar = h.mean(dim=0)
-        ss_b += len(h) * torch.outer(ybar - mean, ybar - mean)
-        for row in h:
-            ss_w += torch.outer(row - ybar, row - ybar)
-    n0 = (total - sum(k * k for k in sizes) / total) / (n - 1)
-    within = ss_w / (total - n)
-    return mean, (ss_b / (n - 1) - within) / n0, within, n0
-
-
-def assert_same(found: Covariances, wanted: Covariances, rel: float = 1e-12) -> None:
-    scale = float(wanted.total.diagonal().max())
-    for name in ("mean", "between", "within"):
-        error = float((getattr(found, name) - getattr(wanted, name)).abs().max())
-        assert error <= rel * scale, f"{name}: {error}"
-    assert (found.num_images, found.num_views) == (wanted.num_images, wanted.num_views)
-
-
-@pytest.mark.parametrize("sizes", [[(30, 2)], [(12, 5), (9, 5)], [(10, 2), (1, 7), (8, 3), (5, 2)]])
-def test_covariances_are_those_of_the_analysis_of_variance_also_with_unequal_views(
-    sizes: list[tuple[int, int]],
-) -> None:
-    calls = [views(n, k, seed=k) for n, k in sizes]
-    found = summed(*calls).covariances()
-    mean, between, within, n0 = naive([image for h in calls for image in h])
-    assert_same(found, Covariances(mean, between, within, sum(n for n, _ in sizes), n0))
-    torch.testing.assert_close(found.total, between + within, rtol=1e-12, atol=1e-12)
-
-
-def test_equal_views_give_back_their_number() -> None:
-    assert summed(views(7, 6)).covariances().num_views == pytest.approx(6, abs=1e-12)
-
-
-def test_unequal_views_count_as_fewer_than_their_mean() -> None:
-    found = summed(views(10, 2), views(10, 8)).covariances()
-    assert found.num_views == pytest.approx((100 - 680 / 100) / 19)
-    assert found.num_views < 5
-
-
-def test_worked_numbers_come_out_exactly() -> None:
-    # Views (0, 2) and (10, 12): MS_W = 2, MS_B = 2 * 50 = 100, W = 2, B = 49; population: B = 25, W = 1.
-    moments = Moments(1, num_blocks=2)
-    moments.add(torch.tensor([[[0.0], [2.0]], [[10.0], [12.0]]]))
-    found, exact = moments.covariances(), moments.population()
-    assert (found.mean.item(), found.between.item(), found.within.item()) == (6, 49, 2)
-    assert (exact.mean.item(), exact.between.item(), exact.within.item()) == (6, 25, 1)
-
-
-def test_population_is_the_law_of_total_covariance_over_enumerated_views() -> None:
-    h = views(11, 6).double()
-    ybar, rows = h.mean(dim=1), h.flatten(0, 1)
-    found = summed(h).population()
-    torch.testing.assert_close(found.between, torch.cov(ybar.T, correction=0), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found.total, torch.cov(rows.T, correction=0), rtol=1e-12, atol=1e-12)
-    within = torch.stack([torch.cov(image.T, correction=0) for image in h]).mean(dim=0)
-    torch.testing.assert_close(found.within, within, rtol=1e-12, atol=1e-12)
-    assert (found.num_images, found.num_views) == (11, 6)
-
-
-def test_population_refuses_views_that_cannot_all_be_enumerated() -> None:
-    with pytest.raises(ValueError, match="unequal numbers of views"):
-        summed(views(4, 2), views(4, 3)).population()
-
-
-def test_estimates_are_unbiased_and_the_plug_in_is_not() -> None:
-    g = torch.Generator().manual_seed(0)
-    between, within = torch.diag(torch.tensor([2.0, 1.0, 0.5, 0.0])), torch.diag(torch.tensor([0.5, 1.0, 2.0, 1.0]))
-    sums_b, sums_w, plug_in = torch.zeros(D, D), torch.zeros(D, D), torch.zeros(D, D)
-    reps = 2000
-    for _ in range(reps):
-        image = torch.randn(6, 1, D, generator=g) @ between.sqrt()
-        moments = Moments(D, num_blocks=1)
-        moments.add(image[:4] + torch.randn(4, 2, D, generator=g) @ within.sqrt())
-        plug_in += moments.population().between.float() / reps
-        moments.add(image[4:] + torch.randn(2, 5, D, generator=g) @ within.sqrt())
-        found = moments.covariances()
-        sums_b, sums_w = sums_b + found.between.float() / reps, sums_w + found.within.float() / reps
-    assert float((sums_b - between).abs().max()) < 0.12  # 4 standard errors; the entry 2 has the largest, 0.033
-    assert float((sums_w - within).abs().max()) < 0.08
-    expected = 3 / 4 * (between + within / 2)  # (n - 1)/n (B + W/K)
-    assert float((plug_in - expected).abs().max()) < 0.12
-
-
-def test_between_is_not_clipped() -> None:
-    noise = torch.randn(40, 2, D, generator=torch.Generator().manual_seed(1))
-    assert float(torch.linalg.eigvalsh(summed(noise).covariances().between)[0]) < -0.05
+from barlow.theory.covariances import Covariances
+from barlow.theory.moments import Moments, jackknife
+from tests.theory.image_views import D, assert_same, summed, views
 
 
 @pytest.mark.parametrize("enumerated", [False, True])
@@ -163,7 +54,7 @@ def test_neither_batches_nor_their_order_matter(cuts: list[int], seed: int) -> N
     h, ids = views(40, 3, seed=seed), torch.arange(40)
     once, parts = summed(h), Moments(D, num_blocks=5)
     edges = sorted({0, 40, *cuts})
-    for start, stop in reversed(list(zip(edges[:-1], edges[1:], strict=True))):
+    for start, stop in reversed(list(pairwise(edges))):
         parts.add(h[start:stop], ids[start:stop])
     assert_same(parts.covariances(), once.covariances())
     for g in range(5):
@@ -274,14 +165,6 @@ def test_empty_blocks_do_not_count() -> None:
     assert jackknife(sparse, top_share) == pytest.approx(jackknife(dense, top_share), rel=1e-9)
 
 
-def test_projected_covariances_are_those_of_projected_features() -> None:
-    h, projector = views(30, 3), torch.randn(2, D, generator=torch.Generator().manual_seed(0))
-    found = summed(h).covariances().projected(projector)
-    moments = Moments(2)
-    moments.add(h.double() @ projector.double().T)
-    assert_same(found, moments.covariances())
-
-
 def with_a(value: float) -> Tensor:
     h = views(9, 3)
     h[4, 2, 1] = value
@@ -295,11 +178,6 @@ def test_values_that_are_not_finite_are_located_and_nothing_is_added(value: floa
     with pytest.raises(ValueError, match=r"h: view 2 of image 4 \(id 104\) .* feature 1"):
         moments.add(with_a(value), torch.arange(100, 109))
     assert_same(moments.covariances(), before, rel=0)
-
-
-def test_squares_that_overflow_are_named() -> None:
-    with pytest.raises(ValueError, match="between: has values that are not finite"):
-        summed(views(9, 3).double() * 1e200).covariances()
 
 
 @pytest.mark.usefixtures("as_users_call_it")

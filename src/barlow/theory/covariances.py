@@ -19,7 +19,7 @@ other exactly.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 
@@ -99,22 +99,26 @@ class BlockSums:
         shapes = [(num_blocks,)] * 3 + [(num_blocks, num_features)] + [(num_blocks, num_features, num_features)] * 2
         return cls(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
-    def add(self, g: int, rows: Float64[Tensor, "n k d"]) -> None:
-        """Add images to block g.
+    def add(self, block: Int[Tensor, " n"], rows: Float64[Tensor, "n k d"]) -> None:
+        """Add images to their blocks.
 
         Args:
-            g: the block.
-            rows: (n, K, d) features less the reference c; overwritten.
+            block: (n,) the block of each image, in ascending order: images of one block make one product.
+            rows: (n, k, d) features less the reference c; overwritten.
         """
-        num_images, num_views, _ = rows.shape
+        num_views = rows.shape[1]
         means = rows.mean(dim=1)
-        deviations = rows.sub_(means[:, None]).flatten(0, 1)
-        self.images[g] += num_images
-        self.views[g] += num_images * num_views
-        self.squared_views[g] += num_images * num_views**2
-        self.shifted[g] += num_views * means.sum(dim=0)
-        self.between[g].addmm_(means.T, means, alpha=num_views)
-        self.within[g].addmm_(deviations.T, deviations)
+        deviations = rows.sub_(means[:, None])
+        ones = torch.ones(len(block), dtype=torch.float64)
+        for counts, per_image in ((self.images, 1), (self.views, num_views), (self.squared_views, num_views**2)):
+            counts.index_add_(0, block, ones, alpha=per_image)
+        self.shifted.index_add_(0, block, means, alpha=num_views)
+        start = 0
+        for g, size in zip(*(column.tolist() for column in block.unique_consecutive(return_counts=True)), strict=True):
+            own, own_views = means[start : start + size], deviations[start : start + size].flatten(0, 1)
+            self.between[g].addmm_(own.T, own, alpha=num_views)
+            self.within[g].addmm_(own_views.T, own_views)
+            start += size
 
     def add_sums(self, other: "BlockSums", shift: Float64[Tensor, " d"]) -> None:
         """Add the sums of other images, block by block.

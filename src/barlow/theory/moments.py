@@ -71,12 +71,9 @@ class Moments:
         if self._reference is None:
             self._reference = h[:chunk].detach().to("cpu", torch.float64).mean(dim=(0, 1))
         block = ids % self.num_blocks
-        order = block.argsort(stable=True).to(h.device)  # few large products instead of many small ones
-        counts = block.bincount(minlength=self.num_blocks).tolist()
-        for g, members in enumerate(order.split(counts)):
-            for part in members.split(chunk):
-                if len(part):
-                    self._sums.add(g, h[part].detach().to("cpu", torch.float64) - self._reference)
+        for part in block.argsort(stable=True).split(chunk):  # by block: few large products, not many small ones
+            rows = h[part.to(h.device)].detach().to("cpu", torch.float64)
+            self._sums.add(block[part], rows.sub_(self._reference))
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the sums of both, block by block, as if one had seen the images of both.
