@@ -198,7 +198,7 @@ def strength_curve(
     pairs: list[Tensor] = []
     squares: list[list[Tensor]] = [[] for _ in magnitudes]
     for samples, draws in _draws(source, pipelines, num_images, seed, batch_size):
-        moving = _moving(transform, draws[0][0])
+        moving = transform_named(transform, draws[0][0])
         pairs.append(torch.stack([_features(represent, view.apply(samples, params)) for params in draws[0]], dim=1))
         for found, pipeline, (drawn, other) in zip(squares, pipelines[1:], draws[1:], strict=True):
             if not set(moving.keys) <= set(drawn):  # at magnitude 0 there is nothing to draw
@@ -212,13 +212,6 @@ def strength_curve(
         share = half_distance_share(torch.cat(found), total_trace)
         points.append(CurvePoint(float(magnitude), float(share.value), float(share.standard_error)))
     return points
-
-
-def _moving(transform: str, params: Params) -> Transform:
-    """The transform that a curve moves: by its key, also where it is half of a switch, or one of the parts."""
-    if transform in params:
-        return Transform(transform, (transform,))
-    return transform_named(transform, transforms_of(params, parts=True))
 
 
 def _draws(

@@ -8,10 +8,11 @@ Transforms with several independent magnitudes have parts: "affine.rotation", "j
 replaced with everything else as it is, coin and order of its transform included; alone, its siblings are at identity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from barlow.choices import unknown
 from barlow.views.pipeline import ImagePipeline
@@ -101,25 +102,38 @@ def transforms_of(params: Params, *, parts: bool = False) -> tuple[Transform, ..
         if key in switched:
             continue
         found.append(Transform(key, (key,)))
-        used = [
-            Transform(f"{key}.{field}", (key,), name)
-            for name, (field, identity) in _PARTS.get(key, {}).items()
-            if name in drawn and bool((drawn[name] != identity).any())
-        ]
+        used = _parts_used(key, drawn)
         found += used if parts and len(used) > 1 else []
     return tuple(found)
 
 
-def transform_named(name: str, known: Sequence[Transform]) -> Transform:
-    """Return the transform of that name.
+def transform_named(name: str, params: Params) -> Transform:
+    """Return one transform of a batch's parameters.
+
+    Args:
+        name: of a transform, of a part of one, also where it is the only one, or a key of `params` that is half of a
+            switch: "blur" beside a variant is then which samples of a variant blur, and how much.
+        params: of a batch, as `View.sample` returns them.
 
     Raises:
-        ValueError: there is none among those known.
+        ValueError: there is none of that name.
     """
-    by_name = {transform.name: transform for transform in known}
+    by_name = {transform.name: transform for transform in transforms_of(params)}
+    for key, drawn in params.items():
+        by_name.setdefault(key, Transform(key, (key,)))
+        by_name |= {part.name: part for part in _parts_used(key, drawn)}
     if name not in by_name:
         raise unknown("transform", name, by_name)
     return by_name[name]
+
+
+def _parts_used(key: str, drawn: Mapping[str, Tensor]) -> list[Transform]:
+    """Return the parts of a transform that do anything in this batch."""
+    return [
+        Transform(f"{key}.{field}", (key,), name)
+        for name, (field, identity) in _PARTS.get(key, {}).items()
+        if name in drawn and bool((drawn[name] != identity).any())
+    ]
 
 
 def scaled(view: ImagePipeline, transform: str, magnitude: float) -> ImagePipeline:
@@ -147,13 +161,14 @@ def scaled(view: ImagePipeline, transform: str, magnitude: float) -> ImagePipeli
         value = getattr(view, field)
         if value is None:
             continue
-        least = _LEAST_SIGMA if field == "blur_sigma" else 0.0
-        moved = [
-            max(least, neutral + magnitude * (v - neutral)) for v in (value if isinstance(value, tuple) else (value,))
-        ]
+        moved = tuple(
+            (1.0 - magnitude) * neutral + magnitude * v for v in (value if isinstance(value, tuple) else (value,))
+        )
         if neutral == 1.0 and min(moved) <= 0.0:
-            raise ValueError(f"magnitudes: got {magnitude}, which would make {field} {moved[0]:.3g}; wanted less")
-        changed[field] = tuple(moved) if isinstance(value, tuple) else moved[0]
+            raise ValueError(f"magnitudes: got {magnitude}, which makes {field} {min(moved):.3g}, wanted it above 0")
+        if field == "blur_sigma":
+            moved = tuple(max(_LEAST_SIGMA, sigma) for sigma in moved)
+        changed[field] = moved if isinstance(value, tuple) else moved[0]
     return replace(view, **changed)  # type: ignore[arg-type]
 
 
