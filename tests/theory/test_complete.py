@@ -220,23 +220,20 @@ def test_from_sampled_views_moments_estimate_the_centred_matrix_without_bias() -
 
 
 @pytest.mark.parametrize("name", ["pearson", "feature_cosine", "scalar", "sample_cosine", "covariance", "raw"])
-def test_dead_and_constant_features_correlate_with_nothing(name: Normalization) -> None:
+def test_dead_features_correlate_with_nothing(name: Normalization) -> None:
     h = views()
     h[:, :, 0] = 0.0
     found = complete_cross_correlation(h, None, name)
     assert float(found[0].abs().max()) == 0.0
     assert bool(found.isfinite().all())
     close(complete_cross_correlation(torch.zeros(3, 2, 2), None, name), torch.zeros(2, 2).double())
-    h[:, :, 0] = 0.1
-    if name == "pearson":
-        close(complete_cross_correlation(h, None, name)[0], torch.zeros(D).double())
 
 
 def test_one_constant_feature_is_free_without_centring_and_costs_one_with_it() -> None:
     h = views()
     h[:, :, 0] = 0.1
     assert complete_cross_correlation(h, None, "feature_cosine")[0, 0].item() == pytest.approx(1.0)
-    assert complete_cross_correlation(h, None, "pearson")[0, 0].item() == 0.0
+    assert float(complete_cross_correlation(h, None, "pearson")[0].abs().max()) == 0.0
 
 
 @pytest.mark.usefixtures("as_users_call_it")

@@ -1,19 +1,19 @@
 """The complete cross-correlation of Barlow Twins: over all images and all pairs of augmentations (equations 4 to 7).
 
-With z = P f(t x), all n images x and all m augmentations t, each equally likely, C is a mean over n m^2 triples
-(x, t_A, t_B). It takes only n m forwards, as the mean over pairs factors (equation 6, with means for sums):
+With z = P f(t x), all n images x and all k augmentations t, each equally likely, C is a mean over n k^2 triples
+(x, t_A, t_B). It takes only n k forwards, as the mean over pairs factors (equation 6, with means for sums):
 
-    E_x E_{t_A, t_B} z_A z_B^T = E_x ybar ybar^T = B + m m^T,      ybar(x) = E_t z(t x),      B = Cov_x(ybar)
+    E_x E_{t_A, t_B} z_A z_B^T = E_x ybar ybar^T = B + m m^T,    ybar(x) = E_t z(t x),    m = E ybar,    B = Cov_x(ybar)
 
-This needs both views of an image to be drawn independently from one pipeline; then C is symmetric and positive
-semi-definite, whatever the network. Where that fails:
+This needs both views of an image to be drawn independently from one pipeline, and a network that treats each sample
+alone (BatchNorm in evaluation mode); then C is symmetric and positive semi-definite, whatever that network. Otherwise:
 
-    two pipelines               E ybar_A ybar_B^T        not symmetric in general (`two_pipeline_cross_correlation`)
-    pairs t_A != t_B only       B - W / (m - 1)          symmetric, may be indefinite (`pairs="distinct"`)
+    two pipelines            E ybar_A ybar_B^T          not symmetric in general (`two_pipeline_cross_correlation`)
+    pairs t_A != t_B only    B + m m^T - W / (k - 1)    symmetric, may be indefinite (`pairs="distinct"`)
 
 With T = B + W the covariance of one view and T + m m^T its second moment, the normalisations of the loss become
 
-    raw             B + m m^T                       equation 4 over |T|^2 pairs: a mean, not a sum
+    raw             B + m m^T                       equation 4 as a mean over the k^2 pairs, not a sum
     covariance      B
     scalar          B / (tr T / D)
     feature_cosine  r^-1/2 (B + m m^T) r^-1/2       r = diag(T + m m^T): equations 1 and 7 with means for sums
@@ -21,8 +21,8 @@ With T = B + W the covariance of one view and T + m m^T its second moment, the n
     whiten          L^-1 B L^-T                     T = L L^T
     sample_cosine   raw, of sqrt(D) z / |z|
 
-Equation 7 as printed sums |T|^2 products in the numerator and |T| squares in each sigma^2, so that an invariant feature
-gets C_ii = |T| rather than 1, and its sigma, not centred, is a root mean square and no standard deviation. Meant is the
+Equation 7 as printed sums k^2 products in the numerator and k squares in each sigma^2, so that an invariant feature
+gets C_ii = k rather than 1, and its sigma, not centred, is a root mean square and no standard deviation. Meant is the
 row "pearson", whose diagonal B_ii / T_ii is in [0, 1], and 1 - C_ii = E (z_i^A - z_i^B)^2 / (2 T_ii).
 """
 
@@ -65,7 +65,7 @@ def complete_cross_correlation(
     is too large by W / K.
 
     Args:
-        h: (n, k, d) features of the k >= 2 views of n images; with all augmentations enumerated, k = |T|.
+        h: (n, k, d) features of the k >= 2 views of n images; all augmentations, each once.
         projector: (D, d) linear projector P, z = P h; default: z = h.
         normalization: as in the loss, with the statistics of all images and views.
         pairs: "all" k^2 ordered pairs, as in equation 4, or the k (k - 1) "distinct" ones.
@@ -77,7 +77,7 @@ def complete_cross_correlation(
         ValueError: wrong shapes, values that are not finite, unknown names, "whiten" with a singular T.
 
     Source:
-        Equations 4 to 7 of the paper; B in place of sums over pairs, see above.
+        Equations 4 to 7 of the paper, with means for its sums.
     """
     _check_name("normalization", normalization, get_args(Normalization))
     _check_name("pairs", pairs, get_args(Pairs))
@@ -121,7 +121,8 @@ def two_pipeline_cross_correlation(
     """Return the complete C of two pipelines, the mean over images and all k j pairs: E ybar_A ybar_B^T.
 
     The mean, T and its normaliser are each pipeline's own, as in the loss. C is not symmetric in general, and C_ii = 1
-    then means z_B = a z_A + b (a > 0), not that z is invariant. With h_b = h_a it is `complete_cross_correlation`.
+    says z_B = a z_A + b (a > 0): such a difference of the pipelines stays unseen. With h_b = h_a it is
+    `complete_cross_correlation`.
 
     Args:
         h_a: (n, k, d) features of the enumerated views of pipeline A, k >= 1.

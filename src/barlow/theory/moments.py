@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from barlow.theory.covariances import BlockSums, Covariances as Covariances
+from barlow.theory.covariances import BlockSums, Covariances
 
 ROWS = 8192
 """Views per float64 chunk: the copy is small beside the features, and the products are large enough for BLAS."""
