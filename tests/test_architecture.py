@@ -26,7 +26,7 @@ LEVELS: list[set[str]] = [
     {"assembly", "run_folder", "scores", "evidence", "auditing", "flags", "tables"},
     {"run", "calibration"},
     {"pretraining"},
-    {"compare"},
+    {"compare", "studies"},
     {"cli", "__init__"},
     {"__main__"},
 ]

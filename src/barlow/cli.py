@@ -6,6 +6,7 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from barlow.choices import unknown
-from barlow.flags import Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report
+from barlow.flags import Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study
 from barlow.machine import Machine
 from barlow.recipes import RECIPES, recipe_for
 
@@ -27,6 +28,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow embed RUN DATA           features of every sample, to .npz or .parquet
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
+  barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
   barlow recipes                  complete runs by name, with source and published result
 
@@ -153,6 +155,47 @@ def export(arguments: Sequence[str]) -> int:
     return 0
 
 
+def study(arguments: Sequence[str]) -> int:
+    """Carry out a study, print its verdicts and where its page is; without a name, print the list."""
+    flags = parse(Study, arguments)
+    from barlow.studies.table import STUDIES
+
+    if not flags.name:
+        table = Table("study", "what it asks")
+        for name, listed in STUDIES.items():
+            table.add_row(name, listed.line)
+        Console().print(table)
+        return 0
+    if flags.name not in STUDIES:
+        raise unknown("name", flags.name, STUDIES)
+    if flags.quick and flags.whole:
+        raise ValueError("quick, whole: got both, wanted one of them at most")
+    from barlow.studies.study import Settings, carry_out
+
+    settings = Settings(
+        data=flags.data,
+        data_root=str(flags.data_root or ""),
+        seeds=flags.seeds or (1 if flags.quick else 3),
+        form="quick" if flags.quick else "whole" if flags.whole else "core",
+    )
+    try:
+        found = carry_out(
+            flags.name,
+            STUDIES[flags.name].load(),
+            settings,
+            flags.out or Path("runs") / f"study-{flags.name}",
+            jobs=flags.jobs,
+            quiet=flags.quiet,
+        )
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        return INTERRUPTED
+    for verdict in found.findings.verdicts:
+        say(verdict.sentence)
+    say(f"page: {found.page}")
+    return 0
+
+
 def recipes(arguments: Sequence[str]) -> int:
     """Print the recipes with source and published result."""
     parse(Recipes, arguments)
@@ -176,6 +219,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "embed": embed,
     "report": report,
+    "study": study,
     "export": export,
     "recipes": recipes,
 }

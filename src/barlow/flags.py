@@ -113,5 +113,32 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Study:
+    """Put a claim of the paper to the test: tables, plots, and what held. Without NAME: the list of studies.
+
+    The same command again goes on where it stopped, and keeps what is measured.
+    """
+
+    name: tyro.conf.Positional[str] = ""
+    """Which one; empty: list them."""
+    data: str = "digits"
+    """Data as for pretrain, by name or path."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    seeds: int = 0
+    """Seeds 0, 1, 2, ...; 0: three of them, one with --quick."""
+    out: Path | None = None
+    """Folder of the study; default: runs/study-NAME."""
+    quick: bool = False
+    """A short form, at most about two minutes on one core."""
+    whole: bool = False
+    """Every cell of the grid, for studies whose grid is more than an evening's work."""
+    jobs: int = 0
+    """Processes at once, one thread each; 0: one per core."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+
+@dataclass(frozen=True)
 class Recipes:
     """List the recipes."""

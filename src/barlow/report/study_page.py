@@ -1,0 +1,207 @@
+"""The page of a study: what the paper says, what was found, whatever it is, and how to make it again. No torch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from barlow.report.axes import Scale, scale_for
+from barlow.report.charts import FEW_POINTS
+from barlow.report.formats import count, duration, number, text
+from barlow.report.page import contents, write_page
+from barlow.report.plot import curve, plot, stretched
+from barlow.report.sections import section, table
+
+Outcome = Literal["held", "failed", "undecided"]
+HEIGHT = 300
+MARGIN = 0.04
+"""Room beside the first and the last point, as a share of the axis."""
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim and its fate.
+
+    Attributes:
+        claim: its mark, such as "C6" or "P8".
+        statement: what is claimed, a sentence that can be true or false.
+        outcome: held, failed or undecided.
+        evidence: the numbers, a sentence.
+    """
+
+    claim: str
+    statement: str
+    outcome: Outcome
+    evidence: str
+
+    def __post_init__(self) -> None:
+        if self.outcome not in ("held", "failed", "undecided"):
+            raise ValueError(f"outcome: got {self.outcome!r}, wanted held, failed or undecided")
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as one reads it."""
+        return f"{self.claim}: {self.statement} {self.outcome.capitalize()}: {self.evidence}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers and texts in rows; numbers are rounded on the page and kept in `results.json`."""
+
+    title: str
+    reading: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Number | str]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points in the order of x, with a name; `dashed` for what a formula predicts."""
+
+    name: str
+    x: Sequence[Number]
+    y: Sequence[Number]
+    color: str = "c1"
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves over one axis; on a logarithmic one, points at or below 0 are left out."""
+
+    title: str
+    reading: str
+    x_name: str
+    curves: Sequence[Curve]
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study concludes: verdicts first, then tables and plots in the order of the page."""
+
+    verdicts: Sequence[Verdict]
+    parts: Sequence[Table | Plot] = field(default_factory=tuple)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return verdicts and tables as JSON holds them; plots show the same numbers."""
+        tables = [asdict(part) for part in self.parts if isinstance(part, Table)]
+        return {"verdicts": [asdict(verdict) for verdict in self.verdicts], "tables": tables}
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """How a study was made.
+
+    Attributes:
+        command: that makes it again.
+        settings: by name.
+        versions: of packages, by name.
+        seconds: by cell.
+    """
+
+    command: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    seconds: Mapping[str, float]
+
+
+def write_study_page(path: Path, title: str, statement: str, findings: Findings, record: StudyRecord) -> Path:
+    """Write the page of a study.
+
+    Args:
+        path: the HTML file.
+        title: of the page.
+        statement: what the paper says.
+        findings: verdicts, tables and plots.
+        record: how it was made.
+
+    Returns:
+        `path`.
+    """
+    parts = [_verdicts(findings.verdicts)]
+    parts += [
+        section(f"part-{place}", part.title, part.reading, _table(part) if isinstance(part, Table) else _plot(part))
+        for place, part in enumerate(findings.parts)
+    ]
+    parts.append(_record(record))
+    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(statement)}</p>{_summary(findings.verdicts)}'
+    return write_page(path, title, f"{header}{contents(parts)}</header>{''.join(parts)}")
+
+
+def _summary(verdicts: Sequence[Verdict]) -> str:
+    said = "".join(f"<li>{text(verdict.sentence)}</li>" for verdict in verdicts)
+    return f'<ul class="said">{said}</ul>'
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    rows = [
+        [text(verdict.claim), text(verdict.statement), f"<b>{text(verdict.outcome)}</b>", text(verdict.evidence)]
+        for verdict in verdicts
+    ]
+    reading = "Each is computed from the numbers below; undecided where they do not tell."
+    return section("verdicts", "Verdicts", reading, table(["claim", "statement", "", "evidence"], rows, numeric=False))
+
+
+def _table(part: Table) -> str:
+    rows = [[text(value if isinstance(value, str) else number(value)) for value in row] for row in part.rows]
+    return table([text(name) for name in part.head], rows) if rows else ""
+
+
+def _plot(part: Plot) -> str:
+    lines = [_points(line, part) for line in part.curves]
+    lines = [line for line in lines if len(line.x)]
+    if not lines:
+        return ""
+    xs = _across(np.concatenate([np.asarray(line.x, dtype=np.float64) for line in lines]), log=part.log_x)
+    ys = scale_for(np.concatenate([np.asarray(line.y, dtype=np.float64) for line in lines]), log=part.log_y)
+    drawn = "".join(
+        curve(
+            np.asarray(line.x, dtype=np.float64),
+            np.asarray(line.y, dtype=np.float64),
+            xs,
+            ys,
+            HEIGHT,
+            f"{line.color} dashed" if line.dashed else line.color,
+            dots=len(line.x) <= FEW_POINTS and not line.dashed,
+        )
+        for line in lines
+    )
+    ends = [(line.name, line.color, float(line.y[-1])) for line in lines]
+    axis = f"{part.x_name}, logarithmic" if part.log_x else part.x_name
+    return plot(part.title, xs, ys, HEIGHT, axis, stretched(drawn, HEIGHT), ends)
+
+
+def _points(line: Curve, part: Plot) -> Curve:
+    """The points that the axes can show."""
+    kept = [
+        (x, y)
+        for x, y in zip(line.x, line.y, strict=True)
+        if math.isfinite(x) and math.isfinite(y) and (x > 0 or not part.log_x) and (y > 0 or not part.log_y)
+    ]
+    return Curve(line.name, [x for x, _ in kept], [y for _, y in kept], line.color, line.dashed)
+
+
+def _across(x: np.ndarray[Any, np.dtype[np.float64]], *, log: bool) -> Scale:
+    low, high = float(x.min()), float(x.max())
+    if low == high:
+        return scale_for(x, log=log)
+    if log:
+        room = (high / low) ** MARGIN
+        return Scale(low / room, high * room, log=True)
+    return Scale(low - MARGIN * (high - low), high + MARGIN * (high - low))
+
+
+def _record(record: StudyRecord) -> str:
+    total = sum(record.seconds.values())
+    rows = [["command", text(record.command)]]
+    rows += [[text(name), text(value)] for name, value in record.settings.items()]
+    rows.append(["measured", text(f"{count(len(record.seconds), 'cell')}, {duration(total)} of computing in all")])
+    rows.append(["versions", text(", ".join(f"{name} {value}" for name, value in record.versions.items()))])
+    reading = "The same command goes on where it stopped and keeps what is measured."
+    return section("record", "How this was made", reading, table([], rows, numeric=False))

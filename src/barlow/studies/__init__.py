@@ -1,0 +1,1 @@
+"""The paper's claims put to the test: `barlow study NAME`."""

@@ -1,0 +1,181 @@
+"""Cells: the pieces of a study, each computed once and kept as one JSON file, so that a killed study goes on.
+
+    <folder>/cells/<name>.json      arguments, figures, seconds, version of barlow; whole or not there
+    <folder>/work/<name>/           what a cell keeps for itself while it is computed (a run folder); made by the cell
+
+A cell that was computed from other arguments is computed again. Several processes take cells from one list, one thread
+each: on small networks that is faster than one process with as many threads, and a cell's figures do not depend on it.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from barlow.training.durable_file import durable_file
+from barlow.training.progress import Progress
+
+Figures = dict[str, Any]
+"""What a cell found: names to numbers, texts, lists and dictionaries of those, as JSON holds them."""
+
+LOOK_SECONDS = 0.2
+"""Time between two looks at the processes: nothing beside a cell, which takes seconds."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of work of a study.
+
+    Attributes:
+        name: of its file, such as "resnet-32-seed0"; letters, digits, and . _ - only.
+        compute: (work, **arguments) -> figures, a function of a module (other processes find it by its name). `work`
+            is the folder of the cell's own files, not made yet. Same arguments, same figures.
+        arguments: what JSON holds, unchanged by a way through it (lists, not tuples).
+    """
+
+    name: str
+    compute: Callable[..., Figures]
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell with its figures, and the seconds that they took."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    figures: Mapping[str, Any]
+    seconds: float
+
+
+def compute_cells(folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: bool = False) -> list[Finished]:
+    """Compute the cells that the folder does not have, and return all of them in order.
+
+    Args:
+        folder: of the study; made if need be.
+        cells: with different names.
+        jobs: processes at once; 0: one per core that this process may use.
+        quiet: no progress on the terminal.
+
+    Returns:
+        The finished cells, in the order of `cells`.
+
+    Raises:
+        ValueError: two cells of one name, a name that is no file name, negative jobs.
+        RuntimeError: a process broke off; its reason is on stderr, and what is finished is kept.
+    """
+    _check(cells, jobs)
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    missing = [cell for cell in cells if read_cell(folder, cell) is None]
+    count = min(jobs or _cores(), len(missing))
+    with Progress("study", len(cells), unit="cells", quiet=quiet, start=len(cells) - len(missing)) as progress:
+        if count > 1:
+            _in_processes(folder, missing, count, progress, done=len(cells) - len(missing))
+        else:
+            for place, cell in enumerate(missing):
+                progress.update(len(cells) - len(missing) + place, cell.name)
+                _compute(folder, cell)
+        progress.update(len(cells))
+    found = [read_cell(folder, cell) for cell in cells]
+    return [cell for cell in found if cell is not None]
+
+
+def read_cell(folder: Path, cell: Cell) -> Finished | None:
+    """Return a cell as it was computed earlier from the same arguments, None where it was not.
+
+    Args:
+        folder: of the study.
+        cell: as it is planned now.
+    """
+    path = _path(folder, cell)
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["arguments"] != dict(cell.arguments):
+        return None
+    return Finished(cell.name, content["arguments"], content["figures"], content["seconds"])
+
+
+def _compute(folder: Path, cell: Cell) -> None:
+    """Compute a cell and write its file."""
+    started = time.perf_counter()
+    figures = cell.compute(folder / "work" / cell.name, **cell.arguments)
+    content = {
+        "name": cell.name,
+        "arguments": dict(cell.arguments),
+        "figures": figures,
+        "seconds": time.perf_counter() - started,
+        "version": version("barlow"),
+    }
+    with durable_file(_path(folder, cell)) as file:
+        file.write(json.dumps(content, indent=1).encode())
+
+
+def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: Progress, *, done: int) -> None:
+    """Let processes take the missing cells one after the other; they end with this process, or after their cell."""
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    taken = context.Value("i", 0)
+    workers: list[SpawnProcess] = [
+        context.Process(target=_work, args=(folder, list(missing), taken), daemon=True) for _ in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        while any(worker.is_alive() for worker in workers):
+            if any(worker.exitcode for worker in workers):
+                break
+            progress.update(done + sum(_path(folder, cell).exists() for cell in missing), f"{count} processes")
+            time.sleep(LOOK_SECONDS)
+    finally:
+        broken = [worker.exitcode for worker in workers if worker.exitcode]
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+    if broken:
+        raise RuntimeError(f"study: a process broke off with status {broken[0]}; what is finished is kept")
+
+
+def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
+    """Take cells until none is left or the process that started this one is gone."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        with taken.get_lock():
+            place = taken.value
+            taken.value += 1
+        if place >= len(cells):
+            return
+        _compute(folder, cells[place])
+
+
+def _cores() -> int:
+    """Cores that this process may use, fewer than the machine has in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check(cells: Sequence[Cell], jobs: int) -> None:
+    names = [cell.name for cell in cells]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or names.count(name) > 1:
+            raise ValueError(f"cells: {name!r} is there twice or is no name for a file")
+    for cell in cells:
+        if json.loads(json.dumps(dict(cell.arguments))) != dict(cell.arguments):
+            raise ValueError(f"cells: the arguments of {cell.name!r} do not come back from JSON as they are")
+    if jobs < 0 or not math.isfinite(jobs):
+        raise ValueError(f"jobs: got {jobs}, wanted 0 (one per core) or more")
+
+
+def _path(folder: Path, cell: Cell) -> Path:
+    return folder / "cells" / f"{cell.name}.json"

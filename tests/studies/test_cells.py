@@ -1,0 +1,93 @@
+"""Cells: computed once, kept whole, gone on with, the same in several processes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from barlow.studies.cells import Cell, Figures, compute_cells, read_cell
+
+
+def squared(work: Path, *, value: int) -> Figures:
+    """A cell that leaves a trace of every time that it is computed."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "times").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return {"square": value**2}
+
+
+def broken(work: Path, *, value: int) -> Figures:
+    raise ValueError(f"no square of {value}")
+
+
+def cells_of(*values: int) -> list[Cell]:
+    return [Cell(f"cell-{value}", squared, {"value": value}) for value in values]
+
+
+def computed(folder: Path, value: int) -> list[str]:
+    return (folder / "work" / f"cell-{value}" / "times").read_text().split()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_only_what_is_missing_is_computed_again(tmp_path: Path, jobs: int) -> None:
+    cells = cells_of(1, 2, 3)
+    first = compute_cells(tmp_path, cells, jobs=jobs, quiet=True)
+    assert [cell.figures["square"] for cell in first] == [1, 4, 9]
+    assert [cell.name for cell in first] == ["cell-1", "cell-2", "cell-3"]
+    (tmp_path / "cells" / "cell-2.json").unlink()
+    assert compute_cells(tmp_path, cells, jobs=1, quiet=True)[0] == first[0]
+    assert [len(computed(tmp_path, value)) for value in (1, 2, 3)] == [1, 2, 1]
+
+
+def test_processes_are_others_than_this_one(tmp_path: Path) -> None:
+    compute_cells(tmp_path, cells_of(1, 2), jobs=2, quiet=True)
+    assert str(os.getpid()) not in computed(tmp_path, 1) + computed(tmp_path, 2)
+    compute_cells(tmp_path, cells_of(3), jobs=2, quiet=True)
+    assert computed(tmp_path, 3) == [str(os.getpid())]  # one cell needs no process of its own
+
+
+def test_a_cell_of_other_arguments_is_computed_again(tmp_path: Path) -> None:
+    compute_cells(tmp_path, [Cell("cell-2", squared, {"value": 2})], quiet=True)
+    again = compute_cells(tmp_path, [Cell("cell-2", squared, {"value": 5})], quiet=True)
+    assert again[0].figures["square"] == 25
+
+
+def test_what_a_kill_leaves_beside_a_cell_is_no_cell(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "cell-2.json.partial").write_text('{"name": "cell-')
+    (cell,) = cells_of(2)
+    assert read_cell(tmp_path, cell) is None
+    assert compute_cells(tmp_path, [cell], quiet=True)[0].figures["square"] == 4
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_that_breaks_keeps_the_finished_ones(tmp_path: Path, jobs: int) -> None:
+    cells = [*cells_of(1), Cell("broken-2", broken, {"value": 2}), Cell("broken-3", broken, {"value": 3})]
+    with pytest.raises((ValueError, RuntimeError)):
+        compute_cells(tmp_path, cells, jobs=jobs, quiet=True)
+    kept = read_cell(tmp_path, cells[0])
+    assert kept is not None
+    assert kept.figures["square"] == 1
+
+
+def test_the_file_says_what_was_computed(tmp_path: Path) -> None:
+    compute_cells(tmp_path, cells_of(3), quiet=True)
+    content = json.loads((tmp_path / "cells" / "cell-3.json").read_text())
+    assert content["arguments"] == {"value": 3}
+    assert content["figures"] == {"square": 9}
+    assert content["seconds"] >= 0
+    assert content["version"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([*cells_of(1), *cells_of(1)], "twice"),
+        ([Cell("../cell", squared, {"value": 1})], "no name for a file"),
+        ([Cell("cell", squared, {"value": (1, 2)})], "JSON"),
+    ],
+)
+def test_cells_that_could_not_be_found_again_are_refused(tmp_path: Path, cells: list[Cell], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compute_cells(tmp_path, cells, quiet=True)
