@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from barlow.auditing.augmentations import strength_curve, transform_effects
+from barlow.auditing.layers import layer_shares
 from barlow.data.arrays import ArraySource
+from barlow.data.shapes import ShapesSource, ShapeViews
 from barlow.theory.invariance import augmentation_share
 from barlow.views.images import image_views
 from barlow.views.located import LocatedPipeline
@@ -65,16 +67,16 @@ def test_brightness_sees_contrast_and_shift_and_is_exactly_blind_to_flips() -> N
     still = ImagePipeline(size=SIDE, mean=(0.0,), std=(1.0,), flip=0.5, gain=0.3, shift=0.1, noise=0.02)
     effects = transform_effects(lambda view: brightness(view.double()), pictures(), still)
     assert list(effects) == ["flip", "contrast", "noise"]
-    assert effects["flip"].total == pytest.approx(0.0, abs=1e-12)  # the mean adds pixels in another order
+    assert effects["flip"].total_effect == pytest.approx(0.0, abs=1e-12)  # the mean adds pixels in another order
     assert effects["flip"].marginal == pytest.approx(0.0, abs=1e-12)
-    assert effects["contrast"].total > 5 * effects["contrast"].total_error > 0
+    assert effects["contrast"].total_effect > 5 * effects["contrast"].total_effect_error > 0
     assert effects["contrast"].marginal > 0.1
-    assert effects["contrast"].total > 100 * effects["noise"].total > 0
+    assert effects["contrast"].total_effect > 100 * effects["noise"].total_effect > 0
 
 
 def test_columns_see_flips() -> None:
     effects = transform_effects(left_and_right, pictures(), VIEW)
-    assert effects["flip"].total > 5 * effects["flip"].total_error > 0
+    assert effects["flip"].total_effect > 5 * effects["flip"].total_effect_error > 0
 
 
 def test_the_known_variances_of_a_sum_come_out_and_add_up() -> None:
@@ -86,13 +88,13 @@ def test_the_known_variances_of_a_sum_come_out_and_add_up() -> None:
         assert found.num_images == 3000
         for value, error, truth in (
             (found.marginal, found.marginal_error, part / between / 2),
-            (found.total, found.total_error, part / total),
+            (found.total_effect, found.total_effect_error, part / total),
             (found.first_order, found.first_order_error, part / total),
         ):
             assert abs(value - truth) <= 4 * error
             assert error < 0.03
-    assert effects["idle"].total == effects["idle"].marginal == 0.0
-    assert sum(effect.total for effect in effects.values()) == pytest.approx((a + b) / total, abs=0.02)
+    assert effects["idle"].total_effect == effects["idle"].marginal == 0.0
+    assert sum(effect.total_effect for effect in effects.values()) == pytest.approx((a + b) / total, abs=0.02)
 
 
 def test_total_effects_of_a_sum_add_up_to_the_share_of_augmentation_of_the_same_draws() -> None:
@@ -113,14 +115,27 @@ def test_total_effects_of_a_sum_add_up_to_the_share_of_augmentation_of_the_same_
 
     effects = transform_effects(watched, vectors(200), Apart(), num_images=200)
     drawn = torch.stack(views[1:3], dim=1)  # plain, p, p', then the transforms
-    assert sum(effect.total for effect in effects.values()) == pytest.approx(augmentation_share(drawn), rel=1e-10)
+    assert sum(effect.total_effect for effect in effects.values()) == pytest.approx(
+        augmentation_share(drawn), rel=1e-10
+    )
+
+
+def test_the_factors_of_shapes_move_the_mean_grey_as_they_should() -> None:
+    """Area and grey of the shape make the mean of the picture; place, turn and stripes do not."""
+    shapes = ShapesSource(300).as_factors()
+    effects = transform_effects(lambda view: view.mean(dim=(1, 2, 3))[:, None], shapes, ShapeViews())
+    assert list(effects) == ["position", "scale", "rotation", "brightness", "texture"]
+    assert min(effects[name].total_effect for name in ("scale", "brightness")) > 0.2
+    assert max(effects[name].total_effect for name in ("position", "rotation", "texture")) < 0.01
+    everything = layer_shares(lambda view: view.mean(dim=(1, 2, 3))[:, None], None, shapes, ShapeViews())["h"]
+    assert sum(effect.total_effect for effect in effects.values()) >= everything.augmentation_share - 0.05
 
 
 def test_interactions_separate_total_from_first_order_effects() -> None:
     effects = transform_effects(same, vectors(), Vectors(interaction=2.0), num_images=3000)
     for name in ("a", "b"):
         found = effects[name]
-        assert found.total - found.first_order == pytest.approx(1.0 / 3.25, abs=0.1)
+        assert found.total_effect - found.first_order == pytest.approx(1.0 / 3.25, abs=0.1)
     assert effects["idle"].first_order == pytest.approx(0.0, abs=0.1)
 
 
@@ -138,13 +153,13 @@ def test_parts_of_the_affine_map_are_measured_beside_it() -> None:
     view = ImagePipeline(size=SIDE, mean=(0.0,), std=(1.0,), translation=0.3, zoom=(0.99, 1.01))
     effects = transform_effects(left_and_right, pictures(), view, parts=True)
     assert list(effects) == ["affine", "affine.translation", "affine.zoom"]
-    assert effects["affine.translation"].total > 50 * effects["affine.zoom"].total > 0
-    assert effects["affine.translation"].total == pytest.approx(effects["affine"].total, rel=0.05)
+    assert effects["affine.translation"].total_effect > 50 * effects["affine.zoom"].total_effect > 0
+    assert effects["affine.translation"].total_effect == pytest.approx(effects["affine"].total_effect, rel=0.05)
 
 
 def test_a_constant_backbone_has_no_effects_to_speak_of() -> None:
     effects = transform_effects(lambda view: torch.full((len(view), 2), 0.1), pictures(), VIEW)
-    assert all(math.isnan(effect.total) and math.isnan(effect.marginal) for effect in effects.values())
+    assert all(math.isnan(effect.total_effect) and math.isnan(effect.marginal) for effect in effects.values())
 
 
 def test_pipelines_with_switches_places_and_uneven_pictures_are_measured_too() -> None:
@@ -165,28 +180,28 @@ def left_and_right_of_colours(view: Tensor) -> Tensor:
 def test_a_curve_rises_from_nothing_to_the_total_effect() -> None:
     magnitudes: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0)
     curve = strength_curve(left_and_right, pictures(), VIEW, "affine", magnitudes)
-    values = [point.total for point in curve]
+    values = [point.total_effect for point in curve]
     whole = transform_effects(left_and_right, pictures(), VIEW)["affine"]
     assert [point.magnitude for point in curve] == list(magnitudes)
     assert values[0] == 0.0
     assert values == sorted(values)
-    assert values[3] == pytest.approx(whole.total, rel=1e-9)
-    assert curve[3].total_error == pytest.approx(whole.total_error, rel=1e-9)
+    assert values[3] == pytest.approx(whole.total_effect, rel=1e-9)
+    assert curve[3].total_effect_error == pytest.approx(whole.total_effect_error, rel=1e-9)
 
 
 def test_the_effect_of_a_shift_on_brightness_grows_with_its_square() -> None:
     view = ImagePipeline(size=SIDE, mean=(0.0,), std=(1.0,), shift=0.1, noise=0.01)
     one, two = strength_curve(brightness, pictures(), view, "contrast.shift", (1.0, 2.0))
-    assert two.total / one.total == pytest.approx(4.0, rel=0.02)
+    assert two.total_effect / one.total_effect == pytest.approx(4.0, rel=0.02)
     nothing = strength_curve(brightness, pictures(), view, "noise", (0.0,))
-    assert nothing[0].total == nothing[0].total_error == 0.0
+    assert nothing[0].total_effect == nothing[0].total_effect_error == 0.0
 
 
 def test_curves_go_by_the_key_inside_a_switch_and_through_located_views() -> None:
     colour = ArraySource(torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(2)))
     view = image_views("byol-iid", size=16, channels=3).pipelines[0]
     curve = strength_curve(left_and_right_of_colours, colour, view, "blur", (0.0, 1.0))
-    assert curve[0].total < 1e-6 < curve[1].total
+    assert curve[0].total_effect < 1e-6 < curve[1].total_effect
     assert isinstance(view, ImagePipeline)
     located = LocatedPipeline(view)
     assert strength_curve(left_and_right_of_colours, colour, located, "blur", (0.0, 1.0)) == curve

@@ -40,10 +40,11 @@ class TransformEffect:
 
     Attributes:
         name: of the transform.
-        marginal: E |h(tx) - h(x)|^2 / (2 tr B), the transform alone; 1: it moves an image as far as to another.
+        marginal: E |h(tx) - h(x)|^2 / (2 tr B), the transform alone; 1: it moves an image as far as to another. NaN
+            or far above 1, with a large error, where h says next to nothing of the image.
         marginal_error: its standard error over images, as are the others below.
-        total: share of tr T that needs the transform, interactions with others included.
-        total_error: its standard error.
+        total_effect: share of tr T that needs the transform, interactions with others included.
+        total_effect_error: its standard error.
         first_order: share of tr T that the transform makes by itself.
         first_order_error: its standard error.
         along: for each direction asked for, the total share of the variance along it; empty without directions.
@@ -54,8 +55,8 @@ class TransformEffect:
     name: str
     marginal: float
     marginal_error: float
-    total: float
-    total_error: float
+    total_effect: float
+    total_effect_error: float
     first_order: float
     first_order_error: float
     along: tuple[float, ...]
@@ -130,8 +131,8 @@ def _effect(
         name=name,
         marginal=float(marginal.value),
         marginal_error=float(marginal.standard_error),
-        total=float(total.value),
-        total_error=float(total.standard_error),
+        total_effect=float(total.value),
+        total_effect_error=float(total.standard_error),
         first_order=float(first_order.value),
         first_order_error=float(first_order.standard_error),
         along=() if by_direction is None else tuple(by_direction.value.tolist()),
@@ -146,13 +147,13 @@ class CurvePoint:
 
     Attributes:
         magnitude: m; 0: the transform does nothing, 1: as the pipeline has it.
-        total: total effect of the transform at this magnitude, in units of tr T at magnitude 1.
-        total_error: its standard error over images.
+        total_effect: of the transform at this magnitude, in units of tr T at magnitude 1.
+        total_effect_error: its standard error over images.
     """
 
     magnitude: float
-    total: float
-    total_error: float
+    total_effect: float
+    total_effect_error: float
 
 
 @torch.inference_mode()

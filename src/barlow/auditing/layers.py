@@ -21,6 +21,7 @@ from barlow.data.source import Source
 from barlow.evidence import spread
 from barlow.networks.backbones import Backbone
 from barlow.theory.invariance import variance_components
+from barlow.theory.spectrum import covariance_eigenvalues, effective_rank
 from barlow.views.located import without_place
 from barlow.views.views import View, Views
 
@@ -39,17 +40,19 @@ class LayerShare:
         name: "h", "z", "projector.1" (first block of the projector), or that of a stage.
         num_features: width of the layer, after the mean over positions.
         augmentation_share: tr W / tr T.
-        augmentation_share_error: its standard error over images.
+        error: standard error of `augmentation_share` over images.
         mean_correlation: mean over features of B_ii / T_ii; features that are constant do not count.
         mean_correlation_error: its standard error.
+        effective_rank: number of equally strong directions of one view, augmentation included.
     """
 
     name: str
     num_features: int
     augmentation_share: float
-    augmentation_share_error: float
+    error: float
     mean_correlation: float
     mean_correlation_error: float
+    effective_rank: float
 
 
 @torch.inference_mode()
@@ -205,9 +208,10 @@ def _share(name: str, h_views: Float[Tensor, "n k d"]) -> LayerShare:
         name=name,
         num_features=h_views.shape[-1],
         augmentation_share=float(share.value),
-        augmentation_share_error=float(share.standard_error),
+        error=float(share.standard_error),
         mean_correlation=float(correlation.value),
         mean_correlation_error=float(correlation.standard_error),
+        effective_rank=effective_rank(covariance_eigenvalues(h_views[:, 0])),
     )
 
 

@@ -11,7 +11,7 @@ For each image the last two are the total and the first-order index of Sobol, in
 sum_j first_j <= tr W / tr T <= sum_j total_j, with equality on both sides if h is a sum over transforms.
 
 Source: Jansen, "Analysis of variance designs for model output" (Comput. Phys. Commun. 1999), both estimators;
-Saltelli et al., "Variance based sensitivity analysis of model output" (Comput. Phys. Commun. 2010), table 2 (b), (f).
+Saltelli et al., "Variance based sensitivity analysis of model output" (Comput. Phys. Commun. 2010), table 2.
 """
 
 import torch
@@ -73,7 +73,7 @@ def total_effect(
         ValueError: shapes that differ, fewer than 2 images or blocks, or values that are not finite.
 
     Source:
-        Jansen 1999; Saltelli et al. 2010, table 2 (f).
+        Jansen 1999; Saltelli et al. 2010, table 2.
     """
     return half_distance_share(squared_distances(h, h_replaced), total_trace, num_blocks)
 
@@ -104,7 +104,7 @@ def first_order_effect(
         ValueError: shapes that differ, fewer than 2 images or blocks, or values that are not finite.
 
     Source:
-        Jansen 1999; Saltelli et al. 2010, table 2 (b).
+        Jansen 1999; Saltelli et al. 2010, table 2.
     """
     unexplained = half_distance_share(squared_distances(h_other, h_replaced), total_trace, num_blocks)
     return _ratio(within_trace, total_trace, unexplained) - unexplained

@@ -63,7 +63,7 @@ def replicate_error(left_out: Float[Tensor, "g *shape"]) -> Float64[Tensor, "*sh
         ValueError: fewer than 2 blocks.
 
     Source:
-        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), equation 11.5.
+        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 11.
     """
     num_blocks = len(left_out)
     if num_blocks < 2:
