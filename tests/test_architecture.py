@@ -23,8 +23,9 @@ LEVELS: list[set[str]] = [
     {"correlation", "theory", "methods.method"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor"},
-    {"assembly", "run_folder", "scores", "evidence", "auditing", "flags", "tables"},
+    {"assembly", "run_folder", "scores", "evidence", "flags", "tables"},
     {"run", "calibration"},
+    {"auditing"},
     {"pretraining"},
     {"compare", "studies"},
     {"cli", "__init__"},
@@ -37,7 +38,6 @@ ACROSS = {
     ("export", "networks"),
     ("methods", "networks"),  # a method builds its own heads
     ("report", "training"),  # the journal's reader, which has no torch
-    ("auditing", "evidence"),  # the same images as the page
     ("scores", "evidence"),
     ("correlation", "theory"),
 }
