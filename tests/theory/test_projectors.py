@@ -161,6 +161,33 @@ def test_where_the_floor_is_out_of_reach_both_losses_are_told() -> None:
     assert found.floor + 1e-4 < found.loss < found.floor + 0.05
 
 
+def test_over_all_pairs_of_views_the_losses_are_those_returned() -> None:
+    # 40 images, 3 views each, through an untrained layer: every ordered pair of views, also of a view with itself.
+    images, shifts = normal(40, 1, 6), 0.5 * normal(1, 3, 6, seed=1)
+    h = torch.tanh((images + shifts) @ normal(6, 6, seed=2))
+    h = h - h.mean(dim=(0, 1))
+    means = h.mean(dim=1)
+    between, total = means.T @ means / 40, torch.einsum("nkd,nke->de", h, h) / 120
+
+    def complete(p: Tensor) -> Tensor:
+        z = h @ p.T
+        return sum((z[:, a].T @ z[:, b] for a in range(3) for b in range(3)), torch.zeros(4, 4).double()) / (9 * 40)
+
+    identity = torch.eye(4, dtype=torch.float64)
+    torch.testing.assert_close(complete(raw_projector(between, 4, 0.1).weight), identity, rtol=0, atol=1e-10)
+    found = pearson_projector(between, total, 4, 0.1)
+    deviation = (h @ found.weight.T).square().mean(dim=(0, 1)).sqrt()
+    c = complete(found.weight) / deviation / deviation[:, None]
+    assert loss_of(c, 0.1) == pytest.approx(found.floor, abs=1e-10)
+
+
+def test_noise_directions_take_what_would_only_make_copies() -> None:
+    between, total = covariances([1.0, 0.0, 0.0])
+    found = pearson_projector(between, total, 4, 0.5)
+    assert found.num_active == 1
+    assert loss_of(pearson(found, between, total), 0.5) == pytest.approx(raw_floor(4, 1, 0.5), abs=1e-10)
+
+
 def test_more_outputs_than_directions_share_them() -> None:
     found = pearson_projector(*covariances([0.9, 0.7, 0.5]), 8, 0.05)
     assert found.weight.shape == (8, 3)

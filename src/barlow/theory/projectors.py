@@ -40,7 +40,7 @@ class LinearProjector:
 
     Attributes:
         weight: (D, d) P.
-        loss: complete loss of z = P h.
+        loss: complete loss of z = P h, computed from P's rows, not taken from the formula of the floor.
         floor: least complete loss of any linear projector under the same constraint.
         rank: r, directions with variance that were at hand.
         num_active: directions of their own among the D outputs: the rank of P.
@@ -69,13 +69,14 @@ def raw_projector(second_moment: Float[Tensor, "d d"], num_features: int, redund
         redundancy_weight: lambda in [0, 1].
 
     Returns:
-        The projector; `loss` is measured on S, `floor` is `raw_floor(D, rank S, lambda)`.
+        The projector; its `floor` is `raw_floor(D, rank S, lambda)`.
 
     Raises:
         ValueError: S not square, finite and symmetric, or without any positive direction, or what `raw_floor` refuses.
 
     Source:
-        The paper's section 2, equations 4 to 6; theory of D > r: equal-norm tight frames (Benedetto and Fickus 2003).
+        The paper's section 2, equations 4 to 6. D > r: Benedetto and Fickus, "Finite normalized tight frames"
+        (2003).
     """
     _check_symmetric("second_moment", second_moment)
     values, vectors = torch.linalg.eigh(second_moment.double())
@@ -113,7 +114,7 @@ def whitened_projector(
         redundancy_weight: lambda, at least 0.
 
     Returns:
-        The projector; `loss` is measured, `floor` the formula.
+        The projector; its `floor` is the formula.
 
     Raises:
         ValueError: D above the rank of T, lambda below 0, or matrices that are not symmetric, finite and of one size.
@@ -149,8 +150,8 @@ def pearson_projector(
         redundancy_weight: lambda in [0, 1].
 
     Returns:
-        The projector; its `loss` is measured. It equals `floor` for D a power of two, for lambda = 1 and mostly
-        elsewhere; where equal diagonals are impossible (D = 3, or odd D with two directions) it is slightly above.
+        The projector. Its `loss` equals `floor` for D a power of two, for lambda = 1 and mostly elsewhere; where
+        equal diagonals are impossible (D = 3, or odd D with two directions) it is slightly above.
 
     Raises:
         ValueError: lambda outside [0, 1], D below 1, T without variance, or matrices that are not symmetric, finite
