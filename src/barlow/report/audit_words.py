@@ -1,0 +1,228 @@
+"""What the figures of an audit are called, what each is worth, and how they are read where parts are missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from barlow.report.formats import count, duration, number, percent
+from barlow.report.run_folder import Record, finite, mapping
+
+Figures = Mapping[str, Any]
+"""The content of audit.json."""
+ERRORS = 2.0
+"""Standard errors on either side of a value in intervals: about 95%."""
+
+LEAST_ERROR_SHOWN = 0.0005
+"""Errors of shares that would be 0.0 with one decimal get two."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How a verdict is shown: its word, and the colour class of the page and of the terminal."""
+
+    word: str
+    color: str
+    terminal: str
+
+
+LEVELS: Mapping[str, Level] = {
+    "warning": Level("Warning", "c2", "bold yellow"),
+    "note": Level("Note", "c1", "bold cyan"),
+    "good": Level("Good", "c3", "bold green"),
+}
+"""In the order in which verdicts are shown."""
+
+
+PARTS: Mapping[str, tuple[str, str, str]] = {
+    "floor": ("Floor", "quiet", "No network goes below it with this batch size, width and redundancy weight."),
+    "backbone limit": (
+        "Backbone limit",
+        "c1",
+        "What the best linear projector has to leave on these features. Below 0: over all data the features allow "
+        "less than the floor of a single batch.",
+    ),
+    "projector gap": (
+        "Projector gap",
+        "c2",
+        "What this projector leaves beyond the best linear one. Below 0: its hidden layers do better than any "
+        "linear one.",
+    ),
+    "sampling bias": (
+        "Sampling bias",
+        "c4",
+        "What chance correlations in a finite batch add; it falls with the batch size, whatever the network.",
+    ),
+}
+"""Title, colour and meaning of the parts that add up to the loss."""
+SETTINGS: Mapping[str, str] = {
+    "num_images": "Images",
+    "num_views": "Views of each image",
+    "num_features": "Features of the backbone, d",
+    "width": "Outputs of the projector, D",
+    "redundancy_weight": "Redundancy weight, λ",
+    "batch_size": "Batch size, N",
+    "normalization": "Normalisation of the loss",
+    "seconds": "Time of the audit",
+    "exact": "All views enumerated",
+}
+"""What settings of the audit are called; others by their own names."""
+KINDS = {
+    "run": "A training run",
+    "model": "A pretrained model",
+    "checkpoint": "A checkpoint",
+    "callable": "A function",
+    "features": "Precomputed features",
+}
+
+
+def listed(value: object) -> list[Record]:
+    """Return the mappings of a list; nothing for anything else."""
+    return [mapping(one) for one in value if isinstance(one, Mapping)] if isinstance(value, (list, tuple)) else []
+
+
+def numbers(value: object) -> list[float]:
+    """Return the finite numbers at the head of a list; it ends at the first that is none."""
+    found: list[float] = []
+    for one in value if isinstance(value, (list, tuple)) else ():
+        known = finite(one)
+        if known is None:
+            break
+        found.append(known)
+    return found
+
+
+def strings(value: object) -> list[str]:
+    """Return the texts of a list."""
+    return [str(one) for one in value if one not in (None, "")] if isinstance(value, (list, tuple)) else []
+
+
+def plain(name: object) -> str:
+    """Return a name of the figures as words: "projector_share" is "Projector share"."""
+    words = str(name or "").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def measured(value: float, error: float | None, *, share: bool = False) -> str:
+    """Return a value with one standard error: "47.6% ± 0.4" or "25.3 ± 0.2"."""
+    if share:
+        decimals = 1 if error is None or error >= LEAST_ERROR_SHOWN else 2
+        return percent(value, decimals) + ("" if error is None else f" ± {100.0 * error:.{decimals}f}")
+    return number(value) if error is None else f"{number(value)} ± {number(error, 2)}"
+
+
+def verdicts(figures: Figures) -> list[tuple[Level, Record]]:
+    """Return the verdicts with how they are shown, warnings first; a level that is not known counts as a note."""
+    order = list(LEVELS)
+    found = [(str(verdict.get("level")), verdict) for verdict in listed(figures.get("verdicts"))]
+    known = [(level if level in LEVELS else "note", verdict) for level, verdict in found]
+    known.sort(key=lambda pair: order.index(pair[0]))
+    return [(LEVELS[level], verdict) for level, verdict in known]
+
+
+def interval(verdict: Record) -> str:
+    """Return "0.476 (0.468 to 0.484)" of a verdict; nothing when it has no value."""
+    value, low, high = (finite(verdict.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return ""
+    return number(value) if low is None or high is None else f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def change(row: Record) -> str:
+    """Return the difference of a row of a comparison, "−0.377 ± 0.006"; nothing when it is not known."""
+    difference, error = finite(row.get("difference")), finite(row.get("error"))
+    if difference is None:
+        return ""
+    return f"{'+' if difference > 0 else ''}{measured(difference, error)}"
+
+
+def subject_name(figures: Figures) -> str:
+    """Return what was audited."""
+    return str(mapping(figures.get("subject")).get("name") or "an unnamed subject")
+
+
+def lead(figures: Figures) -> str:
+    """Say what was audited, on what, how thoroughly."""
+    subject, settings = mapping(figures.get("subject")), mapping(figures.get("settings"))
+    images, views, features = (finite(settings.get(f"num_{what}")) for what in ("images", "views", "features"))
+    seconds = finite(settings.get("seconds"))
+    said = KINDS.get(str(subject.get("kind")), "A network")
+    said += f" on {subject['data']}" if subject.get("data") else ""
+    parts = [count(images, "image")] if images else []
+    parts += [f"{count(views, 'augmented view')} of each"] if views else []
+    parts += [count(features, "feature")] if features else []
+    said += f": {', '.join(parts)}" if parts else ""
+    return f"{said}; no labels were used{f', and it took {duration(seconds)}' if seconds else ''}."
+
+
+def loss_parts(figures: Figures) -> list[tuple[str, float]]:
+    """Return the parts of the loss that are known, in their order."""
+    found = [(str(part.get("name")), finite(part.get("value"))) for part in listed(_loss(figures).get("parts"))]
+    return [(name, value) for name, value in found if value is not None]
+
+
+def loss_total(figures: Figures) -> float | None:
+    """Return the loss that the parts add up to."""
+    parts = loss_parts(figures)
+    return sum(value for _, value in parts) if parts else finite(_loss(figures).get("batch"))
+
+
+def limit_sentence(figures: Figures) -> str:
+    """Say what the best linear projector reaches on the features; nothing when it is not known."""
+    low, high = (finite(_loss(figures).get(key)) for key in ("limit", "limit_cross_fit"))
+    if low is None:
+        return ""
+    said = f"The best linear projector on these features reaches {number(low)} over all pairs of views"
+    if high is None:
+        return f"{said}."
+    return f"{said} by the optimistic estimate and {number(high)} by the pessimistic one; the truth should lie between."
+
+
+def projector_sentence(figures: Figures) -> str:
+    """Say how much of the decrease of the loss the projector alone reaches; nothing when it was not measured."""
+    shares = mapping(figures.get("projector_share"))
+    said = []
+    for kind, name in (("linear", "a linear projector"), ("mlp", "one with hidden layers")):
+        share, error = (finite(mapping(shares.get(kind)).get(key)) for key in ("share", "error"))
+        if share is not None:
+            said.append(f"{name} reaches {measured(share, error, share=True)}")
+    if not said:
+        return ""
+    return f"Of the whole decrease of the loss, {' and '.join(said)} on the untrained backbone, without training it."
+
+
+def spectrum_sentence(figures: Figures) -> str:
+    """Say how many directions are evidence, how many the best projector uses, and what would use all."""
+    spectrum, advice = mapping(figures.get("spectrum")), mapping(figures.get("advice"))
+    total, above, edge = len(numbers(spectrum.get("plug_in"))), finite(spectrum.get("num_above_edge")), _edge(figures)
+    said = []
+    if above is not None and total:
+        at = f" of {number(edge)}" if edge is not None else ""
+        said.append(f"{number(above, 9)} of {count(total, 'direction')} lie above the null edge{at}.")
+    active, width = finite(spectrum.get("num_active")), finite(mapping(figures.get("settings")).get("width"))
+    if active is not None and width:
+        used = f"The best linear projector uses {number(active, 9)} directions for its {number(width, 9)} outputs"
+        weight, fitting = finite(advice.get("redundancy_weight_for_all")), finite(advice.get("width_for_all"))
+        ways = [f"with a redundancy weight above {number(weight)}"] if weight is not None else []
+        ways += [f"with at most {count(fitting, 'output')}"] if fitting else []
+        more = f"; it would use one for each output {' or '.join(ways)}" if ways and active < width else ""
+        said.append(f"{used}{more}.")
+    return " ".join(said)
+
+
+def setting_title(name: str) -> str:
+    """Return what a setting of the audit is called."""
+    return SETTINGS.get(name, plain(name))
+
+
+def settings_differ(figures_a: Figures, figures_b: Figures) -> Sequence[str]:
+    """Return the settings that are not the same in two audits and that their figures depend on."""
+    a, b = mapping(figures_a.get("settings")), mapping(figures_b.get("settings"))
+    return [name for name in dict.fromkeys([*a, *b]) if name not in ("seconds", "seed") and a.get(name) != b.get(name)]
+
+
+def _loss(figures: Figures) -> Record:
+    return mapping(figures.get("loss"))
+
+
+def _edge(figures: Figures) -> float | None:
+    return finite(mapping(figures.get("spectrum")).get("edge"))
