@@ -8,23 +8,25 @@ from barlow.auditing.verdict import Level, Verdict, say
 from barlow.report.formats import count, number
 
 LOSS_FELL = 0.1
-"""A loss that fell by less than a tenth is called unchanged: untrained networks of different seeds differ by that."""
+"""A fall of less than a tenth is called none: two untrained networks differ by more (on digits 22.7 and 26.0)."""
 MOST_OF_FALL = 0.5
 """From half of the fall on, the loss curve shows more of the projector than of the backbone."""
 WHOLE_FALL = 1.0
 """Where a projector on the untrained backbone gets as low as training did, training the backbone lowered nothing."""
 FLOOR_DOMINATES = 0.5
 """From half on, more of the displayed loss is arithmetic of the batch than anything a network can change."""
+ROUNDING = 1e-3
+"""A loss that is lower than its floor by less than this share is at the floor: losses are float32 sums."""
 BIAS_IS_LARGE = 0.2
 """A fifth of the loss is what sampling adds at N = 32 and D = 32; two runs with other N then differ by that alone."""
 UNUSED_OUTPUTS = 0.1
-"""A tenth of the outputs unused is beyond the error of the spectrum in audits of 15 images per feature."""
+"""Copies among fewer than a tenth of the outputs waste little; beyond, a smaller projector does the same work."""
 NO_VARIANCE_BOUND = ("raw", "covariance")
 """Normalisations that leave the total variance free, so that a projector alone makes C the identity (equations 3-6)."""
 NEAR_LIMIT = 1.2
 """Trained linear projectors end 4 to 6% above their closed form; a fifth leaves room for the error of that form."""
 FAR_FROM_LIMIT = 2.0
-"""At twice the closed form, the projector can lower the loss by more than all that the backbone holds up."""
+"""From twice the closed form on, more of the loss is the projector's than the backbone's."""
 FAR_SHARE_OF_WIDTH = 0.02
 """...and by at least this share of D, what a network that learnt nothing pays: twice almost nothing is nothing."""
 
@@ -34,7 +36,7 @@ def loss_fall(figures: Figures) -> Verdict | None:
     start, end = figures.number("projector_share.start"), figures.number("projector_share.end")
     if start <= 0:
         raise MissingFigureError("projector_share.start")
-    fall = Measured(1.0 - end / start)
+    fall = Measured(1.0 - end / start, exact=True)
     if fall.value >= LOSS_FELL:
         return None
     fell = f"fallen by {fall.as_percent()} only" if fall.value > 0 else "not fallen"
@@ -72,8 +74,13 @@ def batch_floor(figures: Figures) -> Verdict | None:
     floor, batch = figures.number("loss.floor"), figures.number("loss.batch")
     if batch <= 0 or floor < FLOOR_DOMINATES * batch:
         return None
-    share = Measured(floor / batch)
-    above = number(batch / floor) if batch > floor else "1"
+    share = Measured(floor / batch, exact=True)
+    if share.value > 1.0 + ROUNDING:
+        said = f"{_with_sizes(figures)} no network can show a loss below {number(floor)} (a closed form, without "
+        said += f"error), and yours stands at {number(batch)}: one of the two is not of this run."
+        advice = "Check that batch size, width and lambda are those of the run, and that features are centred."
+        return say("batch_floor", "warning", share, said, advice)
+    above = number(max(1.0, batch / floor))
     said = f"{_with_sizes(figures)} no network can show a loss below {number(floor)}; yours stands at {number(batch)}, "
     said += f"{above} times that: {share.as_percent()} of it is the floor (a closed form, without error)."
     advice = "Stop reading the loss; read what is above the floor. Twice the batch about halves the floor, half the "
@@ -89,7 +96,7 @@ def sampling_bias(figures: Figures) -> Verdict | None:
         raise MissingFigureError("loss.parts")
     if batch <= 0 or bias < BIAS_IS_LARGE * batch:
         return None
-    share = Measured(bias / batch)
+    share = Measured(bias / batch, exact=True)
     said = f"{share.as_percent()} of the loss that training shows, {number(bias)} of {number(batch)}, is sampling "
     said += f"noise of the batch{_of_size(figures)} (a difference of means, its error not measured)."
     advice = "Compare losses at equal batch size only. The noise falls as 1/N: take a larger batch or fewer outputs, "
@@ -104,7 +111,7 @@ def waterline(figures: Figures) -> Verdict | None:
     usable = min(width, float(len(rho))) if rho else width
     if usable <= 0 or active >= (1.0 - UNUSED_OUTPUTS) * usable:
         return None
-    found = Measured(active)
+    found = Measured(active, exact=True)
     low, high = None, None
     if rho and len(errors) == len(rho):
         low, high = (
@@ -147,7 +154,7 @@ def projector_gap(figures: Figures) -> Verdict | None:
     worst = max(figures.number("loss.limit_cross_fit"), best)
     if best <= 0:
         return None if worst <= 0 and complete <= 0 else _no_limit(figures, complete)
-    ratio, low, high = complete / best, complete / worst, complete / best
+    ratio, low, high = 2 * complete / (best + worst), complete / worst, complete / best
     bracket = f"{number(best)} to {number(worst)}"
     said = f"Over all images and views the loss is {number(complete)}; a linear projector at its optimum reaches "
     said += f"{bracket} on this backbone (closed form, between an optimistic and a pessimistic estimate)"
@@ -176,7 +183,7 @@ def _no_limit(figures: Figures, complete: float) -> Verdict | None:
     said = f"Over all images and views the loss is {number(complete)}, and a linear projector at its optimum reaches "
     said += "0 on this backbone (closed form, without error): all of the loss is the projector's."
     advice = "Train the projector longer or with a larger learning rate; the closed-form projector shows that it can."
-    return say("projector_gap", "warning", Measured(complete), said, advice)
+    return say("projector_gap", "warning", Measured(complete, exact=True), said, advice)
 
 
 def _worth(figures: Figures, gap: float) -> bool:
@@ -205,7 +212,7 @@ def _use_all(figures: Figures, weight: float, width: float) -> str:
     if fitting is not None and 1 <= fitting < width:
         ways.append(f"cut the outputs to {number(fitting, 9)}")
     if not ways:
-        return "No lambda up to 1 uses them all: cut the outputs, or train the backbone longer and audit again."
+        return "Raise lambda, cut the outputs, or train the backbone longer; then audit again."
     return f"To use them all, {' or '.join(ways)}; audit again after more training, which moves the waterline."
 
 

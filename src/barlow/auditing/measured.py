@@ -51,12 +51,14 @@ class Measured:
         error: one standard error; None where none is known.
         least: smallest possible value, where intervals are cut.
         most: largest possible value.
+        exact: whether no error is known because there is none to know: closed forms, counts.
     """
 
     value: float
     error: float | None = None
     least: float = -math.inf
     most: float = math.inf
+    exact: bool = False
 
     @property
     def low(self) -> float | None:
@@ -81,7 +83,7 @@ class Measured:
     def as_percent(self) -> str:
         """Return "48% [46, 50]", with a decimal where the interval is narrow enough for one."""
         if self.low is None or self.high is None:
-            return f"{_percent(self.value, 0)}%"
+            return f"{_percent(self.value, 0)}%{self._unknown}"
         decimals = 1 if self.high - self.low < 2 * FINE_INTERVAL else 0
         low, high = _percent(self.low, decimals), _percent(self.high, decimals)
         return f"{_percent(self.value, decimals)}% [{low}, {high}]"
@@ -89,8 +91,12 @@ class Measured:
     def as_number(self) -> str:
         """Return "12.3 [11.8, 12.8]"."""
         if self.low is None or self.high is None:
-            return number(self.value)
+            return number(self.value) + self._unknown
         return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
+
+    @property
+    def _unknown(self) -> str:
+        return "" if self.exact else " (error not known)"
 
 
 class Figures:

@@ -37,7 +37,7 @@ class Verdict:
 
 
 Check = Callable[[Figures], Verdict | None]
-"""One question to the figures: None where they say nothing against; raises MissingFigureError where it cannot be put."""
+"""One question to the figures: None where nothing is to be said; MissingFigureError where it cannot be put."""
 
 
 def say(name: str, level: Level, found: Measured, sentence: str, advice: str) -> Verdict:

@@ -1,7 +1,7 @@
 """Figures of an audit -> sentences: every question that the figures can answer, put in turn.
 
 A question whose figures were not measured is left out; what an interval leaves open is said as open. Thresholds are
-constants beside the questions, each with its reason: `loss_verdicts.py`, `feature_verdicts.py`.
+constants beside the questions, each with its reason: `loss_verdicts.py`, `feature_verdicts.py`, `sampling_verdicts.py`.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,6 @@ from barlow.auditing.feature_verdicts import (
     output_not_backbone,
     power_law,
     solved_augmentations,
-    too_few_images,
-    wide_bracket,
 )
 from barlow.auditing.loss_verdicts import (
     batch_floor,
@@ -29,6 +27,7 @@ from barlow.auditing.loss_verdicts import (
     waterline,
 )
 from barlow.auditing.measured import Figures, MissingFigureError
+from barlow.auditing.sampling_verdicts import too_few_images, wide_bracket
 from barlow.auditing.verdict import Check, Verdict as Verdict
 
 CHECKS: tuple[Check, ...] = (
@@ -69,26 +68,39 @@ def verdicts(figures: Mapping[str, Any]) -> list[Verdict]:
         The verdicts: warnings, notes, then what is good. Without a warning, and with questions enough to mean
         something by it, one that says so.
     """
+    answered = answers(figures)
+    found = [verdict for verdict in answered.values() if verdict is not None]
+    can_warn = [check.__name__ for check in CHECKS if check not in ONLY_INFORM]
+    asked = [name for name in can_warn if name in answered]
+    if len(asked) >= ENOUGH_CHECKS and not any(verdict.level == "warning" for verdict in found):
+        found.append(_nothing_wrong(len(asked), [name for name in can_warn if name not in answered]))
+    return sorted(found, key=lambda verdict: LEVELS.index(verdict.level))
+
+
+def answers(figures: Mapping[str, Any]) -> dict[str, Verdict | None]:
+    """Return the answer to every question that the figures allow.
+
+    Args:
+        figures: as in audit.json.
+
+    Returns:
+        By name of the question, in their order: its verdict, None where there is nothing to say. Questions whose
+        figures are missing are not there.
+    """
     read = Figures(figures)
-    found: list[Verdict] = []
-    asked, unasked = 0, []
+    found: dict[str, Verdict | None] = {}
     for check in CHECKS:
         try:
-            verdict = check(read)
+            found[check.__name__] = check(read)
         except MissingFigureError:
-            unasked += [] if check in ONLY_INFORM else [check.__name__.replace("_", " ")]
             continue
-        asked += check not in ONLY_INFORM
-        found += [] if verdict is None else [verdict]
-    if asked >= ENOUGH_CHECKS and not any(verdict.level == "warning" for verdict in found):
-        found.append(_nothing_wrong(asked, unasked))
-    return sorted(found, key=lambda verdict: LEVELS.index(verdict.level))
+    return found
 
 
 def _nothing_wrong(asked: int, unasked: list[str]) -> Verdict:
     total = asked + len(unasked)
     which = f"all {asked}" if not unasked else f"the {asked} of {total}"
     said = f"Nothing wrong: {which} checks that can warn were made, and none does."
-    missing = "" if not unasked else f" Not checked, for want of figures: {', '.join(unasked)}."
+    missing = f" Not checked, for want of figures: {', '.join(unasked).replace('_', ' ')}." if unasked else ""
     advice = "Go on to labels: no figure without them says which of two good backbones is the better one."
     return Verdict("nothing_wrong", "good", said, float(asked), None, None, advice + missing)
