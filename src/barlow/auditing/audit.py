@@ -1,0 +1,278 @@
+"""The audit of one backbone: subject -> observation -> figures -> verdicts, each a call below."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from barlow.auditing.accounting import (
+    advice,
+    complete_loss,
+    floor_curves,
+    loss_taken_apart,
+    with_waterline,
+)
+from barlow.auditing.observation import (
+    NUM_VIEWS,
+    Observation,
+    images_that_fit,
+    misbehaviour,
+    observation_of_features,
+    observe,
+)
+from barlow.auditing.projector_share import projector_share
+from barlow.auditing.quantities import quantities
+from barlow.auditing.sensitivity import sensitivity
+from barlow.auditing.subjects import Subject, open_subject
+from barlow.auditing.verdicts import Verdict, verdicts
+from barlow.recipes import Recipe
+from barlow.report.audit_page import write_audit_page
+from barlow.run_folder import versions
+from barlow.training.durable_file import durable_file
+from barlow.training.progress import Progress
+from barlow.views.views import View, Views
+
+SECONDS = 60.0
+"""About how long the main passes may take; effects, layers and the untrained network take about as much again."""
+ROWS_PER_FEATURE = 3
+"""Fewer images than so many per feature leave the spectrum to chance."""
+REDUNDANCY_WEIGHT = Recipe().redundancy_weight
+"""lambda of the floors where no recipe says which."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found.
+
+    Attributes:
+        figures: everything, as in audit.json: "quantities", "spectrum", "loss", "augmentations", "layers", ...
+    """
+
+    figures: Mapping[str, Any]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The sentences, warnings first."""
+        return verdicts(self.figures)
+
+    @property
+    def spectrum(self) -> Mapping[str, Any]:
+        """The invariance spectrum: "plug_in" and "cross_fit" correlations, the null "edge", the "waterline"."""
+        found: Mapping[str, Any] = self.figures["spectrum"]
+        return found
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the page and return where it is."""
+        return write_audit_page(self.figures, Path(path))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `audit.json` and `audit.html` into a folder and return the page."""
+        where = Path(folder)
+        where.mkdir(parents=True, exist_ok=True)
+        with durable_file(where / "audit.json") as file:
+            file.write(json.dumps(self.figures, indent=1).encode())
+        return self.to_html(where / "audit.html")
+
+
+def open_audit(folder: str | Path) -> Audit:
+    """Return the audit that `save` left in a folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = Path(folder) / "audit.json"
+    if not path.exists():
+        raise ValueError(f"folder: no audit.json in {str(folder)!r}; run `barlow audit` first")
+    return Audit(json.loads(path.read_text(encoding="utf-8")))
+
+
+def audit(
+    target: Any,
+    data: Any = None,
+    *,
+    views: str | Views | View | None = None,
+    projector: nn.Module | None = None,
+    width: int = 0,
+    redundancy_weight: float = 0.0,
+    batch_size: int = 0,
+    num_images: int = 0,
+    num_views: int = NUM_VIEWS,
+    seconds: float = SECONDS,
+    mlp: bool = True,
+    data_root: str | Path | None = None,
+    weights: str = "default",
+    image_size: int = 0,
+    seed: int = 0,
+    name: str = "",
+    quiet: bool = True,
+) -> Audit:
+    """Say why a backbone is as it is: invariance spectrum, loss taken apart, augmentations, layers, and verdicts.
+
+    Needs no labels. Nothing is trained but, for a run, a projector on half of the images (`mlp`).
+
+    Args:
+        target: a Run or its folder; "timm:resnet50" or "torchvision:resnet50"; a checkpoint of Barlow Twins, lightly,
+            solo-learn, stable-pretraining, timm or torchvision; a callable view -> (n, d); or features (n, K, d).
+        data: pictures, as for `pretrain`; None: those of the run.
+        views: a name or pipelines; None: those of the run or of the recipe made for the data.
+        projector: h -> z, for a callable or a checkpoint.
+        width: D for floors and waterline; 0: that of the projector, else d.
+        redundancy_weight: lambda for them; 0: that of the run, else the default.
+        batch_size: N for them; 0: that of the run.
+        num_images: n; 0: as many as fit into `seconds`, at most 8192.
+        num_views: K per image.
+        seconds: about how long the main passes may take.
+        mlp: whether the projector's share is also measured with an MLP, which takes up to half a minute.
+        data_root: where named data sets live.
+        weights: of a model by name: "default", a file, or "" for none.
+        image_size: side of the views; 0: that of the run or of the data.
+        seed: of the views.
+        name: for titles.
+        quiet: no progress on the terminal.
+
+    Returns:
+        The Audit; `save` writes its page.
+
+    Raises:
+        ValueError: what cannot be audited, or arguments that cannot be.
+    """
+    started = time.perf_counter()
+    for argument, value, least in (("num_views", num_views, 2), ("num_images", num_images or 64, 64)):
+        if value < least:
+            raise ValueError(f"{argument}: got {value}, wanted at least {least}")
+    subject = open_subject(
+        target, data, views=views, projector=projector, data_root=data_root,
+        weights=weights, image_size=image_size, name=name,
+    )  # fmt: skip
+    settings = _Settings(width, redundancy_weight, batch_size, num_images, num_views, seconds, mlp, seed, quiet)
+    figures = _figures(subject, settings)
+    figures["settings"]["seconds"] = time.perf_counter() - started
+    figures["verdicts"] = [verdict.to_dict() for verdict in verdicts(figures)]
+    return Audit(figures)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The numbers of one call of `audit`."""
+
+    width: int
+    redundancy_weight: float
+    batch_size: int
+    num_images: int
+    num_views: int
+    seconds: float
+    mlp: bool
+    seed: int
+    quiet: bool
+
+
+def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
+    seen, before = _seen(subject, asked)
+    recipe = subject.recipe if subject.recipe is not None and subject.recipe.method == "barlow_twins" else None
+    measured, spectrum = quantities(seen)
+    num_features = len(seen.moments.covariances().mean)
+    width = asked.width or (num_features if seen.z_a is None else seen.z_a.shape[1])
+    weight = asked.redundancy_weight or (recipe.redundancy_weight if recipe else REDUNDANCY_WEIGHT)
+    size = asked.batch_size or (recipe.batch_size if recipe else 0)
+    found: dict[str, Any] = {
+        "subject": _about(subject),
+        "settings": {
+            "num_images": seen.moments.num_images, "num_views": seen.num_views, "num_features": num_features,
+            "width": width, "redundancy_weight": weight, "batch_size": size or None,
+            "normalization": recipe.normalization if recipe else None, "seed": asked.seed, "exact": False,
+        },
+        "warnings": [*subject.notes, *misbehaviour(subject), *_too_few(seen, num_features), *_of_views(subject)],
+        "quantities": measured, "spectrum": spectrum, "loss": None, "projector_share": None,
+        "floors": {}, "advice": {}, "augmentations": [], "layers": [],
+    }  # fmt: skip
+    if weight <= 1:
+        found["spectrum"] = with_waterline(spectrum, width=width, redundancy_weight=weight)
+        found["advice"] = advice(spectrum["plug_in"], width=width, redundancy_weight=weight)
+        found["floors"] = floor_curves(
+            spectrum["plug_in"], width=width, redundancy_weight=weight, batch_size=size or None
+        )
+    if recipe is not None and weight <= 1 and seen.z_a is not None and seen.z_b is not None:
+        found |= _losses(seen.z_a, seen.z_b, seen, before, recipe, spectrum, asked)
+    found |= sensitivity(subject, num_images=len(seen.h_a), seed=asked.seed)
+    if "z" in (shares := {row["name"]: row for row in found["layers"]}):
+        share = shares["z"]
+        measured["augmentation_share_z"] = {"value": share["augmentation_share"], "error": share["error"]}
+    return found
+
+
+def _seen(subject: Subject, asked: _Settings) -> tuple[Observation, Observation | None]:
+    """The features of the subject and, where it can be built, of the network before training."""
+    if subject.features is not None:
+        return observation_of_features(subject.features), None
+    if subject.trained is None or subject.source is None or subject.views is None:
+        raise ValueError(f"target: {subject.name} has nothing to look at")
+    n = min(asked.num_images or images_that_fit(subject, seconds=asked.seconds, num_views=asked.num_views),
+            len(subject.source))  # fmt: skip
+    seen = []
+    for networks, what in ((subject.trained, "audit"), (subject.untrained, "audit of the untrained network")):
+        if networks is not None:
+            with Progress(what, n, unit="images", quiet=asked.quiet) as progress:
+                seen.append(
+                    observe(
+                        networks, subject.source, subject.views, num_images=n, num_views=asked.num_views,
+                        seed=asked.seed, keep_views=networks is subject.untrained, progress=progress,
+                    )
+                )  # fmt: skip
+    return seen[0], seen[1] if len(seen) > 1 else None
+
+
+def _losses(
+    z_a: Tensor,
+    z_b: Tensor,
+    seen: Observation,
+    before: Observation | None,
+    recipe: Recipe,
+    spectrum: Mapping[str, Any],
+    asked: _Settings,
+) -> dict[str, Any]:
+    """The loss taken apart and the projector's share."""
+    known = before is not None and before.z_a is not None and before.z_b is not None
+    start = None
+    if before is not None and before.z_a is not None and before.z_b is not None:
+        start = complete_loss(
+            before.z_a, before.z_b,
+            redundancy_weight=recipe.redundancy_weight, normalization=recipe.normalization,
+        )  # fmt: skip
+    loss = loss_taken_apart(
+        z_a, z_b, spectrum["plug_in"], spectrum["cross_fit"],
+        batch_size=asked.batch_size or recipe.batch_size, redundancy_weight=recipe.redundancy_weight,
+        normalization=recipe.normalization, start=start,
+    )  # fmt: skip
+    share = None
+    if known and before is not None and recipe.normalization == "pearson":
+        share = projector_share(before, seen, recipe, mlp=asked.mlp)
+    return {"loss": loss, "projector_share": share}
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    recipe = {} if subject.recipe is None else asdict(subject.recipe)
+    data = "" if subject.source is None else subject.source.name
+    return {"name": subject.name, "kind": subject.kind, "data": data, "recipe": recipe, "versions": versions()}
+
+
+def _too_few(seen: Observation, num_features: int) -> list[str]:
+    n = seen.moments.num_images
+    if n >= ROWS_PER_FEATURE * num_features:
+        return []
+    return [f"{n} images for {num_features} features: the spectrum is mostly chance; take {15 * num_features} or more"]
+
+
+def _of_views(subject: Subject) -> list[str]:
+    if subject.views is None or len(subject.views.pipelines) < 2:
+        return []
+    first, second = subject.views.pipelines[:2]
+    if first == second:
+        return []
+    return [
+        "views a and b have different pipelines: the spectrum is that of the first, and C need not be symmetric; "
+        "affine differences between the views are invisible to the loss"
+    ]
