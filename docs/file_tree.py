@@ -1,7 +1,7 @@
 """The file tree of the README, made from the first line of every module's docstring.
 
-    python docs/file_tree.py            print it
-    python docs/file_tree.py --write    put it into README.md
+python docs/file_tree.py            print it
+python docs/file_tree.py --write    put it into README.md
 """
 
 import ast

@@ -23,7 +23,7 @@ LEVELS: list[set[str]] = [
     {"correlation", "theory", "methods.method"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor"},
-    {"assembly", "run_folder", "scores", "evidence", "flags", "tables"},
+    {"assembly", "run_folder", "scores", "evidence", "flags", "tables", "audit_tables"},
     {"run", "calibration"},
     {"auditing"},
     {"pretraining"},

@@ -10,10 +10,12 @@ from barlow.machine import Machine
 from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
 
 NAMES = [
-    "ArraySource", "Batch", "Machine", "Params", "RECIPES", "Recipe", "Run", "Source", "Terms", "View", "Views",
-    "__version__", "all_mean", "barlow_twins_loss", "batch_floor", "byol_loss", "compare_recipes", "image_views",
-    "load_source", "open_run", "optimal_projector_loss", "pretrain", "raw_floor", "resume", "sigreg_loss",
-    "simclr_loss", "simsiam_loss", "swav_loss", "vicreg_loss", "vicregl_loss", "wmse_loss",
+    "ArraySource", "Audit", "Batch", "Machine", "Moments", "Params", "RECIPES", "Recipe", "Run", "ShapesSource",
+    "Source", "Terms", "View", "Views", "__version__", "all_mean", "audit", "barlow_twins_loss", "batch_floor",
+    "byol_loss", "compare_audits", "compare_recipes", "image_views", "jackknife", "load_foreign", "load_source",
+    "open_audit", "open_run", "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor",
+    "raw_projector", "resume", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss",
+    "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [

@@ -7,9 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from barlow.auditing.audit import Audit as Audit, audit as audit, open_audit as open_audit
+    from barlow.auditing.several import compare_audits as compare_audits
     from barlow.collectives import all_mean as all_mean
     from barlow.compare import compare_recipes as compare_recipes
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.data.shapes import ShapesSource as ShapesSource, shape_views as shape_views
     from barlow.data.source import Batch as Batch, Source as Source
     from barlow.data.sources import load_source as load_source
     from barlow.machine import Machine as Machine
@@ -24,10 +27,23 @@ if TYPE_CHECKING:
     from barlow.methods.vicreg import vicreg_loss as vicreg_loss
     from barlow.methods.vicregl import vicregl_loss as vicregl_loss
     from barlow.methods.wmse import wmse_loss as wmse_loss
+    from barlow.networks.foreign import load_foreign as load_foreign
     from barlow.pretraining import pretrain as pretrain, resume as resume
     from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
     from barlow.run import Run as Run, open_run as open_run
-    from barlow.theory.floors import batch_floor as batch_floor, raw_floor as raw_floor
+    from barlow.theory.floors import (
+        batch_floor as batch_floor,
+        pearson_floor as pearson_floor,
+        raw_floor as raw_floor,
+        welch_bound as welch_bound,
+    )
+    from barlow.theory.moments import Moments as Moments, jackknife as jackknife
+    from barlow.theory.projectors import (
+        pearson_projector as pearson_projector,
+        raw_projector as raw_projector,
+        whitened_projector as whitened_projector,
+    )
+    from barlow.theory.water_filling import water_filling as water_filling
     from barlow.views.images import image_views as image_views
     from barlow.views.views import Params as Params, View as View, Views as Views
 
@@ -37,6 +53,9 @@ _HOME = {
     "all_mean": "collectives",
     "compare_recipes": "compare",
     "ArraySource": "data.arrays",
+    "ShapesSource": "data.shapes",
+    "shape_views": "data.shapes",
+    "load_foreign": "networks.foreign",
     "Batch": "data.source",
     "Source": "data.source",
     "load_source": "data.sources",
@@ -58,7 +77,19 @@ _HOME = {
     "Recipe": "recipes",
     "Run": "run",
     "open_run": "run",
+    "Audit": "auditing.audit",
+    "audit": "auditing.audit",
+    "open_audit": "auditing.audit",
+    "compare_audits": "auditing.several",
     "batch_floor": "theory.floors",
+    "pearson_floor": "theory.floors",
+    "welch_bound": "theory.floors",
+    "Moments": "theory.moments",
+    "jackknife": "theory.moments",
+    "pearson_projector": "theory.projectors",
+    "raw_projector": "theory.projectors",
+    "whitened_projector": "theory.projectors",
+    "water_filling": "theory.water_filling",
     "raw_floor": "theory.floors",
     "image_views": "views.images",
     "Params": "views.views",

@@ -26,6 +26,7 @@ from barlow.report.audit_words import (
     spectrum_sentence,
     strings,
     subject_name,
+    transforms,
     verdicts,
 )
 from barlow.report.formats import number
@@ -97,8 +98,7 @@ def print_audit_comparison(
 
 def _effects(figures: Figures) -> list[tuple[str, ...]]:
     return [
-        (plain(one.get("name")), _share(one, "total_effect"), _share(one, "marginal"))
-        for one in listed(figures.get("augmentations"))
+        (plain(one.get("name")), _share(one, "total_effect"), _share(one, "marginal")) for one in transforms(figures)
     ]
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from barlow.choices import unknown
-from barlow.flags import Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study
+from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study
 from barlow.machine import Machine
 from barlow.recipes import RECIPES, recipe_for
 
@@ -26,6 +26,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, about a minute
   barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
+  barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
   barlow embed RUN DATA           features of every sample, to .npz or .parquet
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
@@ -111,6 +112,16 @@ def evaluate(arguments: Sequence[str]) -> int:
         quiet=False,
     )
     print_evaluation({"evaluation": score.evaluation})
+    return 0
+
+
+def audit(arguments: Sequence[str]) -> int:
+    """Audit one or two backbones: verdicts, tables, pages."""
+    flags = parse(Audit, arguments)
+    from barlow.auditing.several import audit_words
+
+    for page in audit_words(flags):
+        say(f"page: {page}")
     return 0
 
 
@@ -217,6 +228,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "pretrain": pretrain,
     "compare": compare,
     "evaluate": evaluate,
+    "audit": audit,
     "embed": embed,
     "report": report,
     "study": study,

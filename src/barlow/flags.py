@@ -101,6 +101,47 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Say why a backbone is as it is: invariance spectrum, the loss taken apart, augmentations, layers, verdicts.
+
+    barlow audit runs/photos; barlow audit timm:resnet50 photos/; barlow audit checkpoint.pth photos/;
+    barlow audit features.npy; and with two of them what changed: barlow audit runs/before runs/after.
+    """
+
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """One or two things to audit (run folder, timm:NAME, torchvision:NAME, checkpoint, features.npy), then pictures;
+    a run brings its own."""
+    out: Path | None = None
+    """Folder of audit.json and audit.html; default: the run folder, or runs/audit-NAME."""
+    views: str = ""
+    """Augmentation pipelines by name; empty: those of the run, or of the recipe made for the data."""
+    width: int = 0
+    """Width D of the embedding for floors and waterline; 0: that of the projector, else of the features."""
+    redundancy_weight: float = 0.0
+    """Weight lambda for them; 0: that of the run, else the default."""
+    batch_size: int = 0
+    """Batch size N for them; 0: that of the run."""
+    num_images: int = 0
+    """Images to look at; 0: as many as fit into the time."""
+    num_views: int = 8
+    """Views of each."""
+    seconds: float = 60.0
+    """About how long the main passes may take; the rest takes about as long again."""
+    no_mlp: bool = False
+    """Do not fit an MLP to measure the projector's share: saves up to half a minute."""
+    weights: str = "default"
+    """Weights of a model by name: default (the library's own), a file, or none."""
+    image_size: int = 0
+    """Side of the views in pixels; 0: that of the run, or of the pictures, at most 224."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    seed: int = 0
+    """Seed of the views."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+
+@dataclass(frozen=True)
 class Export:
     """Write the backbone for other programs."""
 

@@ -30,7 +30,7 @@ NEUTRAL: Mapping[str, Any] = {
         "augmentation_share_z": {"value": 0.3, "error": 0.01},
         "mean_correlation": {"value": 0.4, "error": 0.01},
         "view_information": {"value": 9.0, "error": 0.2},
-        "rank": {"value": 64.0, "error": 0.0},
+        "rank": {"value": 64, "error": None},
         "condition_number": {"value": 500.0, "error": 20.0},
         "effective_rank": {"value": 24.0, "error": 0.4},
         "participation_ratio": {"value": 15.0, "error": 0.3},

@@ -13,7 +13,9 @@ from barlow.auditing.verdicts import CHECKS, LEVELS, Verdict, answers, verdicts
 from tests.auditing.figures import neutral, quantity
 
 Changes = dict[str, Any]
+DEEP = {"subject.recipe.projector": "2048-2048-32"}
 RAW = {"settings.normalization": "raw", "loss.normalization": "raw", "loss.limit": 0.0, "loss.limit_cross_fit": 0.0}
+ALL_BUT_3 = {"spectrum.num_active": 29, "spectrum.waterline": 0.5}
 FEW_ACTIVE = {"spectrum.num_active": 25, "spectrum.waterline": 0.59}
 Z_INVARIANT = quantity("augmentation_share_z", 0.04, 0.005)
 SKEWED = quantity("skew_share", 0.15, 0.01)
@@ -44,7 +46,7 @@ def effect(share: float, error: float | None) -> Changes:
 
 
 def fall(end: float) -> Changes:
-    return {"projector_share.end": end}
+    return {"loss.complete": end}
 
 
 APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
@@ -57,11 +59,11 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
     ("batch_floor", {"loss.floor": 3.4}, "warning", "below 3.4; yours stands at 3.5, 1.03 times", {"loss.floor": 1.7}),
     ("batch_floor", {"loss.floor": 3.6}, "warning", "one of the two is not of this run", {"loss.floor": 0.1}),
     ("sampling_bias", bias(0.8), "warning", "23% of the loss that training shows, 0.8 of 3.5,", bias(0.65)),
-    ("waterline", FEW_ACTIVE, "warning", "uses only 25 [", {"spectrum.num_active": 29, "spectrum.waterline": 0.5}),
-    ("free_loss", RAW, "warning", "(raw) and its 32 outputs fit into the rank", {"settings.width": 65, **RAW}),
+    ("waterline", FEW_ACTIVE, "warning", "uses only 25 [24, 27] of 32", ALL_BUT_3),
+    ("free_loss", RAW, "warning", "fit into the rank of the features, 64: ", {"settings.width": 65, **RAW}),
     ("free_loss", {**RAW, "settings.normalization": "covariance"}, "warning", "(covariance)", {}),
     ("projector_gap", {"loss.complete": 2.6}, "note", "near its limit", {"loss.complete": 3.0}),
-    ("projector_gap", {"loss.complete": 1.8}, "note", "do what the backbone does not", {"loss.complete": 3.1}),
+    ("projector_gap", {"loss.complete": 1.8}, "note", "72 to 75% of that: a projector", {"loss.complete": 3.1}),
     ("projector_gap", {"loss.complete": 7.2}, "warning", ": 2.88 to 3 times as much", {"loss.complete": 4.7}),
     ("projector_gap", RAW, "warning", "the loss is 3.2, and", {**RAW, "loss.complete": 0.5}),
     ("augmentation_share", quantity("augmentation_share", 0.853, 0.004), "warning", "85.3% [84.5, 86.1]", {}),
@@ -69,7 +71,7 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
     ("solved_augmentations", effect(0.01, 0.002), "good", "Solved: contrast (1% [0.6, 1.4]", effect(0.03, 0.001)),
     ("collapse", quantity("effective_rank", 1.2, 0.1), "warning", "1.2 [1, 1.4]", quantity("effective_rank", 2.5, 0.1)),
     ("low_rank", quantity("effective_rank", 2.8, 0.1), "warning", "2.8 [2.6, 3]", quantity("effective_rank", 3.5, 0.1)),
-    ("different_pipelines", skew(40.0), "warning", "15% [13, 17] of its size, 40 standard", skew(2.5)),
+    ("different_pipelines", skew(40.0), "warning", "15% [13, 17], 40 standard", skew(2.5)),
     ("output_not_backbone", Z_INVARIANT, "note", "is 4% [3, 5] of its variance", {}),
     ("too_few_images", edge(0.98), "warning", "correlation of 0.98 (the null edge)", edge(0.9)),
     ("wide_bracket", limits(6.51, 11.28), "warning", "known to ±27%: 8.", limits(2.1, 2.5)),
@@ -80,6 +82,8 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
 CAREFUL: list[tuple[str, Changes, str]] = [
     ("projector_share", mlp(0.52, 0.03), "52% [46, 58] of the fall"),
     ("waterline", {**FEW_ACTIVE, "spectrum.error": [0.08] * 64}, "but the interval allows for nearly all of them"),
+    ("waterline", {**FEW_ACTIVE, **DEEP}, "uses only 25 ["),
+    ("waterline", {**FEW_ACTIVE, "settings.normalization": None}, "uses only 25 ["),
     ("free_loss", {**RAW, **quantity("rank", 32.0, 2.0)}, "if the rank is not below the number of outputs"),
     ("projector_gap", {"loss.complete": 5.0, **limits(2.0, 2.7)}, "too wide a range to blame the projector"),
     ("augmentation_share", quantity("augmentation_share", 0.51, 0.02), "about half, and too close to it"),
@@ -179,9 +183,10 @@ PLACES = [place for place in places(neutral()) if not re.search(r"spectrum\.\w+\
 def without(place: str, figures: Any) -> None:
     *keys, last = place.split(".")
     for key in keys:
-        figures = figures[int(key)] if isinstance(figures, list) else figures.get(key)
-        if figures is None:
-            return
+        if isinstance(figures, list):
+            figures = figures[int(key)] if int(key) < len(figures) else None
+        else:
+            figures = figures.get(key) if isinstance(figures, dict) else None
     if isinstance(figures, list) and int(last) < len(figures):
         del figures[int(last)]
     elif isinstance(figures, dict):
@@ -195,12 +200,12 @@ def test_a_missing_figure_never_crashes_and_warns_of_nothing_new(changes: Change
     before = {verdict.name for verdict in verdicts(figures) if verdict.level == "warning"}
     without(place, figures)
     after = {verdict.name for verdict in verdicts(figures) if verdict.level == "warning"}
-    assert after <= before | {"waterline", "free_loss", "loss_fall", "projector_share"} or place.endswith(".error"), (
-        after - before
-    )
+    assert after <= before
 
 
-JUNK = st.sampled_from([None, math.nan, math.inf, -math.inf, "text", [], {}, True, -1.0, 0.0, 0, [None], 1e300])
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
+    [None, math.nan, math.inf, -math.inf, "text", [], {}, True, -1.0, 0.0, 0, [None], 1e300]
+)
 
 
 @given(st.sampled_from([changes for _, changes, *_ in APPEARS]), st.sampled_from(PLACES), JUNK)

@@ -46,7 +46,8 @@ def poor_figures() -> dict[str, Any]:
         "300 images for 64 features: wanted at least 960; the spectrum is not to be trusted.",
         "The backbone has BatchNorm in training mode; it was put into evaluation mode for the audit.",
     ]
-    found["quantities"] = _quantities(0.853, 0.067, 46.1)
+    found["quantities"] = _quantities(0.853, 0.067, 46.1) | {"null_edge": {"value": 0.352, "error": None}}
+    found["quantities"]["num_above_edge"]["value"] = 0.0
     found["spectrum"] = _spectrum(rho, waterline=0.0, active=32) | {"edge": 0.352, "num_above_edge": 0}
     found["loss"] = _loss([("floor", 0.0), ("backbone limit", 7.53), ("projector gap", 15.2), ("sampling bias", 0.13)])
     found["augmentations"] = _augmentations(2.1)

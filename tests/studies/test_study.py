@@ -92,7 +92,7 @@ def test_the_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_study_loads_and_has_cells_of_different_names(name: str) -> None:
     study = STUDIES[name].load()
     for form in ("quick", "core", "whole"):
-        settings = replace(SETTINGS, form=form)  # type: ignore[arg-type]  # the three of Form
+        settings = replace(SETTINGS, form=form)
         names = [cell.name for cell in study.cells(settings)]
         assert names
         assert len(set(names)) == len(names)

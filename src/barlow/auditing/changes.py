@@ -1,7 +1,7 @@
 """Every figure that two audits have in common, with its difference and the error of that.
 
 The error is sqrt(e_a^2 + e_b^2), as for independent audits. Audits of the same images share their noise, so that there
-it is too large rather than too small. A difference beyond 2 errors is called clear; of many figures that did not
+it is too large rather than too small. A difference beyond 2 errors is called significant; of many figures that did not
 change, one in twenty or fewer will be so by chance.
 """
 
@@ -47,7 +47,8 @@ EFFECT = "share of the variance that {} makes, alone or with others"
 MOVE = "distance by which {} alone moves an image (100%: as far as another image)"
 LISTS = ("augmentation", "layer")
 """Groups of like things."""
-OF_LOSS = " (part of the loss)"
+PART = "loss part "
+"""Begins the names of rows that are parts of the loss."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +57,24 @@ class Change:
 
     Attributes:
         group: "quantity", "spectrum", "loss", "augmentation" or "layer".
-        name: its name in the figures.
+        name: as in the figures for quantities; else with its kind before it, as in "layer z" or "loss complete".
         title: what it is called.
-        before: in the first audit.
-        after: in the second.
-        difference: after - before.
+        a: in the first audit.
+        b: in the second.
+        difference: b - a.
         error: standard error of the difference; None where one of the two has none.
-        clear: whether the difference is beyond 2 errors; None where its error is not known.
+        significant: whether the difference is beyond 2 errors; None where its error is not known.
         fair: False where settings differ that move this quantity by themselves.
     """
 
     group: str
     name: str
     title: str
-    before: float
-    after: float
+    a: float
+    b: float
     difference: float
     error: float | None
-    clear: bool | None
+    significant: bool | None
     fair: bool
 
 
@@ -101,12 +102,14 @@ def changes(before: Figures, after: Figures, spoilt: Collection[str] = (), *, fa
     for name, title in LOSSES.items():
         pair = _numbers(before, after, f"loss.{name}")
         if pair:
-            yield _change("loss", name, title, *pair, fair=fair and name not in spoilt)
+            yield _change("loss", f"loss {name}", title, *pair, fair=fair and name not in spoilt)
     first, second = (_by_name(figures, "loss.parts", "value") for figures in (before, after))
     for name in first:
         if name in second:
-            of = f"{name}{OF_LOSS}"
-            yield _change("loss", name, of, first[name], second[name], fair=fair and "parts" not in spoilt)
+            title = f"{name} (part of the loss)"
+            yield _change(
+                "loss", f"{PART}{name}", title, first[name], second[name], fair=fair and "parts" not in spoilt
+            )
 
 
 def _transforms(before: Figures, after: Figures, *, fair: bool) -> Iterator[Change]:
@@ -114,7 +117,7 @@ def _transforms(before: Figures, after: Figures, *, fair: bool) -> Iterator[Chan
         first, second = (_by_name(figures, "augmentations", key, f"{key}_error") for figures in (before, after))
         for name in first:
             if name in second:
-                shown = name if key == "total_effect" else f"{name} ({key})"
+                shown = f"{key.replace('_', ' ')} of {name}"
                 yield _change("augmentation", shown, title.format(name), first[name], second[name], fair=fair)
 
 
@@ -123,7 +126,7 @@ def _layers(before: Figures, after: Figures, *, fair: bool) -> Iterator[Change]:
     for name in first:
         if name in second:
             title = f"share of augmentation in layer {name}"
-            yield _change("layer", name, title, first[name], second[name], fair=fair)
+            yield _change("layer", f"layer {name}", title, first[name], second[name], fair=fair)
 
 
 def _spectrum(before: Figures, after: Figures, spoilt: Collection[str], *, fair: bool) -> Iterator[Change]:
@@ -141,8 +144,8 @@ def _change(group: str, name: str, title: str, before: Measured, after: Measured
     difference = after.value - before.value
     known = before.error is not None and after.error is not None
     error = math.hypot(before.error or 0.0, after.error or 0.0) if known else None
-    clear = None if error is None else abs(difference) > NUM_ERRORS * error
-    return Change(group, name, title, before.value, after.value, difference, error, clear, fair)
+    significant = None if error is None else abs(difference) > NUM_ERRORS * error
+    return Change(group, name, title, before.value, after.value, difference, error, significant, fair)
 
 
 def _quantities(before: Figures, after: Figures, name: str) -> tuple[Measured, Measured] | None:

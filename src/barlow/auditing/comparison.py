@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from barlow.auditing.changes import LISTS, LOSSES, OF_LOSS, Change, changes
+from barlow.auditing.changes import LISTS, LOSSES, PART, Change, changes
 from barlow.auditing.measured import NUM_ERRORS, Figures, finite
 from barlow.auditing.verdicts import answers
 from barlow.report.formats import count, number, points
@@ -81,7 +81,7 @@ def compare_figures(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:
     elsewhere = _different_data(before, after)
     spoilt = {name for key in differing for name in UNFAIR[key]}
     rows = tuple(changes(before, after, spoilt, fair=not elsewhere))
-    there = {"parts" if row.title.endswith(OF_LOSS) else row.name for row in rows if row.group not in LISTS}
+    there = {"parts" if row.name.startswith(PART) else row.name.removeprefix("loss ") for row in rows}
     cautions = elsewhere + [_caution(key, a, b) for key in differing if there.intersection(UNFAIR[key])]
     changed = [_in_words(row) for row in _to_tell(rows)]
     return Comparison(rows, (*cautions, *_warnings_changed(a, b), *(changed or [_no_change(rows)]), *_uncertain(rows)))
@@ -89,7 +89,7 @@ def compare_figures(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:
 
 def _to_tell(rows: Sequence[Change]) -> list[Change]:
     """Clear and fair changes; of like things only those that changed most."""
-    clear = [row for row in rows if row.clear and row.fair]
+    clear = [row for row in rows if row.significant and row.fair]
     told = [row for row in clear if row.group not in LISTS]
     for group in LISTS:
         alike = sorted((row for row in clear if row.group == group), key=lambda row: -abs(row.difference))
@@ -103,16 +103,16 @@ def _in_words(row: Change) -> str:
     way = "rose" if row.difference > 0 else "fell"
     size, reach = abs(row.difference), NUM_ERRORS * (row.error or 0.0)
     if row.group in LISTS or row.name in SHARES:
-        said = f"{100 * row.before:.1f}% to {100 * row.after:.1f}%, by {points(size)} "
+        said = f"{100 * row.a:.1f}% to {100 * row.b:.1f}%, by {points(size)} "
         said += f"[{100 * (size - reach):.1f}, {100 * (size + reach):.1f}]"
     else:
-        said = f"{number(row.before)} to {number(row.after)}, by {number(size)} "
+        said = f"{number(row.a)} to {number(row.b)}, by {number(size)} "
         said += f"[{number(size - reach)}, {number(size + reach)}]"
     return f"{row.title[0].upper()}{row.title[1:]} {way} from {said}."
 
 
 def _no_change(rows: Sequence[Change]) -> str:
-    compared = sum(row.clear is not None and row.fair for row in rows)
+    compared = sum(row.significant is not None and row.fair for row in rows)
     if not compared:
         return "No figure can be compared whose error is known in both audits: change and chance cannot be told apart."
     return f"No clear change: none of {count(compared, 'figure')} with a known error moved by more than two of them."
@@ -120,8 +120,8 @@ def _no_change(rows: Sequence[Change]) -> str:
 
 def _uncertain(rows: Sequence[Change]) -> list[str]:
     """Say in one sentence how losses and counts differ, which have no error."""
-    moved = [row for row in rows if row.clear is None and row.fair and row.difference]
-    shown = [f"{row.title} {number(row.before)} to {number(row.after)}" for row in moved if row.group not in LISTS]
+    moved = [row for row in rows if row.significant is None and row.fair and row.difference]
+    shown = [f"{row.title} {number(row.a)} to {number(row.b)}" for row in moved if row.group not in LISTS]
     return [f"Differences whose error is not known: {'; '.join(shown)}."] if shown else []
 
 

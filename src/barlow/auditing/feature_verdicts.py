@@ -100,7 +100,7 @@ def different_pipelines(figures: Figures) -> Verdict | None:
     z, skew = figures.number("quantities.asymmetry_z.value"), figures.quantity("skew_share")
     if z < SUSPECT_Z or (z >= SURE_Z and skew.above(SKEW_MATTERS) is False):
         return None
-    said = f"C has a skew part of {skew.as_percent()} of its size, {number(z)} standard deviations above what chance "
+    said = f"The cross-correlation C of the views has a skew part of {skew.as_percent()}, {number(z)} standard deviations above what chance "
     if z < SURE_Z:
         said += "gives: the two views may come from different pipelines."
         advice = "Audit more images to be sure; if the pipelines are meant to be the same, compare their settings."
@@ -119,7 +119,8 @@ def output_not_backbone(figures: Figures) -> Verdict | None:
         return None
     sure = z.above(INVARIANT_OUTPUT) is False and gap.above(LEFT_BEHIND)
     said = f"The projector's output {'is' if sure else 'may be'} invariant (augmentation is {z.as_percent()} of its "
-    said += f"variance), the backbone {'is' if sure else 'may be'} not ({h.as_percent()}): {gap.as_percent()} apart."
+    said += f"variance), the backbone {'is' if sure else 'may be'} not ({h.as_percent()}): "
+    said += gap.as_percent().replace("%", " points") + " apart."
     layer = next((name for name in _invariant_layers(figures)), "the projector's output")
     advice = f"Expected: keep the backbone for downstream tasks. If you need invariance itself, take {layer}."
     return say("output_not_backbone", "note", gap, said, advice)
@@ -132,7 +133,7 @@ def condition(figures: Figures) -> Verdict | None:
     if above is False:
         return None
     said = f"The strongest direction of the features has {found.as_number()} times the variance of the weakest"
-    said += ": a projector or probe trained by gradient descent will not find the weak ones."
+    said += ": a projector or probe trained by gradient descent takes very long to find the weak ones."
     said += "" if above else " The interval reaches below the threshold, so this is no more than likely."
     advice = "Standardise or whiten features before a linear probe; put BatchNorm before a linear projector, or use "
     return say("condition", "note", found, said, f"{advice}the closed form.")

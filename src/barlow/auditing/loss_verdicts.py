@@ -23,6 +23,8 @@ UNUSED_OUTPUTS = 0.1
 """Copies among fewer than a tenth of the outputs waste little; beyond, a smaller projector does the same work."""
 NO_VARIANCE_BOUND = ("raw", "covariance")
 """Normalisations that leave the total variance free, so that a projector alone makes C the identity (equations 3-6)."""
+BELOW_LIMIT = 0.9
+"""Below the closed form by more than a tenth: the two are of the same images, and chance moves both alike."""
 NEAR_LIMIT = 1.2
 """Trained linear projectors end 4 to 6% above their closed form; a fifth leaves room for the error of that form."""
 FAR_FROM_LIMIT = 2.0
@@ -33,9 +35,9 @@ FAR_SHARE_OF_WIDTH = 0.02
 
 def loss_fall(figures: Figures) -> Verdict | None:
     """Whether the loss has fallen at all."""
-    start, end = figures.number("projector_share.start"), figures.number("projector_share.end")
+    start, end = figures.number("loss.start"), figures.number("loss.complete")
     if start <= 0:
-        raise MissingFigureError("projector_share.start")
+        raise MissingFigureError("loss.start")
     fall = Measured(1.0 - end / start, exact=True)
     if fall.value >= LOSS_FELL:
         return None
@@ -84,7 +86,9 @@ def batch_floor(figures: Figures) -> Verdict | None:
     said = f"{_with_sizes(figures)} no network can show a loss below {number(floor)}; yours stands at {number(batch)}, "
     said += f"{above} times that: {share.as_percent()} of it is the floor (a closed form, without error)."
     advice = "Stop reading the loss; read what is above the floor. Twice the batch about halves the floor, half the "
-    return say("batch_floor", "warning", share, said, f"{advice}outputs about quarters it, and N > D has none.")
+    return say(
+        "batch_floor", "warning", share, said, f"{advice}outputs about quarters it, and a batch larger than D has none."
+    )
 
 
 def sampling_bias(figures: Figures) -> Verdict | None:
@@ -125,7 +129,10 @@ def waterline(figures: Figures) -> Verdict | None:
     said = f"At lambda = {number(weight)} a linear projector at its optimum uses only {number(active, 9)}{interval} of "
     said += f"{of}{' used' if usable < width else ''}; the rest would be copies"
     said += "." if sure else ", but the interval allows for nearly all of them."
-    level: Level = "warning" if sure else "note"
+    if figures.word("settings.normalization") and not _has_hidden_layer(figures):
+        level: Level = "warning" if sure else "note"
+    else:
+        level = "note"  # no run that it would be about, or one whose projector is not bound by it
     return Verdict("waterline", level, said, found.value, low, high, _use_all(figures, weight, width))
 
 
@@ -141,7 +148,7 @@ def free_loss(figures: Figures) -> Verdict | None:
     if beyond is False:
         return None
     said = f"The loss is not normalised ({kind}) and its {number(width, 9)} outputs fit into the rank of the features, "
-    said += f"{rank.as_number()}: its infimum is 0 for this backbone, trained or not"
+    said += f"{rank.as_number()}: its infimum is 0 for this backbone, trained or not (a closed form, without error)"
     said += "." if beyond else ", if the rank is not below the number of outputs, which its interval allows for."
     advice = "Normalise by anything that bounds the variance of z: per feature (pearson), or one number for all "
     advice += "(scalar); then a low loss takes a backbone that is invariant."
@@ -158,9 +165,11 @@ def projector_gap(figures: Figures) -> Verdict | None:
     bracket = f"{number(best)} to {number(worst)}"
     said = f"Over all images and views the loss is {number(complete)}; a linear projector at its optimum reaches "
     said += f"{bracket} on this backbone (closed form, between an optimistic and a pessimistic estimate)"
-    if high < 1.0:
-        said += ": the hidden layers of your projector do what the backbone does not."
-        advice = "Expected of a deep projector. For a backbone that is invariant itself, try a smaller projector."
+    if high < BELOW_LIMIT:
+        said += f". Yours is at {100 * low:.0f} to {100 * high:.0f}% of that: a projector with hidden layers does here "
+        said += "what the backbone does not."
+        advice = "Expected of a deep projector; of a linear one, audit more images. For a backbone that is invariant "
+        advice += "itself, try a smaller projector."
     elif high <= NEAR_LIMIT:
         said += ": the projector is near its limit, and the backbone is what holds the loss up."
         advice = "A better projector gains nothing here: train the backbone longer, or give it more capacity."
@@ -174,6 +183,11 @@ def projector_gap(figures: Figures) -> Verdict | None:
     else:
         return None
     return Verdict("projector_gap", "note", said, ratio, low, high, advice)
+
+
+def _has_hidden_layer(figures: Figures) -> bool:
+    projector = figures.word("subject.recipe.projector")
+    return "-" in projector and not projector.startswith("linear")
 
 
 def _no_limit(figures: Figures, complete: float) -> Verdict | None:
@@ -220,7 +234,7 @@ def _with_sizes(figures: Figures) -> str:
     batch, width = figures.find("settings.batch_size"), figures.find("settings.width")
     if batch is None or width is None:
         return "At this batch size and width"
-    return f"With N = {number(batch, 9)} and D = {number(width, 9)}"
+    return f"With batches of N = {number(batch, 9)} and D = {number(width, 9)} outputs"
 
 
 def _of_size(figures: Figures) -> str:

@@ -36,6 +36,8 @@ POSSIBLE: Mapping[str, tuple[float, float]] = {
     "num_above_edge": (0.0, math.inf),
 }
 """Least and largest possible value by name; a name that is not here may be any number."""
+COUNTS = ("rank", "null_edge", "num_above_edge")
+"""Quantities that need no error: counts, and what only the sizes decide."""
 
 
 class MissingFigureError(LookupError):
@@ -137,7 +139,8 @@ class Figures:
         """
         least, most = POSSIBLE.get(name, (-math.inf, math.inf))
         value = self.number(f"quantities.{name}.value")
-        return Measured(min(max(value, least), most), self.find(f"quantities.{name}.error"), least, most)
+        error = self.find(f"quantities.{name}.error")
+        return Measured(min(max(value, least), most), error, least, most, exact=name in COUNTS)
 
     def numbers(self, place: str) -> list[float]:
         """Return a list of numbers, up to the first entry that is none; empty where there is no list."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from barlow.report.audit_sections import told
-from barlow.report.audit_words import Figures, listed, measured, numbers, plain
+from barlow.report.audit_words import Figures, listed, measured, numbers, plain, transforms
 from barlow.report.charts import Bar, Line, bar_chart, line_chart
 from barlow.report.formats import number, text
 from barlow.report.run_folder import finite
@@ -51,9 +51,8 @@ def named_bars(title: str, groups: Mapping[str, Sequence[Bar]]) -> str:
 
 def effect_bars(figures: Figures, effect: str, color: str, name: str = "") -> dict[str, list[Bar]]:
     """Return a bar for each augmentation, the largest total effect first."""
-    ordered = sorted(listed(figures.get("augmentations")), key=lambda one: -(finite(one.get("total_effect")) or 0.0))
     groups: dict[str, list[Bar]] = {}
-    for one in ordered:
+    for one in transforms(figures):
         value, error = finite(one.get(effect)), finite(one.get(f"{effect}_error"))
         if value is not None:
             groups.setdefault(plain(one.get("name")), []).append(share_bar(value, error, color, name))
@@ -85,7 +84,7 @@ def augmentations(figures: Figures) -> str:
 def strengths(figures: Figures) -> str:
     """How the effect of each augmentation grows with its strength."""
     lines: list[Line] = []
-    for one in listed(figures.get("augmentations")):
+    for one in transforms(figures):
         given = one.get("curve")
         points = [numbers(point) for point in given] if isinstance(given, (list, tuple)) else []
         kept = np.array(sorted(point[:2] for point in points if len(point) > 1))

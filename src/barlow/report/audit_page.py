@@ -28,7 +28,6 @@ STYLE = """
 .side { color: var(--c); font-size: 1.2em; margin-right: 0.3rem; }
 .told { min-width: 0; margin-top: 1.6rem; }
 .reading + .told, .grid > .told { margin-top: 0; }
-.told > .finding { margin: 0.8rem 0 0; }
 .told + .finding { margin: 1rem 0 0; }
 .chart + .grid { margin-top: 1.8rem; }
 .band { fill: var(--c); opacity: 0.18; stroke: none; }

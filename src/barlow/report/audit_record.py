@@ -38,7 +38,8 @@ def warnings(figures: Figures) -> str:
 def settings(figures: Figures) -> str:
     """Settings of the audit, versions, and the recipe of what was audited."""
     subject, known = mapping(figures.get("subject")), mapping(figures.get("settings"))
-    facts = [(setting_title(name), setting(name, value)) for name, value in known.items() if value is not None]
+    facts = [(setting_title(name), setting(name, value)) for name, value in known.items()]
+    facts = [(name, value) for name, value in facts if value]
     facts += [(f"{name} version", str(version)) for name, version in mapping(subject.get("versions")).items()]
     recipe = [
         (f"<code>{text(name)}</code>", text(value))
@@ -63,12 +64,10 @@ def two_columns(lines: Sequence[Sequence[str]]) -> str:
 
 
 def setting(name: str, value: object) -> str:
-    """Return the value of a setting as people read it."""
-    if value is None:
-        return ""
+    """Return the value of a setting as people read it; nothing for none and for what is no number."""
     known = finite(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if known is None:
-        return str(value)
+        return "" if value is None or isinstance(value, float) else str(value)
     return duration(known) if name == "seconds" else number(known, 9)

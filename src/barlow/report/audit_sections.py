@@ -20,7 +20,7 @@ from barlow.report.audit_words import (
     spectrum_sentence,
     verdicts,
 )
-from barlow.report.axes import Values
+from barlow.report.axes import MAX_POINTS, Values
 from barlow.report.charts import Line, Mark, line_chart
 from barlow.report.formats import number, text
 from barlow.report.run_folder import Record, finite, mapping
@@ -131,34 +131,33 @@ def loss(figures: Figures) -> str:
         "the backbone limit says something about the features.",
         waterfall("Where the loss comes from", part_steps(figures)),
         f'<div class="meanings">{explained}</div>' if explained else "",
-        finding(limit_sentence(figures)),
     )
     came_down = told(
         "Read from top to bottom: how far the loss falls when only a projector is fitted to the untrained backbone, "
-        "and what is left for training the backbone. The longer the orange bars, the less a falling loss "
-        "says about it.",
+        "and what is left for training the backbone. The longer the orange bars, the less a falling loss says about it."
+        if projector_sentence(figures)
+        else "How far the loss fell, over all pairs of views. How much of that is the projector's work is not known.",
         waterfall("How the loss came down", way_down(figures)),
-        finding(projector_sentence(figures)),
     )
+    body = (taken_apart, finding(limit_sentence(figures)), came_down, finding(projector_sentence(figures)))
     reading = "Not all of a loss can be learnt away, and not all that is learnt is learnt by the backbone."
     reading += f" Normalisation: {known['normalization']}." if known.get("normalization") else ""
-    return section("loss", "The loss taken apart", reading, taken_apart, came_down)
+    return section("loss", "The loss taken apart", reading, *body)
 
 
 def spectrum_lines(spectrum: Record, shown: int, name: str = "", color: str = "c1") -> tuple[list[Line], list[Band]]:
-    """Return plug-in and cross-fit curve of the first `shown` directions with the band of two errors."""
+    """Return plug-in and cross-fit curve of the first `shown` directions, and the band of two errors."""
     plug_in, cross, error = (_array(spectrum.get(key), shown) for key in ("plug_in", "cross_fit", "error"))
-    x = np.arange(1.0, len(plug_in) + 1.0)
-    lines = [Line(name or "plug-in", x, plug_in, color)]
-    if len(cross):
-        lines.append(
-            Line(f"{name} cross-fit".strip(), x[: len(cross)], cross[: len(x)], color if name else "c3", bool(name))
-        )
+    kept = np.unique(np.linspace(0, max(len(plug_in) - 1, 0), MAX_POINTS).round().astype(int))[: len(plug_in)]
+    x, scored = kept + 1.0, kept[kept < len(cross)]
+    first = Line(name or "plug-in", x, plug_in[kept], color)
+    other = Line(f"{name} cross-fit".strip(), scored + 1.0, cross[scored], color if name else "c3", bool(name))
     bands = []
-    if len(error) == len(plug_in):
-        low, high = np.clip(plug_in - ERRORS * error, 0.0, None), np.clip(plug_in + ERRORS * error, None, 1.0)
+    if len(plug_in) and len(error) == len(plug_in):
+        reach = ERRORS * error[kept]
+        low, high = np.clip(plug_in[kept] - reach, 0.0, None), np.clip(plug_in[kept] + reach, None, 1.0)
         bands.append(Band(x, low, high, color))
-    return [line for line in lines if len(line.x)], bands
+    return [line for line in (first, other) if len(line.x)], bands
 
 
 def directions_shown(spectrum: Record) -> int:
@@ -187,29 +186,26 @@ def spectrum(figures: Figures) -> str:
     ]
     x_name = directions_named(shown, total)
     main = spectrum_chart("Share of the image in each direction", lines, x_name=x_name, bands=bands, levels=marks)
-    budget, strength = _array(known.get("budget"), shown), _strengths(known)
-    x = np.arange(1.0, len(budget) + 1.0)
-    small = grid(
-        told(
-            "How the best linear projector spends its outputs: a direction above 1 is used more than once, "
-            "and where the curve is 0 the direction is not used.",
-            line_chart(
-                "Outputs per direction", [Line("outputs", x, budget, "c2")], x_name=x_name, from_zero=True, height=200
-            ),
-        ),
-        told(
-            "How strong the directions of the features are, image and augmentation together: a steep curve lives on "
-            "few of them.",
-            strength,
-        ),
-    )
-    reading = (
-        "Each point is one direction of the features: at 1 it knows only the image, at 0 only the augmentation. "
-        "Directions below the null edge are not proven with so many images; those below the waterline are not worth "
-        "an output to the best projector. The truth lies between plug-in and cross-fit; shaded is about 95%."
-    )
-    return section(
-        "spectrum", "Invariance spectrum", reading, finding(spectrum_sentence(figures)) if main else "", main, small
+    reading = "Each point is one direction of the features: at 1 it knows only the image, at 0 only the augmentation."
+    said = {
+        "edge": " Directions below the null edge are not proven with so many images.",
+        "waterline": " Directions below the waterline are not worth an output to the best linear projector.",
+        "cross_fit": " The truth should lie between plug-in and cross-fit.",
+        "error": " Shaded is about 95%.",
+    }
+    reading += "".join(sentence for key, sentence in said.items() if known.get(key) not in (None, []))
+    found = finding(spectrum_sentence(figures)) if main else ""
+    small = grid(_budget(known, shown, x_name), _strengths(known))
+    return section("spectrum", "Invariance spectrum", reading, found, main, small)
+
+
+def _budget(known: Record, shown: int, x_name: str) -> str:
+    budget = _array(known.get("budget"), shown)
+    line = Line("outputs", np.arange(1.0, len(budget) + 1.0), budget, "c2")
+    return told(
+        "How the best linear projector spends its outputs: a direction above 1 is used more than once, and where the "
+        "curve is 0 the direction is not used.",
+        line_chart("Outputs per direction", [line], x_name=x_name, from_zero=True, height=200),
     )
 
 
@@ -220,7 +216,11 @@ def _strengths(known: Record) -> str:
     shares = values / values.sum()
     shares = shares[shares >= SMALLEST_EIGENVALUE]
     line = Line("variance", np.arange(1.0, len(shares) + 1.0), shares, "c4")
-    return line_chart("Share of the variance", [line], x_name="direction, strongest first", log=True, height=200)
+    return told(
+        "How strong the directions of the features are, image and augmentation together: a steep curve lives on few of "
+        "them.",
+        line_chart("Share of the variance", [line], x_name="direction, strongest first", log=True, height=200),
+    )
 
 
 def floors(figures: Figures) -> str:

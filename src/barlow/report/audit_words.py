@@ -161,9 +161,9 @@ def loss_parts(figures: Figures) -> list[tuple[str, float]]:
 
 
 def loss_total(figures: Figures) -> float | None:
-    """Return the loss that the parts add up to."""
-    parts = loss_parts(figures)
-    return sum(value for _, value in parts) if parts else finite(_loss(figures).get("batch"))
+    """Return the loss of a batch, which the parts add up to."""
+    total, parts = finite(_loss(figures).get("batch")), loss_parts(figures)
+    return sum(value for _, value in parts) if total is None and parts else total
 
 
 def limit_sentence(figures: Figures) -> str:
@@ -175,6 +175,11 @@ def limit_sentence(figures: Figures) -> str:
     if high is None:
         return f"{said}."
     return f"{said} by the optimistic estimate and {number(high)} by the pessimistic one; the truth should lie between."
+
+
+def transforms(figures: Figures) -> list[Record]:
+    """Return the augmentations, the largest total effect first."""
+    return sorted(listed(figures.get("augmentations")), key=lambda one: -(finite(one.get("total_effect")) or 0.0))
 
 
 def projector_sentence(figures: Figures) -> str:

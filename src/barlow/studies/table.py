@@ -21,4 +21,33 @@ class Listed:
     load: Callable[[], "Study"]
 
 
-STUDIES: dict[str, Listed] = {}
+def _diagonalization() -> "Study":
+    from barlow.studies.diagonalization import STUDY
+
+    return STUDY
+
+
+def _batch_size() -> "Study":
+    from barlow.studies.batch_size import STUDY
+
+    return STUDY
+
+
+def _duality() -> "Study":
+    from barlow.studies.duality import STUDY
+
+    return STUDY
+
+
+STUDIES: dict[str, Listed] = {
+    "diagonalization": Listed(
+        "a random backbone and a closed-form linear projector make C the identity; what gradient descent reaches",
+        _diagonalization,
+    ),
+    "batch_size": Listed(
+        "what a finite batch adds to the loss, how asymmetric C is, and the floors, against the formulas", _batch_size
+    ),
+    "duality": Listed(
+        "feature-contrastive equals sample-contrastive up to diagonal terms; what the pairs n = m do", _duality
+    ),
+}
