@@ -76,9 +76,9 @@ def test_a_comparison_prints_sentences_then_changes(capsys: pytest.CaptureFixtur
     assert "Settings differ, which the figures depend on: Images; Views of each image." in said
     assert said.index("The share of augmentation fell.") < said.index("Augmentation share of the features")
     name = "Augmentation share of the features"
-    assert row_of(said, name) == [name, "0.853", "0.476", "−0.377 ± 0.006", "yes"]
+    assert row_of(said, name) == [name, "85.3%", "47.6%", "−37.7 ± 0.6 points", "yes"]
     assert row_of(said, "Effective rank") == ["Effective rank", "46.1", "38.2", "−7.9 ± 5.1", "no"]
-    assert row_of(said, "Projector share") == ["Projector share", "", "0.91", "", ""]
+    assert row_of(said, "Projector share") == ["Projector share", "", "91.0%", "", ""]
 
 
 def test_equal_settings_are_not_said_to_differ(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from barlow.report.audit_quantities import is_share, quantities, quantity_title
+from barlow.report.audit_quantities import change_cells, is_share, quantities, quantity_title
 from barlow.report.audit_words import (
     PARTS,
     Figures,
-    change,
     lead,
     limit_sentence,
     listed,
@@ -87,12 +86,7 @@ def print_audit_comparison(
     console.print()
     for sentence in sentences:
         _say(console, sentence)
-    lines = []
-    for row in rows:
-        values = [finite(row.get(key)) for key in ("a", "b")]
-        shown = ["" if value is None else number(value) for value in values]
-        beyond = "" if row.get("significant") is None else ("yes" if row["significant"] else "no")
-        lines.append((quantity_title(str(row.get("name", ""))), *shown, change(row), beyond))
+    lines = [change_cells(row) for row in rows]
     _print(console, ("", "A", "B", "B − A, ± one standard error", "beyond chance"), lines)
 
 

@@ -72,7 +72,8 @@ def feature_figures() -> dict[str, Any]:
 
 
 def changes() -> list[dict[str, Any]]:
-    """Return rows of a comparison as `auditing.comparison` makes them."""
+    """Return rows of a comparison, of which only the name is sure to be there."""
+    effect = {"name": "total effect of crop", "title": "share of random_crop", "group": "augmentation"}
     return [
         {
             "name": "augmentation_share",
@@ -84,6 +85,7 @@ def changes() -> list[dict[str, Any]]:
         },
         {"name": "effective_rank", "a": 46.1, "b": 38.2, "difference": -7.9, "error": 5.1, "significant": False},
         {"name": "rank", "a": 64.0, "b": 64.0, "difference": 0.0, "error": None, "significant": False},
+        effect | {"a": 0.272, "b": 0.571, "difference": 0.299, "error": None, "significant": True, "fair": False},
         {"name": "projector_share", "a": None, "b": 0.91, "difference": None, "error": None, "significant": None},
     ]
 

@@ -227,10 +227,11 @@ def test_a_comparison_says_what_changed_first_and_shows_both(tmp_path: Path) -> 
     assert page.problems == []
     assert page.text.index(f"A {POOR}") < page.text.index(f"B {TRAINED}") < page.text.index("The share fell.")
     assert page.text.index("The share fell.") < page.text.index("Invariance spectra")
-    assert "Augmentation share of the features 0.853 0.476 −0.377 ± 0.006 yes" in page.text
+    assert "Augmentation share of the features 85.3% 47.6% −37.7 ± 0.6 points yes" in page.text
     assert "Effective rank 46.1 38.2 −7.9 ± 5.1 no" in page.text
     assert "Images 300 1,438 Views of each image 2 8" in page.text
-    assert "<b>−0.377 ± 0.006</b>" in out.read_text(encoding="utf-8")
+    assert "<b>−37.7 ± 0.6 points</b>" in out.read_text(encoding="utf-8")
+    assert "Share of random crop 27.2% 57.1% +29.9 points settings differ" in page.text
     assert "<b>−7.9" not in out.read_text(encoding="utf-8")
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from barlow.report.audit_words import Figures, plain
-from barlow.report.run_folder import finite, mapping
+from barlow.report.audit_words import Figures, measured, plain
+from barlow.report.run_folder import Record, finite, mapping
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Meaning:
     share: bool = False
 
 
+SHARE_NAMES = ("projector_share",)
+SHARE_GROUPS = ("augmentation", "layer")
+"""Rows of a comparison that are shares, by the beginning of their names and by their groups."""
 QUANTITIES: Mapping[str, Meaning] = {
     "augmentation_share": Meaning(
         "Augmentation share of the features",
@@ -143,3 +146,24 @@ def quantities(figures: Figures) -> list[tuple[str, float, float | None]]:
     names = [name for name in QUANTITIES if name in given] + [name for name in given if name not in QUANTITIES]
     found = [(name, finite(mapping(given[name]).get("value")), mapping(given[name]).get("error")) for name in names]
     return [(str(name), value, finite(error)) for name, value, error in found if value is not None]
+
+
+def change_cells(row: Record) -> list[str]:
+    """Return one row of a comparison as people read it: title, a, b, difference with error, beyond chance."""
+    name = str(row.get("name", ""))
+    share = is_share(name) or name.startswith(SHARE_NAMES) or row.get("group") in SHARE_GROUPS
+    cells = [plain(row["title"]) if row.get("title") else quantity_title(name)]
+    for key in ("a", "b"):
+        value = finite(row.get(key))
+        cells.append("" if value is None else measured(value, None, share=share))
+    difference, error = finite(row.get("difference")), finite(row.get("error"))
+    if difference is None:
+        cells.append("")
+    else:
+        shown = (
+            measured(100.0 * difference, 100.0 * error if error else error) if share else measured(difference, error)
+        )
+        cells.append(f"{'+' if difference > 0 else ''}{shown}{' points' if share else ''}")
+    if row.get("fair") is False:
+        return [*cells, "settings differ"]
+    return [*cells, "" if row.get("significant") is None else ("yes" if row["significant"] else "no")]

@@ -182,7 +182,7 @@ def spectrum(figures: Figures) -> str:
     marks = [
         Mark(f"{name} {number(at)}", at, color)
         for name, key, color in (("null edge", "edge", "quiet"), ("waterline", "waterline", "c2"))
-        if (at := finite(known.get(key))) is not None and lines
+        if (at := finite(known.get(key))) and lines
     ]
     x_name = directions_named(shown, total)
     main = spectrum_chart("Share of the image in each direction", lines, x_name=x_name, bands=bands, levels=marks)
@@ -193,7 +193,7 @@ def spectrum(figures: Figures) -> str:
         "cross_fit": " The truth should lie between plug-in and cross-fit.",
         "error": " Shaded is about 95%.",
     }
-    reading += "".join(sentence for key, sentence in said.items() if known.get(key) not in (None, []))
+    reading += "".join(sentence for key, sentence in said.items() if known.get(key))
     found = finding(spectrum_sentence(figures)) if main else ""
     small = grid(_budget(known, shown, x_name), _strengths(known))
     return section("spectrum", "Invariance spectrum", reading, found, main, small)

@@ -5,10 +5,10 @@ from typing import Any
 
 from barlow.report.audit_charts import spectrum_chart, waterfall, waterfall_scale
 from barlow.report.audit_effects import EFFECTS, SHARES, effect_bars, layer_bars, named_bars
-from barlow.report.audit_quantities import quantity_title
+from barlow.report.audit_quantities import change_cells
 from barlow.report.audit_record import setting
 from barlow.report.audit_sections import directions_named, directions_shown, part_steps, spectrum_lines, told
-from barlow.report.audit_words import Figures, change, numbers, setting_title, settings_differ, subject_name
+from barlow.report.audit_words import Figures, numbers, setting_title, settings_differ, subject_name
 from barlow.report.charts import Bar, Mark
 from barlow.report.formats import number, text
 from barlow.report.run_folder import finite, mapping
@@ -89,11 +89,9 @@ def _loss(both: tuple[Figures, Figures]) -> str:
 def _changes(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
-        values = [finite(row.get(key)) for key in ("a", "b")]
-        cells = ["" if value is None else number(value) for value in values]
-        shown = f"<b>{text(change(row))}</b>" if row.get("significant") else text(change(row))
-        beyond = "" if row.get("significant") is None else ("yes" if row["significant"] else "no")
-        lines.append([text(quantity_title(str(row.get("name", "")))), *map(text, cells), shown, beyond])
+        title, a, b, change, beyond = map(text, change_cells(row))
+        clear = row.get("significant") and row.get("fair") is not False
+        lines.append([title, a, b, f"<b>{change}</b>" if clear else change, beyond])
     head = ["", "A", "B", "B − A", "beyond chance"]
     reading = "± is one standard error of the difference; bold: larger than chance explains."
     return section("changes", "What changed", reading, table(head, lines) if lines else "")

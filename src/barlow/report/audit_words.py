@@ -127,14 +127,6 @@ def interval(verdict: Record) -> str:
     return number(value) if low is None or high is None else f"{number(value)} ({number(low)} to {number(high)})"
 
 
-def change(row: Record) -> str:
-    """Return the difference of a row of a comparison, "−0.377 ± 0.006"; nothing when it is not known."""
-    difference, error = finite(row.get("difference")), finite(row.get("error"))
-    if difference is None:
-        return ""
-    return f"{'+' if difference > 0 else ''}{measured(difference, error)}"
-
-
 def subject_name(figures: Figures) -> str:
     """Return what was audited."""
     return str(mapping(figures.get("subject")).get("name") or "an unnamed subject")
@@ -172,7 +164,7 @@ def limit_sentence(figures: Figures) -> str:
     if low is None:
         return ""
     said = f"The best linear projector on these features reaches {number(low)} over all pairs of views"
-    if high is None:
+    if high is None or high == low:
         return f"{said}."
     return f"{said} by the optimistic estimate and {number(high)} by the pessimistic one; the truth should lie between."
 
