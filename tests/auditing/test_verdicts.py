@@ -194,7 +194,7 @@ def without(place: str, figures: Any) -> None:
 
 
 @given(st.sampled_from([changes for _, changes, *_ in APPEARS] + [{}]), st.sampled_from(PLACES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_missing_figure_never_crashes_and_warns_of_nothing_new(changes: Changes, place: str) -> None:
     figures = neutral(changes)
     before = {verdict.name for verdict in verdicts(figures) if verdict.level == "warning"}
@@ -209,7 +209,7 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
 
 
 @given(st.sampled_from([changes for _, changes, *_ in APPEARS]), st.sampled_from(PLACES), JUNK)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_figures_of_the_wrong_kind_never_crash(changes: Changes, place: str, junk: Any) -> None:
     figures = neutral(changes)
     try:
@@ -229,3 +229,45 @@ def test_a_question_without_its_figures_is_not_answered() -> None:
     assert "batch_floor" not in answers(neutral({"loss": None}))
     with pytest.raises(MissingFigureError, match=r"loss\.batch"):
         Figures({}).number("loss.batch")
+
+
+def test_the_waterline_says_which_lambda_or_width_would_do() -> None:
+    found = named(
+        neutral({**FEW_ACTIVE, "advice": {"redundancy_weight_for_all": 0.11, "width_for_all": 24}}), "waterline"
+    )
+    assert found is not None
+    assert "raise lambda above 0.11 or cut the outputs to 24" in found.advice
+    lost = named(
+        neutral({**FEW_ACTIVE, "advice": {"redundancy_weight_for_all": None, "width_for_all": 24}}), "waterline"
+    )
+    assert lost is not None
+    assert "lambda above" not in lost.advice
+    assert "cut the outputs to 24" in lost.advice
+
+
+@pytest.mark.parametrize(
+    ("second", "said", "advised"),
+    [
+        (0.12, "; shift alone or with others makes 27% [25, 29].", "weaken shift;"),
+        (0.26, "; shift (27% [25, 29]) and contrast (26% [24, 28]) make most of it.", "weaken shift and contrast;"),
+        (0.29, "; contrast (29% [27, 31]) and shift (27% [25, 29]) make", "weaken contrast and shift;"),
+        (0.31, "; contrast alone or with others makes 31% [29, 33].", "weaken contrast;"),
+    ],
+)
+def test_a_transform_is_named_alone_only_where_it_is_clearly_ahead(second: float, said: str, advised: str) -> None:
+    found = named(neutral(effect(second, 0.01)), "augmentation_share")
+    assert found is not None
+    assert said in found.sentence
+    assert advised in found.advice
+
+
+def test_who_needs_invariance_is_sent_to_the_first_layer_that_has_it() -> None:
+    layers = [
+        {"name": "layer4", "augmentation_share": 0.1, "error": 0.01},
+        {"name": "h", "augmentation_share": 0.42, "error": 0.01},
+        {"name": "projector.1", "augmentation_share": 0.12, "error": 0.01},
+        {"name": "z", "augmentation_share": 0.04, "error": 0.01},
+    ]
+    found = named(neutral({**Z_INVARIANT, "layers": layers}), "output_not_backbone")
+    assert found is not None
+    assert "take layer projector.1." in found.advice

@@ -100,7 +100,8 @@ def different_pipelines(figures: Figures) -> Verdict | None:
     z, skew = figures.number("quantities.asymmetry_z.value"), figures.quantity("skew_share")
     if z < SUSPECT_Z or (z >= SURE_Z and skew.above(SKEW_MATTERS) is False):
         return None
-    said = f"The cross-correlation C of the views has a skew part of {skew.as_percent()}, {number(z)} standard deviations above what chance "
+    said = f"The cross-correlation C of the views has a skew part of {skew.as_percent()}, {number(z)} standard "
+    said += "deviations above what chance "
     if z < SURE_Z:
         said += "gives: the two views may come from different pipelines."
         advice = "Audit more images to be sure; if the pipelines are meant to be the same, compare their settings."
