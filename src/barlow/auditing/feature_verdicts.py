@@ -130,9 +130,9 @@ def output_not_backbone(figures: Figures) -> Verdict | None:
 def condition(figures: Figures) -> Verdict | None:
     """Whether the features are so badly conditioned that what can be expressed is not reached."""
     found = figures.quantity("condition_number")
-    above = found.above(HUGE_CONDITION)
-    if above is False:
+    if found.value <= HUGE_CONDITION:
         return None
+    above = found.above(HUGE_CONDITION)
     said = f"The strongest direction of the features has {found.as_number()} times the variance of the weakest"
     said += ": a projector or probe trained by gradient descent takes very long to find the weak ones."
     said += "" if above else " The interval reaches below the threshold, so this is no more than likely."
@@ -143,9 +143,9 @@ def condition(figures: Figures) -> Verdict | None:
 def power_law(figures: Figures) -> Verdict | None:
     """Whether the exponent of the spectrum can be read at all."""
     fit, alpha = figures.quantity("alpha_r_squared"), figures.quantity("alpha")
-    above = fit.above(NO_POWER_LAW)
-    if above:
+    if fit.value > NO_POWER_LAW:
         return None
+    above = fit.above(NO_POWER_LAW)
     said = f"The spectrum is {'no' if above is False else 'hardly a'} power law (R² = {fit.as_number()}): "
     said += f"its exponent alpha, {alpha.as_number()}, means little."
     return say("power_law", "note", fit, said, "Read the effective rank and the invariance spectrum instead of alpha.")

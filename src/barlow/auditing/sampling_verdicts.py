@@ -30,13 +30,13 @@ def too_few_images(figures: Figures) -> Verdict | None:
         raise MissingFigureError("spectrum.plug_in")
     errors = figures.numbers("spectrum.error")
     best = Measured(rho[0], errors[0] if errors else None, 0.0, 1.0)
-    above = best.above(edge)
-    if above:
+    if best.above(edge):
         return None
+    none = best.value <= edge
     said = f"Not enough images: features without any invariance reach a correlation of {number(edge)} (the null edge), "
     said += f"and your best is {best.as_number()}"
-    said += ": nothing in the spectrum is evidence." if above is False else ", not clearly above it."
-    return say("too_few_images", "warning" if above is False else "note", best, said, _images_to_use(figures, rho))
+    said += ": nothing in the spectrum is evidence." if none else ", not clearly above it."
+    return say("too_few_images", "warning" if none else "note", best, said, _images_to_use(figures, rho))
 
 
 def wide_bracket(figures: Figures) -> Verdict | None:
