@@ -107,7 +107,7 @@ def measured(value: float, error: float | None, *, share: bool = False) -> str:
     if share:
         decimals = 1 if error is None or error >= LEAST_ERROR_SHOWN else 2
         return percent(value, decimals) + ("" if error is None else f" ± {100.0 * error:.{decimals}f}")
-    return number(value) if error is None else f"{number(value)} ± {number(error, 2)}"
+    return number(value) if error is None else f"{number(value)} ± {number(error, 2 if error >= 1.0 else 1)}"
 
 
 def verdicts(figures: Figures) -> list[tuple[Level, Record]]:
@@ -197,12 +197,14 @@ def spectrum_sentence(figures: Figures) -> str:
         said.append(f"{number(above, 9)} of {count(total, 'direction')} lie above the null edge{at}.")
     active, width = finite(spectrum.get("num_active")), finite(mapping(figures.get("settings")).get("width"))
     if active is not None and width:
-        used = f"The best linear projector uses {number(active, 9)} directions for its {number(width, 9)} outputs"
+        used = f"The best linear projector uses {count(active, 'direction')} for its {count(width, 'output')}"
         weight, fitting = finite(advice.get("redundancy_weight_for_all")), finite(advice.get("width_for_all"))
-        ways = [f"with a redundancy weight above {number(weight)}"] if weight is not None else []
-        ways += [f"with at most {count(fitting, 'output')}"] if fitting else []
-        more = f"; it would use one for each output {' or '.join(ways)}" if ways and active < width else ""
-        said.append(f"{used}{more}.")
+        usable = min(width, float(total)) if total else width
+        ways = (
+            [f"all {number(usable, 9)} with a redundancy weight above {number(weight)}"] if weight is not None else []
+        )
+        ways += [f"one for each output with at most {count(fitting, 'output')}"] if fitting else []
+        said.append(f"{used}; it would use {', or '.join(ways)}." if ways and active < usable else f"{used}.")
     return " ".join(said)
 
 
