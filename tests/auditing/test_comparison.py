@@ -139,7 +139,7 @@ def test_warnings_that_came_and_went_are_said_only_where_both_could_be_asked() -
 
 
 def test_losses_are_told_as_differences_of_unknown_error_not_as_changes() -> None:
-    found = compared({"loss.complete": 2.9, "spectrum.waterline": 0.35})
+    found = compared({"loss.complete": 2.9, "loss.limit": 2.4001, "spectrum.waterline": 0.35})
     assert found.sentences[0].startswith("No clear change")
     expected = "waterline 0.3 to 0.35; loss over all images and views 3.2 to 2.9."
     assert found.sentences[-1] == f"Differences whose error is not known: {expected}"

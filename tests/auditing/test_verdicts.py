@@ -85,7 +85,7 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
 CAREFUL: list[tuple[str, Changes, str]] = [
     ("projector_share", mlp(0.52, 0.03), "52% [46, 58] of the fall"),
     ("waterline", {**FEW_ACTIVE, "spectrum.error": [0.08] * 64}, "but the interval allows for nearly all of them"),
-    ("waterline", {**FEW_ACTIVE, **DEEP}, "uses only 25 ["),
+    ("waterline", {**FEW_ACTIVE, **DEEP}, "has hidden layers, which this does not bind"),
     ("waterline", {**FEW_ACTIVE, "settings.normalization": None}, "uses only 25 ["),
     ("free_loss", {**RAW, **quantity("rank", 32.0, 2.0)}, "if the rank is not below the number of outputs"),
     ("projector_gap", {"loss.complete": 5.0, **limits(2.0, 2.7)}, "too wide a range to blame the projector"),

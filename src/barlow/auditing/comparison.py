@@ -120,8 +120,9 @@ def _no_change(rows: Sequence[Change]) -> str:
 
 def _uncertain(rows: Sequence[Change]) -> list[str]:
     """Say in one sentence how losses and counts differ, which have no error."""
-    moved = [row for row in rows if row.significant is None and row.fair and row.difference]
-    shown = [f"{row.title} {number(row.a)} to {number(row.b)}" for row in moved if row.group not in LISTS]
+    unknown = [row for row in rows if row.significant is None and row.fair and row.group not in LISTS]
+    moved = [row for row in unknown if number(row.a) != number(row.b)]
+    shown = [f"{row.title} {number(row.a)} to {number(row.b)}" for row in moved]
     return [f"Differences whose error is not known: {'; '.join(shown)}."] if shown else []
 
 

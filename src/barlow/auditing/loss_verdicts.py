@@ -128,11 +128,11 @@ def waterline(figures: Figures) -> Verdict | None:
     of = f"{number(width, 9)} outputs" if usable == width else f"the {number(usable, 9)} directions that could be"
     said = f"At lambda = {number(weight)} a linear projector at its optimum uses only {number(active, 9)}{interval} of "
     said += f"{of}{' used' if usable < width else ''}; the rest would be copies"
-    said += "." if sure else ", but the interval allows for nearly all of them."
-    if figures.word("settings.normalization") and not _has_hidden_layer(figures):
-        level: Level = "warning" if sure else "note"
-    else:
-        level = "note"  # no run that it would be about, or one whose projector is not bound by it
+    said += "" if sure else ", but the interval allows for nearly all of them"
+    level: Level = "warning" if sure and figures.word("settings.normalization") else "note"
+    if _has_hidden_layer(figures):
+        level, said = "note", f"{said}. Your projector has hidden layers, which this does not bind"
+    said += "."
     return Verdict("waterline", level, said, found.value, low, high, _use_all(figures, weight, width))
 
 
