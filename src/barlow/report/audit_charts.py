@@ -116,9 +116,7 @@ def spectrum_chart(
     low, high = min(float(line.x[0]) for line in lines), max(float(line.x[-1]) for line in lines)
     xs = Scale(low, high if high > low else low + 1.0)
     drawn = "".join(_band(band, xs, ys, height) for band in bands)
-    for line in lines:
-        look = f"{line.color} dashed" if line.dashed else line.color
-        drawn += curve(line.x, line.y, xs, ys, height, look, dots=len(line.x) <= FEW_POINTS)
+    drawn += "".join(_curve(line, xs, ys, height) for line in lines)
     body = stretched(drawn, height) + "".join(_across(mark, ys, height) for mark in levels)
     ends = [(line.name, line.color, float(line.y[-1])) for line in lines]
     ends += [(mark.name, mark.color, mark.at) for mark in levels]
@@ -148,7 +146,7 @@ def log_chart(title: str, lines: Sequence[Line], *, x_name: str, here: Mark | No
     top = float(values.max())
     values = values[values >= top / 10.0**DECADES]
     ys = scale_for(values, log=wants_log(values), from_zero=True)
-    body = "".join(curve(line.x, line.y, xs, ys, height, line.color, dots=len(line.x) <= FEW_POINTS) for line in drawn)
+    body = "".join(_curve(line, xs, ys, height) for line in drawn)
     over = "".join(_point(line, x, y, xs, ys, height) for line in drawn for x, y in zip(line.x, line.y, strict=True))
     names = legend([(line.name, line.color, 0.0) for line in drawn])
     place = _upright(here, xs, height) if here and here.at > 0 else ""
@@ -172,6 +170,11 @@ def _signed(value: float) -> str:
 def _drawable(line: Line) -> Line:
     kept = np.isfinite(line.x) & np.isfinite(line.y) & (line.x > 0) & (line.y > 0)
     return Line(line.name, line.x[kept], line.y[kept], line.color, line.dashed)
+
+
+def _curve(line: Line, xs: Scale, ys: Scale, height: int) -> str:
+    look = f"{line.color} dashed" if line.dashed else line.color
+    return curve(line.x, line.y, xs, ys, height, look, dots=len(line.x) <= FEW_POINTS)
 
 
 def _band(band: Band, xs: Scale, ys: Scale, height: int) -> str:

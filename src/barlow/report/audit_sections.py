@@ -244,7 +244,8 @@ def _floor_lines(rows: Sequence[Record]) -> list[Line]:
     for key, name, color in FLOOR_LINES:
         pairs = [(finite(row.get("x")), finite(row.get(key))) for row in rows]
         points = np.array(sorted((x, y) for x, y in pairs if x is not None and y is not None)).reshape(-1, 2)
-        lines.append(Line(name, points[:, 0], points[:, 1], color))
+        # Where the rank of the features is that of a batch, two curves lie on each other: one of them has gaps.
+        lines.append(Line(name, points[:, 0], points[:, 1], color, dashed=key == "raw"))
     return lines
 
 
