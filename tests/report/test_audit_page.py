@@ -69,7 +69,7 @@ def test_the_pages_refer_to_nothing_outside_themselves(tmp_path: Path) -> None:
 def test_a_part_that_was_not_measured_is_left_out_and_the_rest_is_shown(part: str, tmp_path: Path) -> None:
     absent = figures()
     del absent[part]
-    wrong: list[Any] = [None, [], {}, "words", [None], 3]
+    wrong: list[Any] = [None, "words", [None]]
     for given in (absent, *(figures() | {part: value} for value in wrong)):
         page = page_of(given, tmp_path)
         assert page.ids == [name for name in ALL if name not in ONLY_FROM[part]]
