@@ -1,6 +1,8 @@
 """A study as a whole: settings, going on, record, page, command line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +80,12 @@ def test_the_command_of_the_record_makes_the_study_again() -> None:
     words = "barlow study halves --data 'my pictures' --seeds 3 --data-root /data --whole --out runs/halves"
     assert command_of("halves", settings, Path("runs/halves")) == words
     assert "--core" not in command_of("halves", replace(settings, form="core"), Path("runs/halves"))
+
+
+def test_the_list_and_the_page_need_no_torch() -> None:
+    code = "import sys, barlow.studies.table, barlow.report.study_page; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from barlow.correlation import standardize
+from barlow.data.sources import load_source
 from barlow.machine import Machine
 from barlow.methods.barlow_twins import Bias, Normalization, barlow_twins_loss
 from barlow.pretraining import pretrain
@@ -93,8 +94,9 @@ def _trained(
     """Train, take the D most invariant directions of h, whitened, and draw batches from all images and views."""
     material = load_material(data, data_root)
     recipe = with_numbers(material.recipe, numbers | {"seed": seed})
+    unlabelled = load_source(data, data_root=data_root or None, labels="none")  # accuracies would take longer than C
     machine = Machine(quiet=True, accelerator="cpu", devices="1")
-    run = pretrain(data, recipe=recipe, out=work / "run", data_root=data_root or None, machine=machine)
+    run = pretrain(unlabelled, recipe=recipe, out=work / "run", machine=machine)
     if not run.finished:
         raise KeyboardInterrupt  # a signal stopped the training after a checkpoint: the cell is not finished either
     own, _ = two_halves(material, 2 * most_images, seed)
