@@ -25,7 +25,7 @@ LEVELS: list[set[str]] = [
     {"loss_floor"},
     {"assembly", "run_folder", "scores", "evidence", "flags", "tables", "audit_tables"},
     {"run", "calibration"},
-    {"auditing"},
+    {"auditing", "finishing"},
     {"pretraining"},
     {"compare", "studies"},
     {"cli", "__init__"},

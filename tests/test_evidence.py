@@ -36,7 +36,8 @@ def test_noise_as_strong_as_the_signal_leaves_half_of_the_variance_between_sampl
 
 def test_collapsed_features_give_zeros_and_no_nan() -> None:
     figures = label_free_figures(lambda view: torch.ones(len(view), 3), vectors(), VIEWS)
-    assert figures == {"effective_rank": 0.0, "invariance_share": 0.0}
+    names = ("effective_rank", "invariance_share", "mean_correlation", "directions_above_chance")
+    assert figures == dict.fromkeys(names, 0.0)
 
 
 def test_neighbours_are_counted_where_there_are_labels() -> None:

@@ -3,7 +3,6 @@
 Also the label-free figures, which the loop takes during training and the summary at the end.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +15,15 @@ from barlow.correlation import standardize
 from barlow.data.source import Source
 from barlow.evaluation.features import extract
 from barlow.evaluation.knn import knn_accuracy
-from barlow.theory.invariance import invariance_share
-from barlow.theory.spectrum import covariance_eigenvalues, effective_rank
+from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
+from barlow.theory.moments import Moments
+from barlow.theory.spectrum import covariance_eigenvalues, effective_rank, rounding_variance
 from barlow.views.views import Views
 
 PROBE_SAMPLES = 1024
 """Samples behind the figures during training: enough for an effective rank of a few hundred, seconds on a CPU."""
+PROBE_DIRECTIONS = 128
+"""Directions of T that the probe's correlations are taken from: an eighth of its samples, so that chance is small."""
 PROBE_NEIGHBOURS = 10
 """Neighbours that vote during training; the probe has few samples, so fewer than the usual 200."""
 CORRELATION_SAMPLES = 8192
@@ -37,34 +39,60 @@ EVIDENCE_SEED = 20240501
 
 
 @torch.inference_mode()
-def label_free_figures(represent: Callable[[Any], Tensor], source: Source, views: Views) -> dict[str, float]:
-    """Return the effective rank of h and the share of its variance that is not augmentation.
+def label_free_figures(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, limit: Callable[[Tensor], float] | None = None
+) -> dict[str, float]:
+    """Return the figures of an audit that are cheap enough for the loop, from the same sums over images and views.
 
     Args:
         represent: view -> h, in evaluation mode.
         source: samples; `PROBE_SAMPLES` of them, evenly spread, are used.
         views: the pipelines of the run, on the network's device; the first is drawn twice.
+        limit: correlations -> the least loss of a linear projector on them, see `loss_floor.backbone_limit`.
 
     Returns:
-        {"effective_rank": ..., "invariance_share": ...}.
+        "effective_rank"; "invariance_share" tr B / tr T; of the leading `PROBE_DIRECTIONS` of T "mean_correlation" and
+        "directions_above_chance"; with `limit` also "backbone_limit". Few images and two views: read them as curves,
+        and take numbers from `barlow.audit`.
     """
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
-    plain, pairs = [], []
+    plain: list[Tensor] = []
+    moments: Moments | None = None
     for batch in source.batches(spread(len(source), PROBE_SAMPLES), 256):
         samples = batch.samples
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
-        pairs.append(torch.stack([represent(view).float().cpu() for view in drawn], dim=1))
-    share = invariance_share(torch.cat(pairs))
-    return {
-        "effective_rank": effective_rank(covariance_eigenvalues(torch.cat(plain))),
-        # Not a number for features without any variance: collapsed, so nothing of it lies between images.
-        "invariance_share": 0.0 if math.isnan(share) else share,
+        h_views = torch.stack([represent(view).float().cpu() for view in drawn], dim=1)
+        moments = moments or Moments(h_views.shape[2], num_blocks=2)
+        moments.add(h_views)
+    if moments is None:
+        raise ValueError("source: none of the samples for the figures could be read")
+    rank = effective_rank(covariance_eigenvalues(torch.cat(plain)))
+    return {"effective_rank": rank, **_invariance(moments, limit)}
+
+
+def _invariance(moments: Moments, limit: Callable[[Tensor], float] | None) -> dict[str, float]:
+    """Figures of B, W and T; zeros for features without variance: collapsed, so nothing of them is the image."""
+    whole = moments.covariances()
+    trace = whole.total.trace()
+    if trace <= rounding_variance(torch.float32, whole.mean):
+        return {"invariance_share": 0.0, "mean_correlation": 0.0, "directions_above_chance": 0.0}
+    leading = torch.linalg.eigh(whole.total).eigenvectors[:, -PROBE_DIRECTIONS:].T
+    inside = whole.projected(leading)
+    spectrum = intraclass_correlations(inside.between, inside.total)
+    found = {
+        "invariance_share": float(whole.between.trace() / trace),
+        "mean_correlation": float(spectrum.clipped.mean()),
+        "directions_above_chance": float(num_above_edge(spectrum.correlations, inside.num_images, inside.num_views)),
     }
+    if limit is not None:
+        crossed = cross_fit_correlations(*(half.projected(leading) for half in moments.halves())).clamp(0, 1)
+        found["backbone_limit"] = (limit(spectrum.clipped) + limit(crossed)) / 2  # the middle of the bracket
+    return found
 
 
 def figures_during_training(
-    represent: Callable[[Any], Tensor], source: Source, views: Views
+    represent: Callable[[Any], Tensor], source: Source, views: Views, limit: Callable[[Tensor], float] | None = None
 ) -> Callable[[int], dict[str, float]]:
     """Return the probe of the loop: label-free figures, and where labels exist the accuracy of nearest neighbours.
 
@@ -74,7 +102,7 @@ def figures_during_training(
     labels = source.labels
 
     def figures(step: int) -> dict[str, float]:
-        found = label_free_figures(represent, source, views)
+        found = label_free_figures(represent, source, views, limit)
         if labels is not None:
             order = spread(len(source), PROBE_SAMPLES)
             known = extract(represent, source, plain=views.plain, order=order)

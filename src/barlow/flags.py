@@ -127,6 +127,8 @@ class Audit:
     """Views of each."""
     seconds: float = 60.0
     """About how long the main passes may take; the rest takes about as long again."""
+    untrained: bool = False
+    """Audit the network of a run as it was before training."""
     no_mlp: bool = False
     """Do not fit an MLP to measure the projector's share: saves up to half a minute."""
     weights: str = "default"

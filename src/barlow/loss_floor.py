@@ -1,9 +1,16 @@
 """What the loss of a recipe cannot go below, and how to say it."""
 
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
 from barlow.networks.heads import projector_width
 from barlow.recipes import Recipe
-from barlow.theory.floors import batch_floor, raw_floor
+from barlow.theory.floors import batch_floor, pearson_floor, raw_floor
 
+Limit = Callable[[Tensor], float]
+"""Intraclass correlations of h -> the least loss of a linear projector on them."""
 CENTRED = ("pearson", "scalar", "covariance", "whiten")
 """Normalisations that centre each view, which costs C one rank."""
 
@@ -22,6 +29,22 @@ def loss_floor(recipe: Recipe, num_features: int) -> float | None:
     if recipe.normalization in CENTRED:
         return batch_floor(recipe.batch_size, width, recipe.redundancy_weight)
     return raw_floor(width, recipe.batch_size, recipe.redundancy_weight)
+
+
+def backbone_limit(recipe: Recipe, num_features: int) -> Limit | None:
+    """Return the function from intraclass correlations of h to the least loss of a linear projector on them.
+
+    Args:
+        recipe: of the run.
+        num_features: d, width of the representation.
+
+    Returns:
+        rho -> L*, see `theory.floors.pearson_floor`; None where the theory has no such number.
+    """
+    if recipe.method != "barlow_twins" or recipe.normalization != "pearson" or recipe.redundancy_weight > 1:
+        return None
+    width = projector_width(recipe.projector, num_features)
+    return partial(pearson_floor, num_features=width, redundancy_weight=recipe.redundancy_weight)
 
 
 def floor_lines(recipe: Recipe, floor: float | None, width: int) -> tuple[str, bool]:

@@ -1,18 +1,15 @@
 """Where a Recipe becomes a run: source, views, method, loop, evaluation, page, each a call below."""
 
 import copy
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from barlow.assembly import (
     build_fabric,
@@ -27,30 +24,25 @@ from barlow.assembly import (
 from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
 from barlow.data.sources import load_source
-from barlow.evidence import figures_during_training, gather_evidence, label_free_figures
-from barlow.loss_floor import floor_lines
+from barlow.evidence import figures_during_training
+from barlow.finishing import finish
+from barlow.loss_floor import backbone_limit, floor_lines
 from barlow.machine import Machine
 from barlow.methods.method import Method
 from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
-from barlow.networks.saved import save_backbone
 from barlow.networks.single_pixel import single_pixel_convolutions
 from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
 from barlow.recipes import Recipe, recipe_for, with_numbers
-from barlow.report.page import write_report
 from barlow.run import Run
-from barlow.run_folder import RunFolder, training_time, versions
-from barlow.scores import LabelledParts, calibrate, labelled_parts, measure, split_parts
+from barlow.run_folder import RunFolder, versions
 from barlow.training.checkpoint import load_checkpoint
-from barlow.training.durable_file import durable_file
 from barlow.training.journal import Journal
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.pretrain import Probe, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
 from barlow.training.progress import Progress, StepProgress
 from barlow.training.tensorboard import TensorboardMirror
-from barlow.views.colour import to_pixels
-from barlow.views.located import without_place
 from barlow.views.views import View, Views
 
 PROBES_PER_RUN = 10
@@ -153,7 +145,8 @@ class _Job:
             if finished and not agreed(fabric, first and bool(self.where.summary()))[0]:
                 with first_process_alone(fabric) as at_work:
                     if at_work:
-                        self._finish(method, twin, test, journal)
+                        to = fabric.to_device, fabric.device
+                        finish(run, self.facts, self.source, method, twin, test, to, journal, self.machine.quiet)
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
 
@@ -183,7 +176,8 @@ class _Job:
             journal.write("warning", message=line)
         optimizer = build_run_optimizer(recipe, method, fabric)
         every = max(1, plan.epochs // PROBES_PER_RUN)
-        figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device))
+        limit = backbone_limit(recipe, num_features)
+        figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device), limit)
         if recipe.channels_last and "image_shape" in self.facts:
             method.to(memory_format=torch.channels_last)
         if fabric.world_size > 1:
@@ -202,48 +196,6 @@ class _Job:
         )
         plain_batch_norms(method)
         return finished
-
-    def _finish(self, method: Method, twin: nn.Module, test: Any, journal: Journal) -> None:
-        """Save the backbone, measure it, gather what the page shows, write summary and page."""
-        run, views = self.run, without_place(self.run.views).on(self.fabric.to_device)
-        started = time.perf_counter()
-        save_backbone(self.where.checkpoints, run.backbone, mean=self.facts.get("mean"), std=self.facts.get("std"))
-        method.to(self.fabric.device).eval()
-        calibrate(twin.to(self.fabric.device), self.source, views.plain)
-        parts = self._labelled(test)
-        evaluation: dict[str, Any] = {}
-        if parts is not None:
-            score = measure(run.backbone, twin, parts, plain=views.plain, quiet=self.machine.quiet)
-            evaluation = dict(score.evaluation)
-        figures = label_free_figures(run.backbone, self.source, views)
-        before = label_free_figures(twin, self.source, views)
-        label_free = figures | {f"{name}_untrained": value for name, value in before.items()}
-        held_out = self.source if parts is None else parts.test
-        arrays = gather_evidence(run.backbone, method.projector, twin, self.source, held_out, views, self._shown_as)
-        with durable_file(self.where.path / "evidence.npz") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        seconds = time.perf_counter() - started
-        timing = {**training_time(self.where.journal), "evaluation_seconds": seconds}
-        summary = {"evaluation": evaluation, "label_free": label_free, "audit": {}, "timing": timing}
-        self.where.write("summary.json", summary)
-        journal.write("evaluation", seconds=seconds)
-        write_report(self.where.path)
-
-    def _labelled(self, test: Any) -> LabelledParts | None:
-        """Labelled data for the evaluation, None where there are no labels."""
-        channels = self.facts.get("image_shape", [0])[0]
-        if test is not None:
-            return LabelledParts(self.source, load_source(test, channels=channels, labels="required"))
-        if self.facts["path"]:
-            return labelled_parts(self.facts["path"], data_root=self.facts["data_root"] or None, channels=channels)
-        return split_parts(self.source)
-
-    @property
-    def _shown_as(self) -> Callable[[Tensor], Tensor] | None:
-        """View -> uint8 pictures, None where the views are no pictures of 1 or 3 channels."""
-        if self.facts.get("image_shape", [0])[0] not in (1, 3):
-            return None
-        return partial(to_pixels, mean=tuple(self.facts["mean"]), std=tuple(self.facts["std"]))
 
     def _start_record(self, method: Method, plan: Plan) -> dict[str, Any]:
         per_epoch = steps_per_epoch(len(self.source), plan.batch_size)

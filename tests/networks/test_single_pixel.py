@@ -17,7 +17,8 @@ def test_the_numbers_and_gradients_are_those_of_the_convolution(side: int) -> No
     ours = CentreTapConv2d(4, 6, 3, stride=2, padding=1).double()
     plain = nn.Conv2d(4, 6, 3, stride=2, padding=1).double()
     plain.load_state_dict(ours.state_dict())
-    found, wanted = [], []
+    found: list[torch.Tensor] = []
+    wanted: list[torch.Tensor] = []
     for conv, results in ((ours, found), (plain, wanted)):
         x = torch.randn(3, 4, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
         x.requires_grad_()
@@ -46,9 +47,8 @@ def test_a_library_resnet_on_small_pictures_is_found_out_and_ours_is_not() -> No
 def test_bf16_on_such_a_network_is_refused_with_what_to_do(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (32, 3, 8, 8), dtype=torch.uint8)
     quiet = barlow.Machine(quiet=True)
-    numbers = {"backbone": "torchvision:resnet18", "stem": "imagenet", "width": 64, "epochs": 1, "batch_size": 16}
     with pytest.raises(ValueError, match=r"precision: .*single pixel.*32-true"):
         barlow.pretrain(
             images, recipe="digits", views="cifar", out=tmp_path / "a", precision="bf16-mixed", machine=quiet,
-            projector="8-8", **numbers,
+            projector="8-8", backbone="torchvision:resnet18", stem="imagenet", width=64, epochs=1, batch_size=16,
         )  # fmt: skip

@@ -36,6 +36,12 @@ def population(h: Tensor) -> Covariances:
     return moments.population()
 
 
+def share(h: Tensor) -> float:
+    """Share of augmentation in the variance of enumerated views: tr W / tr T."""
+    found = population(h)
+    return float(found.within.trace() / found.total.trace())
+
+
 def all_pairs(z: Tensor) -> tuple[Tensor, Tensor]:
     """The n k^2 rows of all ordered pairs of views: the loss of this "batch" is the complete loss."""
     k = z.shape[1]

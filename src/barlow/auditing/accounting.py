@@ -135,7 +135,7 @@ def floor_curves(
     weights = sorted({redundancy_weight, *(10 ** (-4 + k / 2) for k in range(9))})
     sizes = sorted({*(2**k for k in range(4, 15)), *([batch_size] if batch_size else [])})
     return {
-        "width": [row(d, d, redundancy_weight) for d in widths],
+        "width": [row(float(d), d, redundancy_weight) for d in widths],
         "redundancy_weight": [row(weight, width, weight) for weight in weights if weight <= 1],
         "batch_size": [{"x": n, "batch": batch_floor(n, width, redundancy_weight)} for n in sizes],
     }

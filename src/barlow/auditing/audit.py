@@ -27,7 +27,7 @@ from barlow.auditing.observation import (
 from barlow.auditing.projector_share import projector_share
 from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
-from barlow.auditing.subjects import Subject, open_subject
+from barlow.auditing.subjects import Subject, before_training, open_subject
 from barlow.auditing.verdicts import Verdict, verdicts
 from barlow.recipes import Recipe
 from barlow.report.audit_page import write_audit_page
@@ -103,6 +103,7 @@ def audit(
     num_views: int = NUM_VIEWS,
     seconds: float = SECONDS,
     mlp: bool = True,
+    untrained: bool = False,
     data_root: str | Path | None = None,
     weights: str = "default",
     image_size: int = 0,
@@ -127,6 +128,7 @@ def audit(
         num_views: K per image.
         seconds: about how long the main passes may take.
         mlp: whether the projector's share is also measured with an MLP, which takes up to half a minute.
+        untrained: audit the network of a run as it was before training.
         data_root: where named data sets live.
         weights: of a model by name: "default", a file, or "" for none.
         image_size: side of the views; 0: that of the run or of the data.
@@ -148,6 +150,8 @@ def audit(
         target, data, views=views, projector=projector, data_root=data_root,
         weights=weights, image_size=image_size, name=name,
     )  # fmt: skip
+    if untrained:
+        subject = before_training(subject)
     settings = _Settings(width, redundancy_weight, batch_size, num_images, num_views, seconds, mlp, seed, quiet)
     figures = _figures(subject, settings)
     figures["settings"]["seconds"] = time.perf_counter() - started

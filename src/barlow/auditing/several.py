@@ -37,7 +37,9 @@ def audit_words(flags: Flags) -> list[Path]:
     """
     subjects, data = _sorted(flags.words)
     audits = [_one(word, data, flags) for word in subjects]
-    folders = [_folder(word, flags.out, len(subjects)) for word in subjects]
+    folders = [_folder(word, flags.out, flags.untrained) for word in subjects]
+    if flags.out and len(subjects) > 1:  # runs in different folders often have the same name
+        folders = [flags.out / side / Path(word).stem for side, word in zip("ab", subjects, strict=True)]
     for found in audits:
         print_audit(found.figures)
     pages = [_saved(found, folder) for found, folder in zip(audits, folders, strict=True)]
@@ -74,6 +76,7 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
         num_views=flags.num_views,
         seconds=flags.seconds,
         mlp=not flags.no_mlp,
+        untrained=flags.untrained,
         data_root=flags.data_root,
         weights="" if flags.weights == "none" else flags.weights,
         image_size=flags.image_size,
@@ -82,11 +85,11 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
     )
 
 
-def _folder(word: str, out: Path | None, of: int) -> Path:
-    name = word.replace(":", "-")
-    if (Path(word) / "recipe.json").exists() and out is None:
+def _folder(word: str, out: Path | None, untrained: bool) -> Path:
+    name = word.replace(":", "-") + ("-untrained" if untrained else "")
+    if (Path(word) / "recipe.json").exists() and out is None and not untrained:
         return Path(word)
-    return (out / Path(name).stem if of > 1 else out) if out else Path("runs") / f"audit-{Path(name).stem}"
+    return out or Path("runs") / f"audit-{Path(name).stem}"
 
 
 def _saved(found: Audit, folder: Path) -> Path:

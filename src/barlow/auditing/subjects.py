@@ -129,6 +129,17 @@ def open_subject(
     )
 
 
+def before_training(subject: Subject) -> Subject:
+    """Return the subject as it was before training.
+
+    Raises:
+        ValueError: nobody knows how it began.
+    """
+    if subject.untrained is None:
+        raise ValueError(f"untrained: only of a run of a named network is the beginning known, not of {subject.name}")
+    return replace(subject, name=f"{subject.name}, untrained", trained=subject.untrained, untrained=None)
+
+
 class _Look:
     """The data of an audit and the views of them."""
 
