@@ -49,7 +49,8 @@ def test_a_study_writes_its_record_and_its_page(tmp_path: Path) -> None:
     assert "torch" in results["versions"]
     page = Page.of(found.page)
     assert not page.problems
-    assert "H1: No half is above 0.5. Held: Largest 0.5." in page.text
+    assert "H1 held. No half is above 0.5. Largest 0.5." in page.text
+    assert found.findings.verdicts[0].sentence == "H1: No half is above 0.5. Held: Largest 0.5."
     assert results["command"] in page.text
 
 

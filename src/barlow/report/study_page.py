@@ -71,7 +71,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves over one axis; on a logarithmic one, points at or below 0 are left out."""
+    """Curves over one axis; on a logarithmic one, points at or below 0 are left out. `y_name`: what y measures."""
 
     title: str
     reading: str
@@ -79,6 +79,7 @@ class Plot:
     curves: Sequence[Curve]
     log_x: bool = False
     log_y: bool = False
+    y_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ def write_study_page(path: Path, title: str, statement: str, findings: Findings,
     Returns:
         `path`.
     """
-    parts = [_verdicts(findings.verdicts)]
-    parts += [
+    parts = [
         section(f"part-{place}", part.title, part.reading, _table(part) if isinstance(part, Table) else _plot(part))
         for place, part in enumerate(findings.parts)
     ]
@@ -135,17 +135,12 @@ def write_study_page(path: Path, title: str, statement: str, findings: Findings,
 
 
 def _summary(verdicts: Sequence[Verdict]) -> str:
-    said = "".join(f"<li>{text(verdict.sentence)}</li>" for verdict in verdicts)
-    return f'<ul class="said">{said}</ul>'
-
-
-def _verdicts(verdicts: Sequence[Verdict]) -> str:
-    rows = [
-        [text(verdict.claim), text(verdict.statement), f"<b>{text(verdict.outcome)}</b>", text(verdict.evidence)]
+    said = [
+        f"<li><b>{text(verdict.claim)} {verdict.outcome}.</b> {text(verdict.statement)} "
+        f'<span class="note">{text(verdict.evidence[:1].upper() + verdict.evidence[1:])}</span></li>'
         for verdict in verdicts
     ]
-    reading = "Each is computed from the numbers below; undecided where they do not tell."
-    return section("verdicts", "Verdicts", reading, table(["claim", "statement", "", "evidence"], rows, numeric=False))
+    return f'<ul class="said">{"".join(said)}</ul>'
 
 
 def _table(part: Table) -> str:
@@ -174,7 +169,7 @@ def _plot(part: Plot) -> str:
     )
     ends = [(line.name, line.color, float(line.y[-1])) for line in lines]
     axis = f"{part.x_name}, logarithmic" if part.log_x else part.x_name
-    return plot(part.title, xs, ys, HEIGHT, axis, stretched(drawn, HEIGHT), ends)
+    return plot(part.y_name or part.title, xs, ys, HEIGHT, axis, stretched(drawn, HEIGHT), ends)
 
 
 def _points(line: Curve, part: Plot) -> Curve:

@@ -264,7 +264,7 @@ def _loss_plot(cells: Sequence[Finished]) -> Plot:
         curves.append(Curve(kind, x, [row["loss"][0] for row in rows], color))
         curves.append(Curve(f"{kind}, formula", x, [complete + _first_order(row) for row in rows], color, dashed=True))
     reading = "Mean Pearson loss of batches, first seed; dashed: the complete loss plus the three terms."
-    return Plot("Loss against batch size", reading, "batch size N", curves, log_x=True)
+    return Plot("Loss against batch size", reading, "batch size N", curves, log_x=True, y_name="Mean loss of batches")
 
 
 def _skew_plot(cells: Sequence[Finished]) -> Plot:
@@ -275,7 +275,9 @@ def _skew_plot(cells: Sequence[Finished]) -> Plot:
         expected = [math.sqrt(row["expected_skew"]) for row in rows]
         curves.append(Curve(f"{kind}, formula", x, expected, color, dashed=True))
     reading = "Root mean square of C_ij - C_ji, first seed; dashed: sqrt of the mean 2 (1 - rho_i rho_j)/(N-1)."
-    return Plot("Asymmetry against batch size", reading, "batch size N", curves, log_x=True, log_y=True)
+    return Plot(
+        "Asymmetry against batch size", reading, "batch size N", curves, log_x=True, log_y=True, y_name="C_ij - C_ji"
+    )
 
 
 def _first(cells: Sequence[Finished]) -> list[Finished]:

@@ -12,8 +12,11 @@ import math
 import multiprocessing
 import os
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.context import SpawnProcess
@@ -128,8 +131,9 @@ def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: P
     workers: list[SpawnProcess] = [
         context.Process(target=_work, args=(folder, list(missing), taken), daemon=True) for _ in range(count)
     ]
-    for worker in workers:
-        worker.start()
+    with _deaf_to_interrupts():
+        for worker in workers:
+            worker.start()
     try:
         while any(worker.is_alive() for worker in workers):
             if any(worker.exitcode for worker in workers):
@@ -145,6 +149,19 @@ def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: P
         raise RuntimeError(f"study: a process broke off with status {broken[0]}; what is finished is kept")
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C, which a terminal sends to all: the one that started them ends them."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
     """Take cells until none is left or the process that started this one is gone."""
     torch.set_num_threads(1)
@@ -155,7 +172,10 @@ def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
             taken.value += 1
         if place >= len(cells):
             return
-        _compute(folder, cells[place])
+        try:
+            _compute(folder, cells[place])
+        except KeyboardInterrupt:  # a training in the cell was told to stop and has left its checkpoint
+            return
 
 
 def _cores() -> int:

@@ -80,7 +80,7 @@ def _too_wide(cells: Sequence[Finished]) -> Verdict:
         statement,
         "held" if len(reached) == len(found) else "failed",
         f"above the rank it does not: at D = {first['width']} the closed form reaches {first['loss']:.4g}, and no "
-        f"projector of any kind that keeps the rank goes below {first['floor']:.4g} (Theorem 1). The two agree to "
+        f"linear projector goes below {first['floor']:.4g} (Theorem 1). The two agree to "
         f"{gap:.0e} in the worst of {len(found)} cases.",
     )
 
@@ -214,4 +214,4 @@ def _curves(cells: Sequence[Finished]) -> Plot:
                 name = f"{kind}, batches" if batches else kind
                 curves.append(Curve(name, one["steps"], one["best"], COLORS[kind], dashed=batches))
     reading = "One seed, the largest D. The closed form is at 0, below every curve; dashed: steps on batches."
-    return Plot("Loss after k steps", reading, "steps k", curves, log_x=True, log_y=True)
+    return Plot("Loss after k steps", reading, "steps k", curves, log_x=True, log_y=True, y_name="Complete loss")

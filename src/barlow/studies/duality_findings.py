@@ -132,12 +132,14 @@ def _pairs(cells: Sequence[Finished]) -> Table:
 
 def _shares(cells: Sequence[Finished]) -> Plot:
     reading = "Pearson, the largest D, first seed. What is not the pairs n = m is correlation that more samples keep."
-    return Plot("Share of the pairs n = m", reading, "batch size N", _curves(cells, "share_pearson"), log_x=True)
+    curves = _curves(cells, "share_pearson")
+    return Plot("Share of the pairs n = m", reading, "batch size N", curves, log_x=True, y_name="Share")
 
 
 def _cosines(cells: Sequence[Finished]) -> Plot:
     reading = "Pearson, the largest D, first seed: 1 means that dropping the pairs n = m changes no direction."
-    return Plot("Cosine of the gradients", reading, "batch size N", _curves(cells, "cosine_pearson"), log_x=True)
+    curves = _curves(cells, "cosine_pearson")
+    return Plot("Cosine of the gradients", reading, "batch size N", curves, log_x=True, y_name="Cosine")
 
 
 def _curves(cells: Sequence[Finished], figure: str) -> list[Curve]:
