@@ -102,7 +102,7 @@ def _means(cells: Sequence[Finished], figure: str, expected: str) -> tuple[list[
 def _raw(cells: Sequence[Finished]) -> Verdict:
     distances, cell, row = _means(cells, "raw", "raw_expected")
     return Verdict(
-        "9.5",
+        "Raw loss",
         "Without normalisation the mean loss of batches is the complete loss plus (1/N) sum w_ij Var(z_i^A z_j^B), "
         "exactly, for any features.",
         "held" if max(distances) < ERRORS else "failed",
@@ -114,7 +114,7 @@ def _raw(cells: Sequence[Finished]) -> Verdict:
 def _raw_removed(cells: Sequence[Finished]) -> Verdict:
     distances, cell, row = _means(cells, "raw_removed", "complete")
     return Verdict(
-        "9.5",
+        "Raw loss",
         'With bias="removed" the mean of the loss without normalisation is the complete loss at every N.',
         "held" if max(distances) < ERRORS else "failed",
         f"all {len(distances)} means agree to {max(distances):.1f} standard errors; the worst is {cell.name} at "
@@ -135,7 +135,7 @@ def _pearson_removed(cells: Sequence[Finished]) -> Verdict:
     spread = max(row["loss_removed"][1] / row["loss"][1] for _, row in found)
     left = f"{100 * min(shares):.0f}% to {100 * max(shares):.0f}% of the excess" if shares else "part of it"
     return Verdict(
-        "1.1",
+        "Unbiased loss",
         'With bias="removed" the Pearson loss loses what its off-diagonal term has from the batch and keeps what the '
         f"diagonal has, at no cost in variance (both to {100 * TOLERANCE:g}% of the excess, N >= {SMALLEST}).",
         "held" if not misses and spread < 1 + TOLERANCE else "failed",

@@ -69,11 +69,11 @@ def _noise(cells: Sequence[Finished]) -> Verdict:
     rows = [row for kind, row in _rows(cells) if kind == "gaussian"]
     statement = "For uncorrelated features the off-diagonal term is nothing but the pairs n = m (to 10%)."
     if not rows:
-        return Verdict("1.1", statement, "undecided", "no Gaussian features were measured.")
+        return Verdict("Noise", statement, "undecided", "no Gaussian features were measured.")
     shares = [row["share_pearson"] for row in rows]
     others = [row["share_pearson"] for kind, row in _rows(cells) if kind != "gaussian"] or [float("nan")]
     return Verdict(
-        "1.1",
+        "Noise",
         statement,
         "held" if all(abs(share - 1) < 0.1 for share in shares) else "failed",
         f"their share is {min(shares):.3f} to {max(shares):.3f} of the sum of squares at every N and D; on features "
