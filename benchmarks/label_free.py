@@ -311,6 +311,18 @@ def print_methods(records: Sequence[Record]) -> None:
         print(f"| {name} | {' | '.join(_signed(found[method][row, 0]) for method in METHODS)} |")
 
 
+def print_spread(samples: Sequence[Sample]) -> None:
+    """Print how far apart the backbones are, and how far apart two seeds of one recipe."""
+    for target, title in TARGETS.items():
+        twins: dict[tuple[Any, ...], list[float]] = {}
+        for record in samples[0].records:
+            twins.setdefault((record["method"], record["epochs"]), []).append(100 * record[target])
+        noise = statistics.fmean(statistics.variance(ones) for ones in twins.values() if len(ones) > 1) ** 0.5
+        spreads = [statistics.stdev(100 * record[target] for record in sample.records) for sample in samples]
+        shown = ", ".join(f"{one.title} {spread:.2f}" for one, spread in zip(samples, spreads, strict=True))
+        print(f"\nStandard deviation in points, {title}: {shown}; between seeds of one recipe and length {noise:.2f}")
+
+
 def print_backbones(records: Sequence[Record]) -> None:
     """Print what the backbones are worth, one row per method and length."""
     shown = ("augmentation_share", "mean_correlation", "pearson_limit", "rank_me", "lidar", "alpha")
@@ -349,6 +361,7 @@ def main() -> None:
     print_correlations(samples)
     print_kendall(samples[0], [samples[2], samples[-1]])
     print_methods(samples[0].records)
+    print_spread([samples[0], samples[2], samples[-1]])
     print_backbones(records)
 
 

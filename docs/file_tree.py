@@ -26,7 +26,7 @@ FOLDERS = {
 REST = {
     "examples/own_modality.py": "Time series with their own source, views and network",
     "benchmarks/": "The scripts behind every figure on this page, and how our recipes were chosen",
-    "docs/": "Decisions, evaluation, several processes, published results",
+    "docs/": "Claims of the paper, audit, studies, evaluation, several processes, published results, decisions",
     "tests/": "Mirrors src/barlow",
 }
 START, END = "```\nsrc/barlow/\n", "```\n"

@@ -33,7 +33,9 @@ def centroid(pictures: Tensor) -> Tensor:
 def gaussian_views(share: float, n: int = 400, k: int = 4, d: int = 6) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(n, 1, d, generator=generator) * (1 - share) ** 0.5
-    return image + torch.randn(n, k, d, generator=generator) * share**0.5
+    noise = torch.randn(n, k, d, generator=generator) * share**0.5
+    features: Tensor = image + noise
+    return features
 
 
 def named(found: Audit, name: str) -> Verdict | None:

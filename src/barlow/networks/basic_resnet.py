@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 from torchvision.models.resnet import BasicBlock
 
 from barlow.networks.single_pixel import CentreTapConv2d
@@ -76,7 +77,8 @@ def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
         shortcut = nn.Sequential(pointwise(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
     first = BasicBlock(inputs, outputs, stride, shortcut)
     if stride != 1:
-        first.conv1 = CentreTapConv2d(inputs, outputs, 3, stride, 1, bias=False)
+        # Not initialised twice, so that a seed gives the weights that it always gave; `_initialise` fills it.
+        first.conv1 = skip_init(CentreTapConv2d, inputs, outputs, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))
 
 

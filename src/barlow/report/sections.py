@@ -25,12 +25,18 @@ FEATURE_COLORS = dict(zip(FEATURES, ("c1", "c2", "quiet"), strict=True))
 PROBE_NAMES = {
     "effective_rank": "Effective rank",
     "invariance_share": "Invariance share, %",
+    "mean_correlation": "Mean intraclass correlation",
+    "directions_above_chance": "Directions above chance",
+    "backbone_limit": "Backbone limit of the loss",
     "knn_accuracy": "kNN accuracy, %",
 }
 """Titles of the probes; a title in % says that the share is multiplied by 100."""
 LABEL_FREE_NAMES = {
     "effective_rank": ("Effective rank", number),
     "invariance_share": ("Invariance share: variance between samples / total", percent),
+    "mean_correlation": ("Mean intraclass correlation", number),
+    "directions_above_chance": ("Directions above chance", number),
+    "backbone_limit": ("Backbone limit: least loss of a linear projector", number),
 }
 
 
@@ -189,6 +195,11 @@ def probes(run: Run) -> str:
         "A rising effective rank means that more directions are used, a rising invariance share that views "
         "of one sample come closer together; if the rank falls to 1 the features collapse."
     )
+    if "backbone_limit" in run.names("probe", "figures"):
+        reading += (
+            " The backbone limit is the least loss that a linear projector could reach on the features of that moment: "
+            "unlike the loss it falls only if the backbone learns."
+        )
     if "knn_accuracy" in run.names("probe", "figures"):
         reading += " The kNN accuracy looks at labels that training never sees."
     return section("probes", "During training", reading, grid(*charts, kind="grid thirds"))

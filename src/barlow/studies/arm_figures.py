@@ -5,13 +5,14 @@ backbone_limit            L*_P(h), what a linear projector could reach on this b
 mean_rho, share_h         invariance of h: mean of the spectrum, tr W / tr T
 share_z                   tr W / tr T of z
 effective_rank            of the covariance of h
-few_labels, linear, knn   accuracies of h without augmentation: 100 labels (5 draws), all labels, 20 neighbours
+few_labels, linear, knn   accuracies of h without augmentation: 100 labels, several draws, all labels, 20 neighbours
 asymmetry                 of C of batches of N pairs, beside the formula (P8)
 budget                    what a linear projector spends above and below the waterline (P7)
 """
 
 import math
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,9 +23,8 @@ from barlow.evaluation.few_labels import few_label_accuracy
 from barlow.evaluation.knn import knn_accuracy
 from barlow.evaluation.linear import fit_linear_probe
 from barlow.evaluation.splits import few_label_draws, validation_split
-from barlow.methods.barlow_twins import Normalization
 from barlow.studies.enumerated_views import Enumerated
-from barlow.studies.small_networks import Scaled
+from barlow.studies.small_networks import Scaled, small_backbone
 from barlow.studies.training_cell import WEIGHT, Arm, Trained, complete_loss, embed, view_features
 from barlow.theory.complete import sampled_cross_correlation
 from barlow.theory.covariances import Covariances
@@ -35,19 +35,18 @@ from barlow.theory.symmetry import expected_asymmetry
 from barlow.theory.water_filling import water_filling
 
 PER_CLASS = 10
-DRAWS = 5
 NUM_NEIGHBOURS = 20
 BATCHES = (32, 64, 128, 256, 512)
 """N of the batches whose asymmetry is measured."""
 REPEATS = 20
-REGULARISATIONS = (0.01, 0.1, 1.0)
-"""Choices of C: the best one of the probes' own list lies here for 64 features of so few images."""
+REGULARISATIONS = (0.03, 0.3)
+"""Choices of C: two suffice for 64 features, and probes take longest of all figures."""
 ACTIVE = 0.01
 """A direction is in use from this share of the budget D on; descent that has not ended leaves less in unused ones."""
 
 
 def measure_arm(
-    data: Enumerated, arm: Arm, trained: Trained, before: tuple[nn.Module, Scaled], *, width: int
+    data: Enumerated, arm: Arm, trained: Trained, before: tuple[nn.Module, Scaled], *, width: int, seed: int, draws: int
 ) -> dict[str, Any]:
     """Return the figures of an arm: "start", "end", "rate", "validation", "gradient_ratio".
 
@@ -57,14 +56,18 @@ def measure_arm(
         trained: its end.
         before: its networks as they began.
         width: D at which the backbone's limit is taken.
+        seed: of the backbone.
+        draws: of 100 labels.
     """
     h = view_features(data, before[0], data.test.pixels)
-    features = feature_figures(data, before[0], h, width)
-    start = features | embedding_figures(before[1], h, arm.normalization)
-    if not arm.frozen:
+    untrained = untrained_figures(data, seed, width, draws)
+    start = untrained | embedding_figures(before[1], h, arm)
+    if arm.frozen:
+        features = untrained
+    else:
         h = view_features(data, trained.backbone, data.test.pixels)
-        features = feature_figures(data, trained.backbone, h, width)
-    end = features | embedding_figures(trained.projector, h, arm.normalization)
+        features = feature_figures(data, trained.backbone, h, width, draws)
+    end = features | embedding_figures(trained.projector, h, arm)
     return {
         "arm": asdict(arm),
         "start": start,
@@ -75,7 +78,23 @@ def measure_arm(
     }
 
 
-def feature_figures(data: Enumerated, backbone: nn.Module, h: Float[Tensor, "n k d"], width: int) -> dict[str, Any]:
+@lru_cache(maxsize=2)
+def untrained_figures(data: Enumerated, seed: int, width: int, draws: int) -> dict[str, Any]:
+    """Return `feature_figures` of the backbone that all arms of a seed begin with, measured once.
+
+    Args:
+        data: as `load_enumerated` returned it.
+        seed: of the backbone.
+        width: D of the limit.
+        draws: of 100 labels.
+    """
+    backbone = small_backbone(data.channels, data.pipeline.size, seed).eval()
+    return feature_figures(data, backbone, view_features(data, backbone, data.test.pixels), width, draws)
+
+
+def feature_figures(
+    data: Enumerated, backbone: nn.Module, h: Float[Tensor, "n k d"], width: int, draws: int
+) -> dict[str, Any]:
     """Return what is measured of a backbone.
 
     Args:
@@ -83,6 +102,7 @@ def feature_figures(data: Enumerated, backbone: nn.Module, h: Float[Tensor, "n k
         backbone: in evaluation mode.
         h: features of all views of the test images.
         width: D of the limit.
+        draws: of 100 labels.
     """
     covariances = population(h)
     spectrum = intraclass_correlations(covariances.between, covariances.total)
@@ -93,26 +113,26 @@ def feature_figures(data: Enumerated, backbone: nn.Module, h: Float[Tensor, "n k
         "mean_rho": float(spectrum.clipped.sum()) / h.shape[2],
         "share_h": _share(covariances),
         "effective_rank": effective_rank(torch.linalg.eigvalsh(covariances.total).clamp(min=0.0)),
-        **_accuracies(data, backbone),
+        **_accuracies(data, backbone, draws),
         "asymmetry": _asymmetries(h, spectrum.directions, spectrum.clipped),
     }
 
 
-def embedding_figures(projector: Scaled, h: Float[Tensor, "n k d"], normalization: Normalization) -> dict[str, Any]:
+def embedding_figures(projector: Scaled, h: Float[Tensor, "n k d"], arm: Arm) -> dict[str, Any]:
     """Return what is measured of a projector on features.
 
     Args:
         projector: in evaluation mode.
         h: features of all views of the test images.
-        normalization: of the arm's own loss.
+        arm: whose own loss it is.
     """
     z = embed(projector, h)
     found: dict[str, Any] = {
-        "own_loss": complete_loss(z, normalization),
+        "own_loss": complete_loss(z, arm.normalization, centred=arm.centred),
         "pearson_loss": complete_loss(z, "pearson"),
         "share_z": _share(population(z)) if z.isfinite().all() else math.nan,
     }
-    if isinstance(projector.head, nn.Linear) and normalization == "pearson":
+    if isinstance(projector.head, nn.Linear) and arm.normalization == "pearson":
         found["budget"] = _budget(projector.head.weight.detach(), h)
     return found
 
@@ -133,7 +153,7 @@ def _share(covariances: Covariances) -> float:
 
 
 @torch.inference_mode()
-def _accuracies(data: Enumerated, backbone: nn.Module) -> dict[str, float]:
+def _accuracies(data: Enumerated, backbone: nn.Module, num_draws: int) -> dict[str, float]:
     """The test labels are looked at here only, and nothing is chosen by them."""
     train_h, test_h = (
         torch.cat([backbone(data.plain(pixels)) for pixels in part.pixels.split(512)]).clone()
@@ -142,7 +162,7 @@ def _accuracies(data: Enumerated, backbone: nn.Module) -> dict[str, float]:
     train_y, test_y = data.fit.labels, data.test.labels
     with torch.inference_mode(False), torch.enable_grad():
         train_h, test_h = train_h.clone(), test_h.clone()
-        draws = few_label_draws(train_y, per_class=PER_CLASS, draws=DRAWS, seed=0)
+        draws = few_label_draws(train_y, per_class=PER_CLASS, draws=num_draws, seed=0)
         few = few_label_accuracy(train_h, train_y, test_h, test_y, draws, regularisations=REGULARISATIONS)
         split = validation_split(train_y, fraction=0.2, most=1000, seed=0)
         probe = fit_linear_probe(train_h, train_y, split, regularisations=REGULARISATIONS)

@@ -9,6 +9,7 @@ into images to train on and images to choose a learning rate on; the test part i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import torch
@@ -51,7 +52,7 @@ class Pictures:
     labels: Int64[Tensor, " n"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Enumerated:
     """Data with enumerable views.
 
@@ -100,8 +101,9 @@ class Enumerated:
         return self.pipeline.apply(pixels, _parameters(numbers))
 
 
+@lru_cache(maxsize=2)
 def load_enumerated(data: str, data_root: str, *, most_train: int, most_test: int, seed: int) -> Enumerated:
-    """Load labelled images for a study with enumerated views.
+    """Load labelled images for a study with enumerated views; the last two are kept, for all arms of a seed.
 
     Args:
         data: a name or a path, as for `barlow pretrain`.

@@ -39,6 +39,18 @@ def _duality() -> "Study":
     return STUDY
 
 
+def _normalization() -> "Study":
+    from barlow.studies.normalization import STUDY
+
+    return STUDY
+
+
+def _projector() -> "Study":
+    from barlow.studies.projector import STUDY
+
+    return STUDY
+
+
 STUDIES: dict[str, Listed] = {
     "diagonalization": Listed(
         "a random backbone and a closed-form linear projector make C the identity; what gradient descent reaches",
@@ -49,5 +61,13 @@ STUDIES: dict[str, Listed] = {
     ),
     "duality": Listed(
         "feature-contrastive equals sample-contrastive up to diagonal terms; what the pairs n = m do", _duality
+    ),
+    "normalization": Listed(
+        "whether it takes the Pearson normalisation for the backbone to learn: a grid, and predictions P1 to P8",
+        _normalization,
+    ),
+    "projector": Listed(
+        "width and depth of the projector against its share of the loss's fall and the invariance of z and of h",
+        _projector,
     ),
 }
