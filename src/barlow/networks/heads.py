@@ -87,7 +87,7 @@ def projector(
     _check_choice("norm", norm, NORMS)
     _check_choice("activation", activation, ACTIVATIONS)
     if last_norm not in LAST_NORMS:
-        raise ValueError(f"last_norm: {last_norm!r} is not one of {', '.join(LAST_NORMS)}")
+        raise unknown("last_norm", last_norm, LAST_NORMS)
     widths = _widths(spec, num_features)
     if not widths:
         return nn.Identity()
