@@ -162,12 +162,12 @@ def projector_gap(figures: Figures) -> Verdict | None:
     if best <= 0:
         return None if worst <= 0 and complete <= 0 else _no_limit(figures, complete)
     ratio, low, high = 2 * complete / (best + worst), complete / worst, complete / best
-    bracket = f"{number(best)} to {number(worst)}"
+    estimates = "closed form" if best == worst else "closed form, between an optimistic and a pessimistic estimate"
     said = f"Over all images and views the loss is {number(complete)}; a linear projector at its optimum reaches "
-    said += f"{bracket} on this backbone (closed form, between an optimistic and a pessimistic estimate)"
+    said += f"{_range(number(best), number(worst))} on this backbone ({estimates})"
     if high < BELOW_LIMIT:
-        said += f". Yours is at {100 * low:.0f} to {100 * high:.0f}% of that: a projector with hidden layers does here "
-        said += "what the backbone does not."
+        said += f". Yours is at {_range(f'{100 * low:.0f}', f'{100 * high:.0f}')}% of that: a projector with hidden "
+        said += "layers does here what the backbone does not."
         advice = "Expected of a deep projector; of a linear one, audit more images. For a backbone that is invariant "
         advice += "itself, try a smaller projector."
     elif high <= NEAR_LIMIT:
@@ -175,7 +175,7 @@ def projector_gap(figures: Figures) -> Verdict | None:
         advice = "A better projector gains nothing here: train the backbone longer, or give it more capacity."
     elif high >= FAR_FROM_LIMIT and _worth(figures, complete - best):
         sure = low >= FAR_FROM_LIMIT and _worth(figures, complete - worst)
-        said += f": {number(low)} to {number(high)} times as much, "
+        said += f": {_range(number(low), number(high))} times as much, "
         said += "so the projector is what holds the loss up." if sure else "too wide a range to blame the projector."
         advice = "Train the projector longer or with a larger learning rate; features with a large condition number "
         advice += "slow it down: try BatchNorm before it, or the method optimal_projector."
@@ -183,6 +183,10 @@ def projector_gap(figures: Figures) -> Verdict | None:
     else:
         return None
     return Verdict("projector_gap", "note", said, ratio, low, high, advice)
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _has_hidden_layer(figures: Figures) -> bool:
