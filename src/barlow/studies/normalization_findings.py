@@ -11,6 +11,7 @@ from barlow.studies.predictions import Arms, predictions
 
 NO_ARM = ("solved", "waterline", "last_norm")
 """Cells that are no arms of the grid."""
+SPREAD_SHOWN = ("backbone_limit", "few_labels")
 COLORS = ("c1", "c2", "c3")
 
 
@@ -43,23 +44,35 @@ def _grid(arms: Arms) -> dict[str, Sequence[Mapping[str, Any]]]:
 
 
 def _backbones(arms: Arms) -> Table:
-    keys = ("backbone_limit", "share_h", "mean_rho", "effective_rank", "few_labels", "linear", "knn")
+    keys = {
+        "backbone_limit": "L*_P(h)",
+        "share_h": "share of augmentation",
+        "mean_rho": "mean rho",
+        "effective_rank": "effective rank",
+        "few_labels": "100 labels",
+        "linear": "all labels",
+        "knn": "neighbours",
+    }
     rows: list[list[str | float]] = []
     grid = _grid(arms)
     states = [("untrained", "start", next(iter(grid.values())))]
     states += [(name, "end", figures) for name, figures in grid.items() if not name.endswith("frozen")]
     if "solved" in arms:
         states.append(("raw, projector solved", "end", arms["solved"]))
+    several = len(states[0][2]) > 1
     for name, when, figures in states:
-        values = [[one[when][key] for one in figures] for key in keys]
-        rows.append([name, fmean(values[0]), _deviation(values[0]), *map(fmean, values[1:5]), _deviation(values[4])])
-        rows[-1] += [fmean(values[5]), fmean(values[6])]
-    head = ["", "L*_P(h)", "sd", "share of augmentation", "mean rho", "effective rank", "100 labels", "sd"]
+        rows.append([name])
+        for key in keys:
+            values = [one[when][key] for one in figures]
+            rows[-1] += [fmean(values), stdev(values)] if several and key in SPREAD_SHOWN else [fmean(values)]
+    head = [""]
+    for key, title in keys.items():
+        head += [title, "sd"] if several and key in SPREAD_SHOWN else [title]
     reading = (
         "On test images with all 54 views. L*_P(h): least Pearson loss of a linear projector on this backbone; share "
-        "of augmentation: tr W / tr T; accuracies: 100 labels, all labels, 20 neighbours. sd over seeds."
+        "of augmentation: tr W / tr T; accuracies: 100 labels, all labels, 20 neighbours; sd: over seeds."
     )
-    return Table("Backbones", reading, [*head, "all labels", "neighbours"], rows)
+    return Table("Backbones", reading, head, rows)
 
 
 def _losses(arms: Arms) -> Table:
@@ -126,7 +139,3 @@ def _waterline(arms: Arms) -> Plot | None:
         curves.append(Curve("", weights, [one["predicted"] for one in own], color, dashed=True))
     reading = "Directions in use after descent on an untrained backbone, one seed; dashed: above the waterline. P7."
     return Plot("Directions in use", reading, "lambda", curves, log_x=True)
-
-
-def _deviation(values: Sequence[float]) -> float | str:
-    return stdev(values) if len(values) > 1 else ""

@@ -110,7 +110,7 @@ def p3(arms: Arms) -> Verdict:
     """Judge the scalar and the cosine beside Pearson, all centred."""
     statement = (
         "One scalar, or the length of each centred sample, does for the backbone what Pearson does: it ends less than "
-        "half as far from it as without normalisation, equally tuned. Normalisation is crucial, Pearson is not."
+        "half as far from it as without normalisation, equally tuned. Invariance takes a normalisation, not Pearson's."
     )
     return _near_pearson(statement, arms, {"scalar": "scalar", "cosine": "centred_cosine"})
 

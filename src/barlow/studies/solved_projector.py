@@ -9,6 +9,7 @@ the backbone is told nothing. Whether P is held fixed in that gradient or not ma
 comparison the same batch is given to a random P, and to the Pearson loss with *its* best P in closed form.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -128,4 +129,4 @@ def _gradient(backbone: nn.Module, loss: Tensor) -> float:
 
 def _gradient_norm(backbone: nn.Module) -> float:
     squares = sum((float(p.grad.square().sum()) for p in backbone.parameters() if p.grad is not None), 0.0)
-    return squares**0.5
+    return math.sqrt(squares)
