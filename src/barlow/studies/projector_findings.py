@@ -8,12 +8,9 @@ from typing import Any
 
 from barlow.report.study_page import Curve, Findings, Outcome, Plot, Table, Verdict
 from barlow.studies.cells import Finished
+from barlow.studies.predictions import ALONE_LIMIT, ALONE_SHARE
 from barlow.studies.spread import positive, spread
 
-ALONE_SHARE = 0.05
-"""Standard deviation of a share of the loss's fall between seeds, for studies of one seed."""
-ALONE_INVARIANCE = 0.05
-"""The same of tr W / tr T."""
 AS_INVARIANT = 2
 """Two outputs are as invariant as each other if their shares of augmentation are within a factor of 2."""
 FEWEST = 6
@@ -85,7 +82,7 @@ def less_invariance(found: Projectors) -> Verdict:
         found: figures by projector.
     """
     (small, first), *_, (large, last) = found.items()
-    less = spread([_gain(a) - _gain(b) for a, b in zip(first, last, strict=True)], 0.15)
+    less = spread([_gain(a) - _gain(b) for a, b in zip(first, last, strict=True)], ALONE_LIMIT)
     gains = ", ".join(f"{name} {fmean(map(_gain, seeds)):.2f}" for name, seeds in found.items())
     return Verdict(
         "P6",
@@ -103,7 +100,7 @@ def z_and_h(found: Projectors) -> Verdict:
     """
     _, seeds = list(found.items())[-1]
     ends = [one["trained"]["end"] for one in seeds]
-    apart = spread([one["share_h"] - AS_INVARIANT * one["share_z"] for one in ends], ALONE_INVARIANCE)
+    apart = spread([one["share_h"] - AS_INVARIANT * one["share_z"] for one in ends], ALONE_SHARE)
     outcomes: dict[Outcome, Outcome] = {"held": "failed", "failed": "held", "undecided": "undecided"}
     return Verdict(
         "C14",
