@@ -28,8 +28,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_used_again() -> None:
-    faults = {
-        mode: int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, check=True).stdout)
-        for mode in ("keep", "return")
-    }
-    assert 5 * faults["keep"] < faults["return"]
+    def faults(mode: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, check=True).stdout)
+
+    kept = min(faults("keep") for _ in range(3))  # a machine short of memory takes pages back, which adds faults
+    assert 5 * kept < faults("return")

@@ -71,8 +71,9 @@ def _shape(
     if not by_number and order != NAMED_STAGES:
         return None
     depths = tuple(len(stages[stage]) for stage in order)
-    basic = {depth: name for name, depth in BASIC_RESNETS.items()}
-    architecture = (BOTTLENECK_RESNETS if bottleneck else basic).get(depths, "")
+    basic: dict[tuple[int, ...], str] = {depth: name for name, depth in BASIC_RESNETS.items()}
+    named: Mapping[tuple[int, ...], str] = BOTTLENECK_RESNETS if bottleneck else basic
+    architecture = named.get(depths, "")
     dot = f"{prefix}." if prefix else ""
     first = state.get(f"{dot}0.weight" if by_number else f"{dot}conv1.weight")
     inside = state.get(f"{dot}{order[0]}.0.conv2.weight")
