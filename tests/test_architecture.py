@@ -102,7 +102,18 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["barlow", "barlow.cli", "barlow.recipes", "barlow.report.page", "barlow.report.compare"]
+    "module",
+    [
+        "barlow",
+        "barlow.cli",
+        "barlow.recipes",
+        "barlow.report.page",
+        "barlow.report.compare",
+        "barlow.report.audit_page",
+        "barlow.audit_tables",
+        "barlow.report.study_page",
+        "barlow.studies.table",
+    ],
 )
 def test_torch_stays_out(module: str) -> None:
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)").strip() == "False"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from barlow.studies.table import STUDIES
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r'python -m pytest (tests/\S+) -k ("[^"]+"|\w+)', PAGE)))
@@ -28,6 +30,12 @@ def test_every_claim_has_its_row_and_its_command_and_every_test_of_a_claim_its_c
     tests = {found for name in names_in(Path(__file__).parent) for found in re.findall(r"^test_(C\d+[a-z]?)_", name)}
     assert tests == rows - {"C20"}  # statements about the literature
     assert {f"{claim}_" for claim in tests} <= {words for where, words in COMMANDS if where == "tests/theory"}
+
+
+def test_every_study_that_is_named_exists() -> None:
+    named = set(re.findall(r"barlow study (\w+)", PAGE))
+    assert named
+    assert named <= {*STUDIES, "NAME"}
 
 
 def test_links_within_the_page_lead_somewhere() -> None:
