@@ -10,13 +10,16 @@ Backbones, all on Fashion-MNIST:
   untrained     the same network before training, six seeds, BatchNorm statistics from the data; and widths 16 and 64
   others        finished runs of other benchmarks (`methods.py`, `features.py`): width 64 or so, all 60,000 pictures
 
-Every backbone is looked at alike: the figures of `barlow audit` from the same 3,072 training pictures with 6 views each
-of one pipeline (that of `small-grey`, whatever a run trained with, normalised as the run does), without labels; a
-linear probe on all labels of 10,000 training pictures and one on 10 labels per class (mean of 5 draws), both scored on
-the same 5,000 pictures of the test split, their penalties chosen on training pictures alone.
+Every backbone is looked at alike, its h and not its z: the figures of `barlow audit` from the same 3,072 training
+pictures with 6 views each of one pipeline (that of `small-grey`, whatever a run trained with, normalised as the run
+does), without labels; a linear probe on all labels of 10,000 training pictures and one on 10 labels per class (mean of
+5 draws), both scored on the same 5,000 pictures of the test split, their penalties chosen on training pictures alone.
+Beside the figures stands what costs no look at the features at all: the number of pictures a run has seen, and, within
+a method, its own loss at the end.
 
 Intervals are of 95%, from 1,000 resamplings of backbones in two stages, methods and then the runs of each, since runs
 of one method are no independent evidence about methods. Within a method runs differ in length and seed only.
+Lengths, seeds, pictures and views are constants below.
 
 Results are kept in benchmarks/runs/label_free/, so the same command goes on where it stopped, takes up finished runs
 that are new, and prints the tables; `label_free.md` is what it printed, read in words.
@@ -29,7 +32,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -77,26 +80,30 @@ LAST_STEPS = 0.1
 FIGURES = {
     "augmentation_share": -1, "mean_correlation": 1, "view_information": 1, "num_above_edge": 1,
     "pearson_limit": -1, "pearson_limit_cross_fit": -1, "lidar": 1, "rank": 1, "effective_rank": 1,
-    "participation_ratio": 1, "rank_me": 1, "condition_number": -1, "alpha": -1, "distance_of_alpha_from_1": -1,
+    "participation_ratio": 1, "rank_me": 1, "condition_number": -1, "alpha": 0, "distance_of_alpha_from_1": -1,
     "alignment": -1, "uniformity": -1,
 }  # fmt: skip
-"""Figure -> whether more of it is said to be better (1) or less of it (-1)."""
+"""Figure -> whether more of it is said to be better (1), less of it (-1) or a value in between (0)."""
+BETTER = {1: "more", -1: "less", 0: "near 1"}
+BESIDE = {"pictures_seen": 1, "loss": -1}
+"""What stands beside the figures and needs no features."""
+ALL_PICTURES = 60_000
 TARGETS = {"linear": "linear probe", "few_labels": "10 labels per class"}
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Backbones that are ranked together; with `within`, only against those of their own method."""
+    """Backbones that are ranked together; `within` "method" or "epochs": only against those that share it."""
 
     title: str
     records: Sequence[Record]
-    within: bool = False
+    within: Literal["", "method", "epochs"] = ""
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that can be compared: losses only within a method."""
-        return [*FIGURES, "loss"] if self.within else list(FIGURES)
+        return [*FIGURES, *BESIDE] if self.within == "method" else [*FIGURES, "pictures_seen"]
 
 
 def train_small_runs(out: Path, data_root: str | None) -> None:
@@ -195,10 +202,16 @@ def measure(backbone: nn.Module, views: Views, parts: LabelledParts) -> Record:
 
 def table_of(records: Sequence[Record], names: Sequence[str]) -> NDArray[np.float64]:
     """Return (n, figures + targets); a figure that a backbone lacks, or its loss, is not a number."""
-    known = [{"loss": record["loss"], **record["figures"]} for record in records]
+    known = [
+        {"loss": record["loss"], "pictures_seen": _pictures_seen(record), **record["figures"]} for record in records
+    ]
     rows = [[figures[name] for name in names] for figures in known]
     labels = [[record[target] for target in TARGETS] for record in records]
     return np.array([[*row, *label] for row, label in zip(rows, labels, strict=True)], dtype=np.float64)
+
+
+def _pictures_seen(record: Record) -> int:
+    return int(record["epochs"]) * (PICTURES if record["small"] else ALL_PICTURES)
 
 
 def spearman(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -211,11 +224,18 @@ def spearman(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return found[: -len(TARGETS), -len(TARGETS) :]
 
 
-def correlations(groups: Sequence[NDArray[np.float64]], *, within: bool) -> NDArray[np.float64]:
-    """Return those of all rows together, or the mean over groups of those within each."""
-    if not within:
-        return spearman(np.concatenate(groups))
-    each = np.stack([spearman(group) for group in groups])
+def correlations(methods: Sequence[Sequence[Record]], sample: Sample) -> NDArray[np.float64]:
+    """Return those of all records, or the mean over groups of those within each.
+
+    Args:
+        methods: records of one method each; a method that was drawn twice is there twice.
+        sample: says what to compare.
+    """
+    together = [record for records in methods for record in records]
+    groups: Sequence[Sequence[Record]] = methods if sample.within == "method" else [together]
+    if sample.within == "epochs":
+        groups = [[record for record in together if record["epochs"] == epochs] for epochs in EPOCHS]
+    each = np.stack([spearman(table_of(group, sample.figures)) for group in groups if len(group) > 2])
     known = np.isfinite(each).sum(axis=0)
     mean: NDArray[np.float64] = np.where(known > 0, np.nansum(each, axis=0) / np.maximum(known, 1), np.nan)
     return mean
@@ -226,17 +246,16 @@ def with_interval(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float
     groups: dict[str, list[Record]] = {}
     for record in sample.records:
         groups.setdefault(record["method"], []).append(record)
-    tables = {method: table_of(rows, sample.figures) for method, rows in groups.items()}
-    methods = [method for method in tables if method != "untrained"]
+    methods = [method for method in groups if method != "untrained"]
     generator = np.random.default_rng(0)
     resampled = []
     for _ in range(RESAMPLES):
         drawn = [methods[place] for place in generator.integers(len(methods), size=len(methods))]
         # untrained networks are no method that might have been another one: they are always there
-        chosen = [tables[method] for method in [*drawn, "untrained"] if method in tables]
-        again = [table[generator.integers(len(table), size=len(table))] for table in chosen]
-        resampled.append(correlations(again, within=sample.within))
-    found = correlations(list(tables.values()), within=sample.within)
+        chosen = [groups[method] for method in [*drawn, "untrained"] if method in groups]
+        again = [[rows[place] for place in generator.integers(len(rows), size=len(rows))] for rows in chosen]
+        resampled.append(correlations(again, sample))
+    found = correlations(list(groups.values()), sample)
     draws = np.stack(resampled)
     draws[:, ~np.isfinite(found)] = 0.0  # constant figures have no interval, and are not shown
     return found, np.nanpercentile(draws, [2.5, 97.5], axis=0)
@@ -251,8 +270,9 @@ def samples_of(records: Sequence[Record]) -> list[Sample]:
     return [
         Sample("small runs", trained),
         Sample("small runs and untrained", small),
+        Sample("within each method", trained, within="method"),
+        Sample("within each length", trained, within="epochs"),
         Sample(f"small runs of {max(EPOCHS)} epochs", longest),
-        Sample("within methods", trained, within=True),
         Sample("all trained, every width", everything),
         Sample("all", records),
     ]
@@ -263,10 +283,10 @@ def print_correlations(samples: Sequence[Sample]) -> None:
     found = [with_interval(sample) for sample in samples]
     titles = [f"{sample.title} ({len(sample.records)})" for sample in samples]
     for place, target in enumerate(TARGETS.values()):
-        print(f"\nSpearman's correlation with the accuracy of: {target}\n")
+        print(f"\n## Spearman's correlation with the accuracy of: {target}\n")
         print(f"| figure | said to be better | {' | '.join(titles)} |\n|---|---|{'--:|' * len(samples)}")
-        for row, name in enumerate([*FIGURES, "loss"]):
-            better = "more" if FIGURES.get(name, -1) > 0 else "less"
+        for row, name in enumerate([*FIGURES, *BESIDE]):
+            better = BETTER[(FIGURES | BESIDE)[name]]
             cells = [
                 _interval(values[row, place], ends[:, row, place]) if row < len(values) else ""
                 for values, ends in found
@@ -277,7 +297,7 @@ def print_correlations(samples: Sequence[Sample]) -> None:
 def print_kendall(sample: Sample, others: Sequence[Sample]) -> None:
     """Print Kendall's tau-b, and what accuracy is lost by choosing one backbone with a figure."""
     shown = [sample, *others]
-    print("\nKendall's tau-b with the linear probe, and points of it lost by taking the best backbone by a figure")
+    print("\n## Kendall's tau-b with the linear probe, and points of it lost by taking the best backbone by a figure")
     titles = [f"tau, {one.title} | lost, {one.title}" for one in shown]
     print(f"\n| figure | {' | '.join(titles)} |\n|---|{'--:|' * (2 * len(shown))}")
     for name, sign in FIGURES.items():
@@ -292,6 +312,8 @@ def _tau_and_lost(records: Sequence[Record], name: str, sign: int) -> str:
     if len(set(values)) < 2:
         return "constant | "
     tau = kendalltau(values, [record["linear"] for record in known]).statistic
+    if sign == 0:
+        return f"{tau:+.2f} | "
     chosen = max(known, key=lambda record: sign * record["figures"][name])
     return f"{tau:+.2f} | {_lost(records, chosen):.1f}"
 
@@ -301,14 +323,16 @@ def _lost(records: Iterable[Record], chosen: Mapping[str, Any]) -> float:
     return 100 * (best - float(chosen["linear"]))
 
 
-def print_methods(records: Sequence[Record]) -> None:
-    """Print Spearman's correlation with the linear probe inside each method."""
-    names = [*FIGURES, "loss"]
-    found = {m: spearman(table_of([r for r in records if r["method"] == m], names)) for m in METHODS}
-    print(f"\nLinear probe, within each method, {len(EPOCHS) * len(SEEDS)} runs each\n")
-    print(f"| figure | {' | '.join(METHODS)} |\n|---|{'--:|' * len(METHODS)}")
+def print_groups(records: Sequence[Record], key: str, values: Sequence[Any]) -> None:
+    """Print Spearman's correlation with the linear probe among the runs that share a method or a length."""
+    names = [*FIGURES, *BESIDE] if key == "method" else list(FIGURES)
+    found = [spearman(table_of([record for record in records if record[key] == value], names)) for value in values]
+    print(
+        f"\nSpearman's correlation with the linear probe within each: {key}, {len(records) // len(values)} runs each\n"
+    )
+    print(f"| figure | {' | '.join(map(str, values))} |\n|---|{'--:|' * len(values)}")
     for row, name in enumerate(names):
-        print(f"| {name} | {' | '.join(_signed(found[method][row, 0]) for method in METHODS)} |")
+        print(f"| {name} | {' | '.join(_signed(one[row, 0]) for one in found)} |")
 
 
 def print_spread(samples: Sequence[Sample]) -> None:
@@ -330,6 +354,7 @@ def print_backbones(records: Sequence[Record]) -> None:
     for record in records:
         kind = "small" if record["small"] else "other"
         groups.setdefault((record["method"], kind, record["width"], record["epochs"]), []).append(record)
+    print("\n## The backbones: accuracy in percent and some figures, means over seeds")
     print(f"\n| method | runs | width | epochs | seeds | linear | few labels | {' | '.join(shown)} |")
     print(f"|---|---|{'--:|' * (5 + len(shown))}")
     for (method, kind, width, epochs), rows in groups.items():
@@ -359,9 +384,11 @@ def main() -> None:
     records = measured(flags.out, parts)
     samples = samples_of(records)
     print_correlations(samples)
-    print_kendall(samples[0], [samples[2], samples[-1]])
-    print_methods(samples[0].records)
-    print_spread([samples[0], samples[2], samples[-1]])
+    small, longest, everything = samples[0], samples[4], samples[-1]
+    print_kendall(small, [longest, everything])
+    print_groups(small.records, "method", METHODS)
+    print_groups(small.records, "epochs", EPOCHS)
+    print_spread([small, longest, everything])
     print_backbones(records)
 
 
