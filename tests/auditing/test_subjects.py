@@ -33,8 +33,8 @@ def test_a_run_brings_its_data_views_and_the_network_before_training(folder: Pat
     x = subject.views.plain(next(subject.source.batches(range(4), 4)).samples)
     saved = barlow.open_run(folder).backbone
     with torch.no_grad():
-        assert torch.equal(subject.trained.backbone(x), saved(x))
-        assert not torch.equal(subject.untrained.backbone(x), saved(x))
+        torch.testing.assert_close(subject.trained.backbone(x), saved(x))
+        assert not torch.allclose(subject.untrained.backbone(x), saved(x), rtol=0.1)
 
 
 def test_the_untrained_network_is_the_one_that_training_began_with(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ Kind = Literal["run", "model", "checkpoint", "callable", "features"]
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".safetensors")
 FEATURE_SUFFIXES = (".npy",)
 LIBRARIES = ("timm:", "torchvision:")
+FAST = torch.channels_last
+"""Layout in which convolutions are about twice as fast on a CPU."""
 DEFAULT_VIEWS = "byol-iid"
 """Views of pictures where nobody says which: the paper's, drawn alike for both, for which its theory is exact."""
 
@@ -188,7 +190,7 @@ def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str) -> Su
     method, untrained = _method_of(run, source, drawn)
     saved = load_checkpoint(where.checkpoints / "last.ckpt")["method"]
     method.load_state_dict(saved)
-    method.eval()
+    method.eval().to(memory_format=FAST)
     trained = Networks(method.backbone, method.projector)
     return Subject(name or run.folder.name, "run", trained, untrained, source, drawn, run.recipe)
 
@@ -209,6 +211,7 @@ def _method_of(run: Run, source: Source, views: Views) -> tuple[Any, Networks | 
 
 def _of_model(name: str, look: _Look, weights: str, title: str) -> Subject:
     network = build_backbone(name, in_channels=look.channels, image_size=look.side, pretrained=weights)
+    network.to(memory_format=FAST)
     notes = [] if weights else ["the network has no weights: it is audited as it was initialised"]
     if not weights:
         calibrate(network, look.source, look.views(None).plain)
@@ -230,7 +233,7 @@ def _of_checkpoint(path: Path, look: _Look, projector: nn.Module | None, title: 
         projector = mlp_of(found.projector)
         if projector is None:
             notes.append("its projector is no plain MLP; audited without one")
-    trained = Networks(found.backbone.eval(), None if projector is None else projector.eval())
+    trained = Networks(found.backbone.eval().to(memory_format=FAST), None if projector is None else projector.eval())
     statistics = (IMAGENET_MEAN, IMAGENET_STD) if look.channels == 3 else None
     views = look.views(statistics)
     return Subject(title or path.name, "checkpoint", trained, source=look.source, views=views, notes=notes)
