@@ -1,7 +1,6 @@
 import os
 import pickle
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,27 +76,19 @@ def test_a_folder_that_cannot_be_opened_is_counted(tmp_path: Path, monkeypatch: 
     assert index.ignored == {"folders that cannot be opened": 1}
 
 
-@pytest.mark.parametrize(
-    ("count", "clock"),
-    [
-        (2_000, time.process_time),  # a fiftieth, in time of the processor: what other programs do does not count
-        pytest.param(100_000, time.perf_counter, marks=pytest.mark.slow),
-    ],
-)
-def test_a_hundred_thousand_paths_are_indexed_in_under_five_seconds(
-    tmp_path: Path, count: int, clock: Callable[[], float]
-) -> None:
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_hundred_thousand_paths_are_indexed_in_under_five_seconds(tmp_path: Path, count: int) -> None:
     for folder in range(10):
         place = str(tmp_path / f"class{folder}")
         os.mkdir(place)  # noqa: PTH102 - strings, because making the files is the slow part of this test
         for number in range(count // 10):
             os.close(os.open(f"{place}/{number:06d}.jpg", os.O_CREAT))
     times = []
-    for _ in range(3):  # the best of three: other programs take time too
-        start = clock()
+    for _ in range(3):
+        start = time.process_time()  # of the processor, files included: what other programs do does not count
         index = index_folder(tmp_path)
         folders = index.first_folders()
-        times.append(clock() - start)
+        times.append(time.process_time() - start)
     assert len(index.paths) == count
     assert len(set(folders)) == 10
     assert min(times) < 5 * count / 100_000
