@@ -31,7 +31,7 @@ from barlow.machine import Machine
 from barlow.methods.method import Method
 from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
-from barlow.networks.single_pixel import single_pixel_convolutions
+from barlow.networks.small_map import single_pixel_convolutions
 from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.run import Run

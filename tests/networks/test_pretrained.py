@@ -1,5 +1,6 @@
 """Weights from files arrive whole, or the reason why not does."""
 
+import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
@@ -118,20 +119,23 @@ def test_rgb_weights_are_repeated_for_more_channels(state: State, tmp_path: Path
 
 
 class Harmful:
-    """Does something when unpickled."""
+    """Leaves a folder behind when unpickled."""
 
-    def __reduce__(self) -> tuple[type[ValueError], tuple[str]]:
-        return ValueError, ("unpickled",)
+    def __init__(self, mark: Path) -> None:
+        self.mark = str(mark)
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.mark,)
 
 
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("harmful.pth", lambda path: path.write_bytes(pickle.dumps({"conv1.weight": Harmful()}))),
+        ("harmful.pth", lambda path: path.write_bytes(pickle.dumps({"conv1.weight": Harmful(path.parent / "mark")}))),
         ("text.pth", lambda path: path.write_text("weights")),
         ("empty.pth", lambda path: path.write_bytes(b"")),
         ("text.safetensors", lambda path: path.write_text("weights")),
-        ("object.pth", lambda path: torch.save({"model": Harmful()}, path)),
+        ("object.pth", lambda path: torch.save({"model": Harmful(path.parent / "mark")}, path)),
     ],
 )
 def test_files_of_other_kinds_are_refused_and_never_unpickled(
@@ -140,6 +144,7 @@ def test_files_of_other_kinds_are_refused_and_never_unpickled(
     write(tmp_path / name)
     with pytest.raises(ValueError, match=r"^pretrained: .*neither safetensors nor a torch file of plain tensors"):
         read_weights(tmp_path / name)
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [torch.zeros(2)], {}])

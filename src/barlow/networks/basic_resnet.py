@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 from torchvision.models.resnet import BasicBlock
 
-from barlow.networks.single_pixel import CentreTapConv2d
+from barlow.networks.small_map import SmallMapConv2d
 
 BASIC_RESNETS: dict[str, tuple[int, int, int, int]] = {
     "resnet10": (1, 1, 1, 1),
@@ -75,11 +75,17 @@ def _stage(inputs: int, outputs: int, depth: int, stride: int) -> nn.Sequential:
     if stride != 1 or inputs != outputs:
         pointwise = nn.Conv2d if inputs >= ONEDNN_BLOCK else SubsampledPointwise
         shortcut = nn.Sequential(pointwise(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-    first = BasicBlock(inputs, outputs, stride, shortcut)
-    if stride != 1:
-        # Not initialised twice, so that a seed gives the weights that it always gave; `_initialise` fills it.
-        first.conv1 = skip_init(CentreTapConv2d, inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))
+    first = _block(inputs, outputs, stride, shortcut)
+    return nn.Sequential(first, *(_block(outputs, outputs, 1, None) for _ in range(depth - 1)))
+
+
+def _block(inputs: int, outputs: int, stride: int, shortcut: nn.Module | None) -> BasicBlock:
+    """Return torchvision's block with convolutions that are fast on maps of one or two pixels."""
+    block = BasicBlock(inputs, outputs, stride, shortcut)
+    # Not initialised twice, so that a seed gives the weights that it always gave; `_initialise` fills them.
+    block.conv1 = skip_init(SmallMapConv2d, inputs, outputs, stride)
+    block.conv2 = skip_init(SmallMapConv2d, outputs, outputs)
+    return block
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions on maps of one pixel: the same numbers by the centre of the kernel, and bf16 refused elsewhere."""
+"""Convolutions on maps of a few pixels: the same numbers by a product, and bf16 on one pixel refused elsewhere."""
 
 from pathlib import Path
 
@@ -8,20 +8,24 @@ from torch import nn
 
 import barlow
 from barlow.networks.backbones import build_backbone
-from barlow.networks.single_pixel import CentreTapConv2d, single_pixel_convolutions
+from barlow.networks.small_map import SmallMapConv2d, single_pixel_convolutions
 
 
-@pytest.mark.parametrize("side", [1, 2, 5])
-def test_the_numbers_and_gradients_are_those_of_the_convolution(side: int) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 2), (2, 1), (2, 5), (5, 5)])
+def test_the_numbers_and_gradients_are_those_of_the_convolution(
+    size: tuple[int, int], stride: int, layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
-    ours = CentreTapConv2d(4, 6, 3, stride=2, padding=1).double()
-    plain = nn.Conv2d(4, 6, 3, stride=2, padding=1).double()
+    ours = SmallMapConv2d(4, 6, stride).double().to(memory_format=layout)
+    plain = nn.Conv2d(4, 6, 3, stride=stride, padding=1, bias=False).double()
     plain.load_state_dict(ours.state_dict())
     found: list[torch.Tensor] = []
     wanted: list[torch.Tensor] = []
     for conv, results in ((ours, found), (plain, wanted)):
-        x = torch.randn(3, 4, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-        x.requires_grad_()
+        x = torch.randn(3, 4, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        x = x.contiguous(memory_format=layout).requires_grad_()
         y = conv(x)
         y.square().sum().backward()
         assert x.grad is not None
@@ -29,6 +33,15 @@ def test_the_numbers_and_gradients_are_those_of_the_convolution(side: int) -> No
         results += [y.detach(), x.grad, conv.weight.grad]
     for ours_one, plain_one in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours_one, plain_one)
+    assert found[0].is_contiguous(memory_format=torch.channels_last) or max(size) > 2
+
+
+def test_every_3_x_3_convolution_of_a_block_takes_it_with_the_names_and_weights_of_before() -> None:
+    backbone = build_backbone("resnet10", image_size=28, width=4, stem="imagenet")
+    kernels = {name for name, part in backbone.named_modules() if getattr(part, "kernel_size", ()) == (3, 3)}
+    ours = {name for name, part in backbone.named_modules() if isinstance(part, SmallMapConv2d)}
+    assert ours == kernels
+    assert len(ours) == 8
 
 
 def test_a_library_resnet_on_small_pictures_is_found_out_and_ours_is_not() -> None:
