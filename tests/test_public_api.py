@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -15,7 +17,7 @@ NAMES = [
     "byol_loss", "compare_audits", "compare_recipes", "image_views", "jackknife", "load_foreign", "load_source",
     "open_audit", "open_run", "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor",
     "raw_projector", "resume", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss",
-    "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
+    "theory", "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [
@@ -37,6 +39,12 @@ def test_every_public_name_is_there_and_has_a_docstring(name: str) -> None:
     thing = getattr(barlow, name)
     if callable(thing):
         assert thing.__doc__
+
+
+def test_the_theory_is_reached_by_name() -> None:
+    code = "import sys, barlow; assert 'torch' not in sys.modules; print(barlow.theory.batch_floor(256, 8192, 0.0051))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(1122, abs=0.5)
 
 
 def test_a_wrong_name_lists_the_right_ones() -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from barlow import theory as theory
     from barlow.auditing.audit import Audit as Audit, audit as audit, open_audit as open_audit
     from barlow.auditing.several import compare_audits as compare_audits
     from barlow.collectives import all_mean as all_mean
@@ -98,10 +99,12 @@ _HOME = {
 }
 """Where each public name lives."""
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", "theory", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "theory":
+        return import_module("barlow.theory")
     if name not in _HOME:
         raise AttributeError(f"module 'barlow' has no attribute {name!r}; public names: {', '.join(__all__)}")
     return getattr(import_module(f"barlow.{_HOME[name]}"), name)

@@ -3,11 +3,12 @@
 torch is imported by the commands, not by this file, so that `barlow --help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import tyro
 from rich.console import Console
@@ -258,4 +259,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         sys.stderr.write(f"barlow: {' '.join(str(error).split())}\n")
+        if isinstance(error, ConnectionError):
+            _leave_at_once(2)
         sys.exit(2)
+
+
+def _leave_at_once(status: int) -> NoReturn:
+    """Leave without the interpreter's clean-up, where torch's threads that wait for a lost process can abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -115,7 +115,7 @@ def test_the_death_of_one_process_ends_the_run_with_a_sentence_and_the_same_comm
             time.sleep(0.05)
         child = child_of(process)
         os.kill(child, signal.SIGKILL)
-        assert process.wait(timeout=300) == 2
+        assert process.wait(timeout=300) == 2, said.read_text()
     assert "has lost another one" in said.read_text()
     assert "The same command goes on from the last checkpoint" in said.read_text()
     assert "Traceback" not in said.read_text()
