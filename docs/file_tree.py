@@ -5,6 +5,7 @@ python docs/file_tree.py --write    put it into README.md
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -31,6 +32,8 @@ REST = {
 }
 START, END = "```\nsrc/barlow/\n", "```\n"
 COLUMN = 26
+SENTENCE_END = r"(?<! al)\. "
+"""A full stop and a space, but for that of "et al."."""
 
 
 def tree(root: Path = ROOT) -> str:
@@ -63,7 +66,7 @@ def _first_line(path: Path) -> str:
     if not said:
         raise ValueError(f"{path} has no docstring")
     paragraph = " ".join(said.split("\n\n")[0].split())
-    return paragraph.split(". ")[0].rstrip(".:")
+    return re.split(SENTENCE_END, paragraph)[0].rstrip(".:")
 
 
 def _line(name: str, what: str) -> str:

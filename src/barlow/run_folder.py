@@ -1,4 +1,4 @@
-"""The files of a run and what may be in them: `recipe.json`, `journal.jsonl`, `checkpoints/`, `summary.json`, ..."""
+"""The files of a run, from `recipe.json` to `summary.json`, and what may be in them."""
 
 import json
 import platform

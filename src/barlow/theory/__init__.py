@@ -1,7 +1,4 @@
-"""Closed forms and estimators: numbers in, numbers out; nothing here trains.
-
-The names that users type, as `barlow.theory.batch_floor(num_samples=256, num_features=8192, redundancy_weight=0.0051)`.
-"""
+"""The names of the theory that users type, as `barlow.theory.batch_floor(256, 8192, redundancy_weight=0.0051)`."""
 
 from barlow.theory.alignment import alignment as alignment, uniformity as uniformity
 from barlow.theory.complete import (
