@@ -95,5 +95,6 @@ def test_a_method_without_a_recipe_for_the_data_lends_its_loss_to_the_recipe_of_
     assert recipe_for("swav", "photos/").views == "swav"
     assert recipe_for("simclr", "fashion-mnist").name == "simclr-small-grey"
     assert recipe_for("barlow_twins", "fashion-mnist").name == "small-grey"
-    with pytest.raises(ValueError, match="recipe: got 'vicregl'"):
-        recipe_for("vicregl", "cifar10")
+    assert recipe_for("vicregl", "cifar10").name == "vicregl-cifar"
+    with pytest.raises(ValueError, match="recipe: got 'sigreg'"):
+        recipe_for("sigreg", "cifar10")

@@ -39,6 +39,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "vicreg-cifar": vicreg.cifar,
     "vicreg-small-grey": vicreg.small_grey,
     "vicregl-imagenet": vicregl.imagenet,
+    "vicregl-cifar": vicregl.cifar,
     "vicregl-small-grey": vicregl.small_grey,
     "wmse-imagenet": wmse.imagenet,
     "wmse-cifar": wmse.cifar,
@@ -48,6 +49,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "byol-cifar": byol.cifar,
     "byol-small-grey": byol.small_grey,
     "optimal_projector-digits": optimal_projector.digits,
+    "optimal_projector-cifar": optimal_projector.cifar,
     "optimal_projector-small-grey": optimal_projector.small_grey,
     "sigreg-small-grey": sigreg.small_grey,
 }

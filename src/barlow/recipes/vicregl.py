@@ -1,5 +1,8 @@
-"""VICRegL: the published recipe and our small one. Nobody publishes one for CIFAR."""
+"""VICRegL: the published recipe and ours for small pictures. Nobody publishes one for CIFAR."""
 
+from dataclasses import replace
+
+from barlow.recipes import vicreg
 from barlow.recipes.recipe import Recipe
 
 
@@ -27,6 +30,25 @@ def imagenet() -> Recipe:
         learning_rate=1.6,
         weight_decay=1e-6,
         warmup_epochs=10.0,
+    )
+
+
+def cifar() -> Recipe:
+    """CIFAR-10 and CIFAR-100 with ResNet-18, for a GPU: the run of VICReg there with the local loss added.
+
+    The small stem leaves a map of 4 x 4. Matches are the official shares of a map of 7 x 7 (20 and 4 of 49) of it.
+    """
+    return replace(
+        vicreg.cifar(),
+        name="vicregl-cifar",
+        source=(
+            "ours, never run: network, views and optimizer of vicreg-cifar; loss of the official code with matches in "
+            "proportion to a map of 4 x 4"
+        ),
+        published="",
+        method="vicregl",
+        options={"matches": 7, "matches_back": 1},
+        views="vicregl-cifar",
     )
 
 

@@ -201,10 +201,11 @@ VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
     "simsiam-cifar": _simsiam_cifar,
     "cifar-vicreg": _cifar_vicreg,
     "vicregl": _byol,
+    "vicregl-cifar": _cifar_vicreg,
     "vicregl-small-grey": _vicregl_small_grey,
 }
 
-LOCATED = frozenset({"vicregl", "vicregl-small-grey"})
+LOCATED = frozenset({"vicregl", "vicregl-cifar", "vicregl-small-grey"})
 """Views that say where in the picture they were taken."""
 
 
