@@ -12,6 +12,7 @@ from barlow.evaluation.arms import binomial_error, evaluate_arms
 from barlow.evaluation.features import Features
 from barlow.evaluation.few_labels import few_label_accuracy
 from barlow.evaluation.linear import fit_linear_probe
+from barlow.evaluation.scored_once import ScoredOnce
 from tests.evaluation.gaussians import as_features, bayes_accuracy_of_two_classes, gaussian_classes
 
 TRAIN_H, TRAIN_Y = gaussian_classes(400, 8, 3, distance=2.5)
@@ -92,6 +93,7 @@ def test_every_arm_gets_the_same_split_and_the_same_few_labels(monkeypatch: pyte
         draws.append(drawn)
         return few_label_accuracy(train_h, train_y, test_h, test_y, drawn)
 
+    monkeypatch.setattr(arms, "_SCORED", ScoredOnce())  # other tests score the same features
     monkeypatch.setattr(arms, "fit_linear_probe", probe)
     monkeypatch.setattr(arms, "few_label_accuracy", few)
     evaluate_arms({"one": arm(), "noise": arm(train_h=torch.rand(400, 8), test_h=torch.rand(300, 8))})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from barlow.evaluation.few_labels import few_label_accuracy
 from barlow.evaluation.knn import choose_knn, knn_accuracy
 from barlow.evaluation.linear import fit_linear_probe
 from barlow.evaluation.regularisation import best
+from barlow.evaluation.scored_once import ScoredOnce
 from barlow.evaluation.splits import Split, few_label_draws, validation_split
 
 VALIDATION_SHARE = 0.2
@@ -21,6 +23,8 @@ MOST_VALIDATION = 5000
 
 _Figures = tuple[dict[str, Any], dict[str, Any]]
 """What goes into the row, and what goes into its "chosen"."""
+
+_SCORED = ScoredOnce()
 
 
 def evaluate_arms(
@@ -61,10 +65,9 @@ def evaluate_arms(
     for done, (name, (train, test)) in enumerate(arms.items()):
         if progress:
             progress(done, name)
+        probe_all = partial(_probes, train.h, train_y, test.h, test_y, split, few, num_labels_per_class)
         scores, chosen = zip(
-            _knn(train.h, train_y, test.h, test_y, split),
-            _linear(train.h, train_y, test.h, test_y, split),
-            _few_labels(train.h, train_y, test.h, test_y, few, num_labels_per_class),
+            *_SCORED.get(probe_all, train.h, train_y, test.h, test_y, settings=(num_labels_per_class, draws, seed)),
             strict=True,
         )
         row = {"features": name, "num_features": train.h.shape[1]}
@@ -78,6 +81,23 @@ def evaluate_arms(
         "test_samples": len(test_y),
         "rows": rows,
     }
+
+
+def _probes(
+    train_h: Tensor,
+    train_y: Tensor,
+    test_h: Tensor,
+    test_y: Tensor,
+    split: Split,
+    few: Sequence[Tensor],
+    per_class: int,
+) -> list[_Figures]:
+    """Return neighbours, linear probe and few labels of one kind of features."""
+    return [
+        _knn(train_h, train_y, test_h, test_y, split),
+        _linear(train_h, train_y, test_h, test_y, split),
+        _few_labels(train_h, train_y, test_h, test_y, few, per_class),
+    ]
 
 
 def binomial_error(accuracy: float, num_samples: int) -> float:
