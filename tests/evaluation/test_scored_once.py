@@ -1,5 +1,7 @@
 """Equal features are scored once: what makes them equal, and that nothing else does."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from barlow.evaluation import arms
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.features import Features
+from barlow.evaluation.linear import LinearProbe, fit_linear_probe
 from barlow.evaluation.scored_once import ScoredOnce, digest
 
 HERE = torch.arange(6.0).view(2, 3)
@@ -48,8 +51,12 @@ def test_arms_with_equal_features_have_equal_rows_but_for_the_name(monkeypatch: 
     h = torch.randn(60, 4, generator=generator) + y[:, None]
     train, test = Features(h[:45], y[:45], torch.arange(45)), Features(h[45:], y[45:], torch.arange(15))
     fitted: list[int] = []
-    once = arms.fit_linear_probe
-    monkeypatch.setattr(arms, "fit_linear_probe", lambda *given: (fitted.append(1), once(*given))[1])
+
+    def probe(*given: Any) -> LinearProbe:
+        fitted.append(1)
+        return fit_linear_probe(*given)
+
+    monkeypatch.setattr(arms, "fit_linear_probe", probe)
     first = evaluate_arms({"a": (train, test)}, num_labels_per_class=2)["rows"][0]
     again = evaluate_arms({"b": (train, test)}, num_labels_per_class=2)["rows"][0]
     assert len(fitted) == 1

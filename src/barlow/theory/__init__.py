@@ -1,6 +1,8 @@
-"""The names of the theory that users type, as `barlow.theory.batch_floor(256, 8192, redundancy_weight=0.0051)`."""
+"""The names of the theory that users type, as `barlow.theory.batch_floor(256, 8192, redundancy_weight=0.0051)`.
 
-from barlow.theory.alignment import alignment as alignment, uniformity as uniformity
+`alignment` and `water_filling` have the names of their files: `from barlow.theory.alignment import alignment`.
+"""
+
 from barlow.theory.complete import (
     complete_cross_correlation as complete_cross_correlation,
     sampled_cross_correlation as sampled_cross_correlation,
@@ -49,4 +51,3 @@ from barlow.theory.symmetry import (
     expected_asymmetry as expected_asymmetry,
     skew_share as skew_share,
 )
-from barlow.theory.water_filling import WaterFilling as WaterFilling, water_filling as water_filling
