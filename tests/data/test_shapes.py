@@ -253,6 +253,9 @@ def test_what_cannot_be_is_refused_by_name() -> None:
 
 
 def test_a_run_learns_from_factors_rendered_anew(tmp_path: Path) -> None:
+    # The backbone is drawn here, and two steps change it little: of other draws the share, an unbiased estimate, may
+    # be just below 0.
+    torch.manual_seed(1)
     source = ShapesSource(
         128, size=16, labels="none"
     )  # of labels, which are measured like any others, only time is lost
