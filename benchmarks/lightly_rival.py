@@ -4,6 +4,7 @@ Its transforms, head and loss are lightly's own; the backbone, the pictures, the
 those of our arms.
 """
 
+import math
 import statistics
 import tempfile
 import time
@@ -149,9 +150,9 @@ def its_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> lis
 
 
 def our_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> list[float]:
-    """Take steps in our loop with the optimizer and the complete schedule of our recipe, to the nearest epoch."""
+    """Take steps in our loop with the optimizer and the complete schedule of our recipe, to the next full epoch."""
     per_epoch = max(1, len(pairs) // recipe.batch_size)
-    return _steps(method, pairs, replace(recipe, epochs=max(1, round(steps / per_epoch))))
+    return _steps(method, pairs, replace(recipe, epochs=math.ceil(steps / per_epoch)))
 
 
 def pairs_subset(pairs: TwoViews, most: int) -> TwoViews:

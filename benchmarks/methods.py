@@ -8,7 +8,7 @@ twice on the backbone of our recipe, in a process of its own for each seed:
 
   lightly, its loop            its documented loop: batch 256, SGD with lr 0.06, two loader workers
   lightly, our optimizer       the same transforms, head and loss in our loop: batch, AdamW, warm-up and cosine of our
-                               recipe, precision of the machine; to the nearest epoch, so that the schedule is complete
+                               recipe, precision of the machine; to the next full epoch, for a complete schedule
 
 Time is met by calibration: before anything is trained, what a step costs each arm is measured with the machine to
 itself (plan.json, rivals.json). Ours take the number of epochs that comes nearest to --minutes; lightly's take the

@@ -1,10 +1,12 @@
 """The command line as it is typed: quick help, one-line errors, signals, resume, every command on a real run."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -205,3 +207,22 @@ def test_sigterm_stops_with_a_checkpoint_and_the_same_command_finishes(kinds: Pa
     assert "page:" in done.stdout
     steps = [r["step"] for r in read_journal(out / "journal.jsonl") if r["event"] == "step"]
     assert steps == list(range(1, 1201))
+
+
+def test_a_lost_process_ends_the_command_without_the_clean_up_of_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class LeftAtOnce(Exception):
+        """In the place of the end of this process."""
+
+    def leave(status: int) -> None:
+        raise LeftAtOnce(status)
+
+    def lose(arguments: Sequence[str]) -> int:
+        raise ConnectionError("another one is gone")
+
+    monkeypatch.setitem(COMMANDS, "recipes", lose)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(LeftAtOnce, match="2"):
+        main(["recipes"])
+    assert capsys.readouterr().err == "barlow: another one is gone\n"

@@ -5,7 +5,7 @@ A linear probe on 60,000 pictures takes a minute or so; a digest of its features
 
 import hashlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -17,7 +17,7 @@ class ScoredOnce:
 
     def __init__(self) -> None:
         """Begin without results."""
-        self._found: dict[str, object] = {}
+        self._found: dict[str, Any] = {}
 
     def get(self, compute: Callable[[], Found], *tensors: Tensor, settings: tuple[int, ...]) -> Found:
         """Return the result of the same tensors and settings, computed at their first coming.
@@ -30,7 +30,8 @@ class ScoredOnce:
         key = digest(*tensors, settings=settings)
         if key not in self._found:
             self._found[key] = compute()
-        return self._found[key]  # type: ignore[return-value]  # what `compute` made
+        found: Found = self._found[key]
+        return found
 
 
 def digest(*tensors: Tensor, settings: tuple[int, ...]) -> str:
