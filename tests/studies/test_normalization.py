@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from barlow.methods.barlow_twins import Normalization
-from barlow.studies import normalization
+from barlow.studies import normalization, training_cell
 from barlow.studies.cells import Cell
 from barlow.studies.enumerated_views import TRANSFORMS, Enumerated, load_enumerated
 from barlow.studies.small_networks import small_backbone, small_projector
@@ -111,6 +111,26 @@ def test_the_rate_with_the_least_own_loss_is_kept_and_one_that_diverges_is_not(d
     assert math.isnan(none.validation["1e+30"])
 
 
+def test_a_rate_chosen_in_short_trials_is_used_for_the_whole_training(digits: Enumerated) -> None:
+    arm = Arm("pearson", "linear-32", "none", frozen=True)
+    found = train_arm(digits, arm, seed=0, steps=15, rates=(1e-6, 0.01), trial_steps=5)
+    whole = train_arm(digits, arm, seed=0, steps=15, rates=(0.01,))
+    short = train_arm(digits, arm, seed=0, steps=5, rates=(0.01,))
+    assert found.rate == 0.01
+    pairs = zip(found.projector.parameters(), whole.projector.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert found.validation["0.01"] == short.validation["0.01"] > whole.validation["0.01"]
+
+
+def test_a_rate_that_goes_wrong_after_its_trial_gives_way(digits: Enumerated, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([1.0, 2.0, math.nan, 3.0])
+    monkeypatch.setattr(training_cell, "complete_loss", lambda *args, **flags: next(losses))
+    arm = Arm("pearson", "linear-32", "none", frozen=True)
+    found = train_arm(digits, arm, seed=0, steps=2, rates=(0.01, 0.003), trial_steps=1)
+    assert found.rate == 0.003
+    assert found.validation == {"0.01": 1.0, "0.003": 2.0}
+
+
 def test_complete_loss_says_nan_where_there_is_none() -> None:
     z = torch.randn(20, 3, 4)
     assert complete_loss(z, "pearson") > 0
@@ -146,7 +166,7 @@ def test_a_shrunk_quick_study_ends_in_a_page(tmp_path: Path) -> None:
     """Marked small: 4 steps on 124 images, whose verdicts mean nothing. It is the way through that is tested."""
 
     def shrunk(settings: Settings) -> list[Cell]:
-        small = FEW | {"steps": 4, "draws": 1} | {"rates": [0.01]}
+        small = FEW | {"steps": 4, "trial_steps": 4, "draws": 1} | {"rates": [0.01]}
         cells = normalization.plan(settings)
         fewer = [{key: small.get(key, value) for key, value in cell.arguments.items()} for cell in cells]
         return [replace(cell, arguments=arguments) for cell, arguments in zip(cells, fewer, strict=True)]

@@ -1,14 +1,16 @@
 """One arm of a grid trained: a normalisation, a projector, the backbone trained with it or left as it was.
 
 The same training for every arm: Adam without weight decay, N pairs of views, the rate falls to 0 along a cosine, and
-the rate is the one of a few whose end has the least *own* complete loss on validation images: all views enumerated,
-evaluation mode, no label looked at. z begins with mean variance 1 in every arm (`small_networks`).
+the rate is the one of a few whose trial ends with the least *own* complete loss on validation images: all views
+enumerated, evaluation mode, no label looked at. A trial is the whole training, or a shorter one where time counts.
+z begins with mean variance 1 in every arm (`small_networks`).
 """
 
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -61,7 +63,7 @@ class Trained:
         backbone: images -> h.
         projector: h -> z.
         rate: that was chosen; NaN where no rate ended with finite numbers, and the networks are as they began.
-        validation: own complete loss on validation images by rate, NaN where training diverged.
+        validation: own complete loss on validation images by rate, after its trial; NaN where that diverged.
         gradient_ratio: |gradient of the backbone| / |gradient of the projector|, root mean squares of the last steps;
             0 for a frozen backbone.
     """
@@ -91,8 +93,12 @@ def fresh_networks(data: Enumerated, arm: Arm, seed: int) -> tuple[nn.Module, Sc
     return backbone.eval(), projector
 
 
-def train_arm(data: Enumerated, arm: Arm, *, seed: int, steps: int, rates: Sequence[float] = RATES) -> Trained:
-    """Train at every rate and return the best end.
+def train_arm(
+    data: Enumerated, arm: Arm, *, seed: int, steps: int, rates: Sequence[float] = RATES, trial_steps: int = 0
+) -> Trained:
+    """Try every rate and return the end of the whole training at the best one.
+
+    A rate that goes wrong in the whole training after a good trial gives way to the next best.
 
     Args:
         data: with enumerable views.
@@ -100,21 +106,27 @@ def train_arm(data: Enumerated, arm: Arm, *, seed: int, steps: int, rates: Seque
         seed: of weights, batches and views; the same for every rate.
         steps: of Adam.
         rates: to choose from.
+        trial_steps: of the trials, each with a whole cosine of its own; 0: as many as of the training.
     """
     start = fresh_networks(data, arm, seed)
     features = view_features(data, start[0], data.fit.pixels) if arm.frozen else None
     held = view_features(data, start[0], data.validation.pixels) if arm.frozen else None
-    best = Trained(*start, rate=math.nan, validation={}, gradient_ratio=math.nan)
-    losses: dict[str, float] = {}
-    for rate in rates:
+
+    @cache
+    def end_of(rate: float, length: int) -> tuple[Trained, float]:
         backbone, projector = copy.deepcopy(start)
-        ratio = _train(data, arm, backbone, projector, features, seed=seed, steps=steps, rate=rate)
+        ratio = _train(data, arm, backbone, projector, features, seed=seed, steps=length, rate=rate)
         h = view_features(data, backbone, data.validation.pixels) if held is None else held
         loss = complete_loss(embed(projector, h), arm.normalization, centred=arm.centred)
-        losses[str(rate)] = loss
-        if math.isfinite(loss) and not loss >= losses.get(str(best.rate), math.inf):
-            best = Trained(backbone, projector, rate, {}, ratio)
-    return Trained(best.backbone, best.projector, best.rate, losses, best.gradient_ratio)
+        return Trained(backbone, projector, rate, {}, ratio), loss
+
+    trials = {rate: end_of(rate, trial_steps or steps)[1] for rate in rates}
+    validation = {str(rate): loss for rate, loss in trials.items()}
+    for rate in sorted((rate for rate in rates if math.isfinite(trials[rate])), key=lambda rate: trials[rate]):
+        end, loss = end_of(rate, steps)
+        if math.isfinite(loss):
+            return replace(end, validation=validation)
+    return Trained(*start, rate=math.nan, validation=validation, gradient_ratio=math.nan)
 
 
 def complete_loss(z: Float[Tensor, "n k p"], normalization: Normalization, *, centred: bool = False) -> float:
