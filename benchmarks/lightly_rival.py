@@ -4,7 +4,6 @@ Its transforms, head and loss are lightly's own; the backbone, the pictures, the
 those of our arms.
 """
 
-import math
 import statistics
 import tempfile
 import time
@@ -37,6 +36,7 @@ from barlow.methods.terms import Terms
 from barlow.recipes import Recipe, recipe_for
 from barlow.scores import labelled_parts, measure
 from barlow.training.journal import Journal, read_journal
+from barlow.training.plan import steps_per_epoch
 from barlow.training.pretrain import pretrain
 from barlow.training.progress import StepProgress
 from barlow.views.views import Views
@@ -150,9 +150,9 @@ def its_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> lis
 
 
 def our_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> list[float]:
-    """Take steps in our loop with the optimizer and the complete schedule of our recipe, to the next full epoch."""
-    per_epoch = max(1, len(pairs) // recipe.batch_size)
-    return _steps(method, pairs, replace(recipe, epochs=math.ceil(steps / per_epoch)))
+    """Take steps in our loop with the optimizer and the complete schedule of our recipe."""
+    per_epoch = steps_per_epoch(len(pairs), recipe.batch_size)
+    return _steps(method, pairs, replace(recipe, epochs=steps / per_epoch))
 
 
 def pairs_subset(pairs: TwoViews, most: int) -> TwoViews:

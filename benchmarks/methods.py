@@ -2,18 +2,18 @@
 
     python benchmarks/methods.py --data-root ../shared/data --minutes 5         needs: pip install lightly
 
-Ours are the small recipes, through `compare_recipes`: their epochs are chosen so that pretraining takes --minutes.
+Ours are the small recipes, through `compare_recipes`: as many steps as fit into --minutes, with the figures taken in
+between.
 Lightly's Barlow Twins (BYOL transforms without blur, as its example for small pictures; head 2048-2048; its loss) runs
 twice on the backbone of our recipe, in a process of its own for each seed:
 
   lightly, its loop            its documented loop: batch 256, SGD with lr 0.06, two loader workers
   lightly, our optimizer       the same transforms, head and loss in our loop: batch, AdamW, warm-up and cosine of our
-                               recipe, precision of the machine; to the next full epoch, for a complete schedule
+                               recipe, precision of the machine
 
 Time is met by calibration: before anything is trained, what a step costs each arm is measured with the machine to
-itself (plan.json, rivals.json). Ours take the number of epochs that comes nearest to --minutes; lightly's take the
-steps that fit into the longest time of any of ours. So a machine that is busy later changes nobody's share, and a
-rounded number of epochs is to nobody's harm but ours.
+itself (plan.json, rivals.json). Every schedule is complete. So a machine that is busy later changes nobody's share;
+the figures that ours take in between are to nobody's harm but ours.
 
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
 data. Results are kept in benchmarks/runs/methods/<arm>-<seed>.json and our runs beside them, so the same command goes
@@ -61,14 +61,6 @@ def results_of_ours(flags: argparse.Namespace, methods: Sequence[str], seeds: Se
     return results
 
 
-def longest_of_ours(flags: argparse.Namespace) -> float:
-    """Return the seconds that the plan gives to the one of our arms with most of them, at least --minutes."""
-    arms = json.loads((flags.out / "ours" / "plan.json").read_text())["arms"].values()
-    costs = [(arm["epochs"], Calibration(**arm["calibration"])) for arm in arms]
-    ours = [float(epochs * one.steps_per_epoch * one.seconds_per_step) for epochs, one in costs]
-    return max(60 * float(flags.minutes), *ours)
-
-
 def rival_plan(flags: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return what a step of each rival costs, from the file or measured now, before anything is trained."""
     path = flags.out / "rivals.json"
@@ -86,7 +78,7 @@ def results_of_rivals(flags: argparse.Namespace, seed: int) -> list[dict[str, An
     results = []
     for arm, cost in rival_plan(flags).items():
         path = flags.out / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
-        steps = round(longest_of_ours(flags) / cost["seconds_per_step"])
+        steps = round(60 * flags.minutes / cost["seconds_per_step"])
         if not path.exists():
             print(f"{arm}, seed {seed}: {steps} steps", flush=True)
             found = _apart(rival, arm, flags.data, flags.data_root, seed, steps)

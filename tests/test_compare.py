@@ -146,17 +146,19 @@ def test_a_method_stands_for_its_recipe_made_for_the_data() -> None:
     assert module._recipe_named("cifar", "digits").name == "cifar"
 
 
-def test_a_budget_is_met_by_whole_epochs_at_least_one() -> None:
+def test_a_budget_is_met_by_steps_at_least_one() -> None:
     cost = Calibration(
         seconds_per_step=0.5, steps=10, probe_seconds=0.0, peak_memory=0, num_samples=1000, batch_size=100
     )
     assert (cost.steps_per_epoch, cost.images_per_epoch) == (10, 1000)
-    assert [epochs_for(cost, minutes=minutes) for minutes in (0.01, 0.083, 0.12, 0.13, 1.0)] == [1, 1, 1, 2, 12]
-    assert [epochs_for(cost, images=images) for images in (1, 1000, 1600, 12000)] == [1, 1, 2, 12]
+    assert [epochs_for(cost, minutes=m) for m in (0.001, 0.01, 0.083, 0.13, 1.0)] == [0.1, 0.1, 0.9, 1.5, 12]
+    assert [epochs_for(cost, images=images) for images in (1, 149, 1000, 1630, 12000)] == [0.1, 0.1, 1, 1.6, 12]
     with_probes = replace(cost, probe_seconds=5.0)
     assert with_probes.seconds(5, 1) == 5 * 5 + 5 * 5
     assert with_probes.seconds(25, 2) == 25 * 5 + 13 * 5  # the last epoch is probed in any case
+    assert with_probes.seconds(5.2, 1) == 5.2 * 5 + 6 * 5  # and so is one that is a part
     assert epochs_for(with_probes, minutes=1.0) == 6
+    assert epochs_for(with_probes, minutes=1.1) == 6.2  # 31 s and 7 times 5 s
 
 
 def test_without_a_budget_all_see_what_the_first_recipe_asks_for(
@@ -172,8 +174,9 @@ def test_without_a_budget_all_see_what_the_first_recipe_asks_for(
     big = replace(WIDE, batch_size=40)
     found = compare(kinds, tmp_path / "new", (replace(PLAIN, epochs=7), big), images=0)
     assert [(recipe.name, recipe.epochs, recipe.seed) for recipe in asked] == [
-        ("plain", 7, 0), ("wide", round(7 * 96 / 80), 0), ("plain", 7, 1), ("wide", 8, 1),
+        ("plain", 7, 0), ("wide", 8.5, 0), ("plain", 7, 1), ("wide", 8.5, 1),
     ]  # fmt: skip
+    # 7 epochs of 3 steps of 32 are 672 images, and so are 17 steps of 40, two of which are an epoch
     assert found.table["rows"][0]["failed"] == {"0": "the loss is nan", "1": "the loss is nan"}
     assert found.finished
     assert "plain, seed 1: the loss is nan" in found.page.read_text()

@@ -35,7 +35,7 @@ from barlow.networks.heads import HeadSpec
 from barlow.recipes import Recipe
 from barlow.training.allocator import keep_freed_memory
 from barlow.training.optimizers import build_optimizer
-from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.schedules import warmup_cosine
 from barlow.views.images import image_views
 from barlow.views.views import Views
@@ -152,17 +152,20 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
     """Turn epochs into steps and state the floor of the loss.
 
     Raises:
-        ValueError: accumulation, a batch too small for a statistic, or no epochs.
+        ValueError: accumulation, a batch too small for a statistic, or no training.
     """
     if recipe.accumulate != 1:
         raise ValueError(
             f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
             "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
         )
-    if recipe.batch_size < 2 or recipe.epochs < 1:
-        raise ValueError(f"batch_size, epochs: got {recipe.batch_size} and {recipe.epochs}, wanted at least 2 and 1")
-    total = recipe.epochs * steps_per_epoch(num_samples, recipe.batch_size)
-    warmup = min(recipe.warmup_epochs * steps_per_epoch(num_samples, recipe.batch_size), total / 10)
+    if recipe.batch_size < 2 or not 0 < recipe.epochs < math.inf:
+        raise ValueError(
+            f"batch_size, epochs: got {recipe.batch_size} and {recipe.epochs}, wanted at least 2, and more than 0"
+        )
+    per_epoch = steps_per_epoch(num_samples, recipe.batch_size)
+    total = steps_of(recipe.epochs, per_epoch)
+    warmup = min(recipe.warmup_epochs * per_epoch, total / 10)
     return Plan(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,

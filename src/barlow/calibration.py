@@ -4,6 +4,7 @@ In a process of its own, so that no recipe inherits another's threads, caches or
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -77,9 +78,9 @@ class Calibration:
         """Images seen in one pass."""
         return self.steps_per_epoch * self.batch_size
 
-    def seconds(self, epochs: int, probe_every: int) -> float:
+    def seconds(self, epochs: int | float, probe_every: int) -> float:
         """Return how long so many epochs will take."""
-        probes = len({*range(probe_every, epochs + 1, probe_every), epochs})
+        probes = math.ceil(epochs / probe_every)
         return epochs * self.steps_per_epoch * self.seconds_per_step + probes * self.probe_seconds
 
 

@@ -214,7 +214,7 @@ def recipes(arguments: Sequence[str]) -> int:
     table = Table("recipe", "what", "source", "published", show_lines=True)
     for name, make in RECIPES.items():
         recipe = make()
-        what = f"{recipe.method}, {recipe.backbone} w{recipe.width}, {recipe.epochs} epochs of {recipe.batch_size}"
+        what = f"{recipe.method}, {recipe.backbone} w{recipe.width}, {recipe.epochs:g} epochs of {recipe.batch_size}"
         table.add_row(name, what, recipe.source, recipe.published or "-")
     Console().print(table)
     return 0

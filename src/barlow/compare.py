@@ -1,9 +1,9 @@
 """Recipes side by side: the same data, the same number of images or the same time, several seeds, one table.
 
-    plan (calibrate, choose epochs) -> every arm an ordinary run folder, one after another -> table, page
+    plan (calibrate, choose steps) -> every arm an ordinary run folder, one after another -> table, page
 
 Everything is decided in `plan.json` before the first arm is trained, so the same call goes on where it stopped: plans,
-finished arms and checkpoints are kept. No schedule is cut short: a budget is met by the number of epochs.
+finished arms and checkpoints are kept. No schedule is cut short: a budget is met by the number of steps.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 from barlow.calibration import Calibration, calibrate_apart
 from barlow.machine import Machine
-from barlow.pretraining import PROBES_PER_RUN, pretrain
+from barlow.pretraining import pretrain, probe_interval
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.side_by_side import Arm, side_by_side, write_side_by_side
 from barlow.run_folder import RunFolder
@@ -67,8 +67,8 @@ def compare_recipes(
         recipes: names of `RECIPES`, names of methods (their recipe made for `data`), or Recipes of different names.
         seeds: their number, counted from 0, or the seeds themselves.
         minutes: time of pretraining for every run. The rate of each recipe is measured on this machine first, and
-            the number of epochs (at least one) that comes nearest is trained with its complete schedule.
-        images: images that every run sees, repeats included, to the nearest epoch. With neither this nor `minutes`:
+            as many steps as fit (at least one) are trained with their complete schedule.
+        images: images that every run sees, repeats included, to the nearest step. With neither this nor `minutes`:
             those of the first recipe's own epochs.
         out: folder of the comparison.
         data_root: where named data sets live.
@@ -100,17 +100,15 @@ def compare_recipes(
     return comparison
 
 
-def epochs_for(calibration: Calibration, *, minutes: float = 0.0, images: int = 0) -> int:
-    """Return the number of epochs, at least one, that comes nearest to a budget of time or of images."""
+def epochs_for(calibration: Calibration, *, minutes: float = 0.0, images: int = 0) -> float:
+    """Return the epochs of the steps, at least one, that fit into a budget of time or come nearest to one of images."""
+    per_epoch = calibration.steps_per_epoch
     if not minutes:
-        return max(1, round(images / calibration.images_per_epoch))
+        return max(1, round(images / calibration.batch_size)) / per_epoch
     budget = 60.0 * minutes
-    most = 1 + int(budget / (calibration.steps_per_epoch * calibration.seconds_per_step))
-
-    def miss(epochs: int) -> float:
-        return abs(calibration.seconds(epochs, max(1, epochs // PROBES_PER_RUN)) - budget)
-
-    return min(range(1, most + 1), key=miss)
+    counts = (steps / per_epoch for steps in range(int(budget / calibration.seconds_per_step), 0, -1))
+    fitting = (epochs for epochs in counts if calibration.seconds(epochs, probe_interval(epochs)) <= budget)
+    return next(fitting, 1 / per_epoch)
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class _Plan:
         return cls(folder, content)
 
     def settle(self, name: str, recipe: Recipe, calibrate: Calibrate, progress: Progress) -> None:
-        """Calibrate a recipe and choose its epochs; one that is in the plan has to be the same."""
+        """Calibrate a recipe and choose its steps; one that is in the plan has to be the same."""
         arms, given = self.content["arms"], asdict(recipe)
         if name in arms:
             differences = recipe_differences(arms[name]["asked"], given)
@@ -149,13 +147,12 @@ class _Plan:
         cost = calibrate(recipe, self.content["data"], self.content["data_root"] or None)
         minutes = self.content["minutes"]
         if not minutes and not self.content["images_per_run"]:
-            self.content["images_per_run"] = self.content["images"] or recipe.epochs * cost.images_per_epoch
+            self.content["images_per_run"] = self.content["images"] or round(recipe.epochs * cost.images_per_epoch)
         epochs = epochs_for(cost, minutes=minutes, images=self.content["images_per_run"])
         arms[name] = {"asked": given, "epochs": epochs, "calibration": asdict(cost)}
         _write(self.folder / "plan.json", self.content)
-        every = max(1, epochs // PROBES_PER_RUN)
-        expected = duration(cost.seconds(epochs, every))
-        progress.say(f"calibration: {name}: {epochs} epochs, about {expected} for each seed")
+        expected = duration(cost.seconds(epochs, probe_interval(epochs)))
+        progress.say(f"calibration: {name}: {epochs:.3g} epochs, about {expected} for each seed")
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe of the plan with its epochs."""
@@ -170,7 +167,7 @@ class _Plan:
             name=name,
             folders={seed: self.folder / name / f"seed-{seed}" for seed in seeds},
             epochs=arm["epochs"],
-            images=arm["epochs"] * cost.images_per_epoch,
+            images=round(arm["epochs"] * cost.images_per_epoch),
             peak_memory=cost.peak_memory,
             failures={},  # filled as runs break off
         )

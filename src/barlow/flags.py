@@ -45,7 +45,7 @@ class Compare:
     seeds: int = 3
     """Runs of each recipe, with seeds 0, 1, 2, ..."""
     minutes: float = 0.0
-    """Time of pretraining for every run: the rate is measured first, and the epochs that come nearest are trained."""
+    """Time of pretraining for every run: the rate is measured first, and the steps that fit are trained."""
     images: int = 0
     """Images that every run sees, repeats included; neither this nor minutes: those of the first recipe's epochs."""
     out: Path = Path("runs/compare")

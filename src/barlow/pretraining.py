@@ -38,7 +38,7 @@ from barlow.run import Run
 from barlow.run_folder import RunFolder, versions
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.journal import Journal
-from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.pretrain import Probe, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
 from barlow.training.progress import Progress, StepProgress
@@ -47,6 +47,11 @@ from barlow.views.views import View, Views
 
 PROBES_PER_RUN = 10
 """Times that figures are taken during a run, evenly spread over its epochs."""
+
+
+def probe_interval(epochs: int | float) -> int:
+    """Return after how many epochs figures are taken again, in a run of so many."""
+    return max(1, int(epochs // PROBES_PER_RUN))
 
 
 def pretrain(
@@ -175,7 +180,7 @@ class _Job:
         if dominates:
             journal.write("warning", message=line)
         optimizer = build_run_optimizer(recipe, method, fabric)
-        every = max(1, plan.epochs // PROBES_PER_RUN)
+        every = probe_interval(plan.epochs)
         limit = backbone_limit(recipe, num_features)
         figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device), limit)
         if recipe.channels_last and "image_shape" in self.facts:
@@ -208,7 +213,7 @@ class _Job:
             "batch_floor": plan.floor,
             "num_parameters": sum(p.numel() for p in method.parameters()),
             "steps_per_epoch": per_epoch,
-            "total_steps": per_epoch * plan.epochs,
+            "total_steps": steps_of(plan.epochs, per_epoch),
         }
 
 

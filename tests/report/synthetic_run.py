@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barlow.recipes import Recipe
+from barlow.training.plan import steps_of
 
 STEPS_PER_EPOCH = 20
 FLOOR = 70.9
@@ -26,7 +27,7 @@ def records(
 ) -> list[dict[str, Any]]:
     """Return the journal of a whole run."""
     rng = np.random.default_rng(seed)
-    total = recipe.epochs * STEPS_PER_EPOCH
+    total = steps_of(recipe.epochs, STEPS_PER_EPOCH)
     first: dict[str, Any] = {
         "event": "start",
         "time": 1.7e9,

@@ -2,6 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,14 @@ def squared(work: Path, *, value: int) -> Figures:
 
 def broken(work: Path, *, value: int) -> Figures:
     raise ValueError(f"no square of {value}")
+
+
+def endless(work: Path, *, value: int) -> Figures:
+    """A cell that says which process computes it, and never ends by itself."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "process").write_text(str(os.getpid()))
+    time.sleep(600)
+    return {}
 
 
 def cells_of(*values: int) -> list[Cell]:
@@ -50,6 +62,37 @@ def test_processes_share_the_cells_and_one_that_breaks_keeps_the_finished_ones(t
         assert kept.figures["square"] == 1
     assert str(os.getpid()) not in computed(tmp_path, 1)
     assert read_cell(tmp_path, cells[2]) is None
+
+
+def test_a_kill_leaves_no_process_behind(tmp_path: Path) -> None:
+    program = """
+import pathlib, sys
+from barlow.studies.cells import Cell, compute_cells
+from tests.studies.test_cells import endless
+cells = [Cell(f"endless-{value}", endless, {"value": value}) for value in (1, 2)]
+compute_cells(pathlib.Path(sys.argv[1]), cells, jobs=2, quiet=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2]) as study:
+        files = [tmp_path / "work" / f"endless-{value}" / "process" for value in (1, 2)]
+        wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+        study.kill()
+    wait_for(lambda: not any(runs(file.read_text()) for file in files))
+
+
+def runs(process: str) -> bool:
+    """A process that ended and that nobody has asked about is still listed, as a zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until it holds; a minute is enough for two processes to begin, and to end, on a busy machine."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_cell_of_other_arguments_is_computed_again(tmp_path: Path) -> None:

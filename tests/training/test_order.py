@@ -1,5 +1,7 @@
 """Every step comes on every process, and its views do not depend on how many processes there are."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -39,6 +41,19 @@ def test_a_resumed_run_sees_the_same_steps() -> None:
         assert share is not None
         assert before is not None
         assert torch.equal(share.samples, before.samples)
+
+
+def test_a_last_epoch_that_is_a_part_begins_as_a_whole_one_does() -> None:
+    part = replace(PLAN, epochs=5 / 3)
+    whole = dict(batches_from(ArraySource(SAMPLES), PLAN, first_step=0, rank=0, world=2))
+    for first_step in (0, 2, 4, 5):
+        found = dict(batches_from(ArraySource(SAMPLES), part, first_step=first_step, rank=0, world=2))
+        assert list(found) == list(range(first_step, 5))
+        for step, share in found.items():
+            expected = whole[step]
+            assert share is not None
+            assert expected is not None
+            assert torch.equal(share.samples, expected.samples)
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])

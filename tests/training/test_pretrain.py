@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +134,28 @@ def test_probes_are_taken_when_due_and_at_the_end_and_leave_no_trace(tmp_path: P
         assert torch.equal(value, probed.state_dict()[name]), name
 
 
+def test_the_last_epoch_may_be_a_part_of_one(tmp_path: Path) -> None:
+    """2.3 epochs of 4 steps are 9 steps; figures are taken at the end, and an interrupted run ends alike."""
+    asked = Probe(1, lambda step: {"step": float(step)})
+    method, finished = run_tiny(tmp_path / "whole", epochs=2.3, probes=[asked])
+    assert finished
+    records = read_journal(tmp_path / "whole" / "journal.jsonl")
+    assert [r["step"] for r in records if r["event"] == "step"] == list(range(1, 10))
+    assert [r["epoch"] for r in records if r["event"] == "probe"] == [1, 2, 2.25]
+    assert [r["step"] for r in records if r["event"] == "finish"] == [9]
+
+    def interrupt(record: dict[str, Any]) -> None:
+        if record["event"] == "step" and record["step"] == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    _, finished = run_tiny(tmp_path / "parts", epochs=2.3, journal_listener=interrupt)
+    assert not finished
+    again, finished = run_tiny(tmp_path / "parts", epochs=2.3)
+    assert finished
+    for name, value in weights(method).items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
 def plan(batch_size: int, seed: int = 0) -> Plan:
     return Plan(
         epochs=1,
@@ -193,7 +216,7 @@ class Attentive(Broken):
         good = (views[0] * self.weight).square().mean()
         return Terms(good, {"good": good})
 
-    def start_step(self, epoch: float, epochs: int) -> None:
+    def start_step(self, epoch: float, epochs: int | float) -> None:
         assert epochs == EPOCHS
         self.heard.append(("start_step", epoch))
 

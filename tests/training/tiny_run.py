@@ -20,7 +20,7 @@ from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
-from barlow.training.plan import Plan
+from barlow.training.plan import Plan, steps_of
 from barlow.training.pretrain import Probe, pretrain
 from barlow.training.progress import StepProgress
 from barlow.training.schedules import warmup_cosine
@@ -58,6 +58,7 @@ def run_tiny(
     minutes: float = 60.0,
     seconds: float = 0.0,
     batch_size: int = BATCH,
+    epochs: int | float = EPOCHS,
     probes: Sequence[Probe] = (),
     journal_listener: Callable[[dict[str, Any]], None] | None = None,
     floor: float | None = 0.25,
@@ -66,9 +67,9 @@ def run_tiny(
     torch.set_num_threads(1)
     method = method or tiny_method()
     source = ArraySource(torch.randn(NUM_SAMPLES, 6, generator=torch.Generator().manual_seed(1)))
-    total = EPOCHS * (NUM_SAMPLES // batch_size)
+    total = steps_of(epochs, NUM_SAMPLES // batch_size)
     factor = partial(warmup_cosine, total_steps=total, warmup_steps=2, final=0.0)
-    plan = Plan(EPOCHS, batch_size, seed=3, factor=factor, checkpoint_minutes=minutes, floor=floor, clip_norm=5.0)
+    plan = Plan(epochs, batch_size, seed=3, factor=factor, checkpoint_minutes=minutes, floor=floor, clip_norm=5.0)
     optimizer = build_optimizer(method, name="adamw", learning_rate=1e-2, momentum=0.9, weight_decay=1e-4)
     with Journal(folder / "journal.jsonl", listener=journal_listener) as journal:
         finished = pretrain(
@@ -81,7 +82,7 @@ def run_tiny(
             folder=folder,
             journal=journal,
             probes=probes,
-            progress=StepProgress(EPOCHS, quiet=True),
+            progress=StepProgress(epochs, quiet=True),
         )
     return method, finished
 

@@ -124,7 +124,7 @@ class BYOL(Method):
             z_a, z_b = (self.target["projector"](self.target["backbone"](view)) for view in views)
         return byol_loss(p_a, z_b, p_b, z_a, all_mean=mean_over_processes if num_processes() > 1 else identity)
 
-    def start_step(self, epoch: float, epochs: int) -> None:
+    def start_step(self, epoch: float, epochs: int | float) -> None:
         """Set the tau of this step."""
         self.tau = momentum_at(epoch / epochs, self.momentum)
 

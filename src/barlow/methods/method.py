@@ -32,7 +32,7 @@ class Method(nn.Module, ABC):
         h: Tensor = self.backbone(view)
         return h
 
-    def start_step(self, epoch: float, epochs: int) -> None:  # optional: most methods need none
+    def start_step(self, epoch: float, epochs: int | float) -> None:  # optional: most methods need none
         """Called before each step, with the epochs done so far (a fraction) and those of the whole run."""
 
     def after_backward(self) -> None:

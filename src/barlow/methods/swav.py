@@ -119,7 +119,7 @@ class SwAV(Method):
         self.freeze_prototypes = freeze_prototypes
         self.epoch = 0.0
 
-    def start_step(self, epoch: float, epochs: int) -> None:
+    def start_step(self, epoch: float, epochs: int | float) -> None:
         """Note the epoch, which starts the queue and frees the prototypes."""
         self.epoch = epoch
 

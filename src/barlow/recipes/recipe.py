@@ -64,8 +64,8 @@ class Recipe:
     """Numbers of one method only, such as temperature 0.2; `barlow recipes` shows what each recipe sets."""
 
     # --- the optimisation
-    epochs: int = 100
-    """Passes over the data."""
+    epochs: int | float = 100
+    """Passes over the data; 0.5 is half of one, 2.3 ends within the third."""
     batch_size: int = 256
     """Samples per step over all processes; at most the number of samples."""
     optimizer: Literal["adamw", "lars", "sgd"] = "adamw"

@@ -42,7 +42,7 @@ class Arm:
 
     name: str
     folders: Mapping[int, Path]
-    epochs: int
+    epochs: int | float
     images: int
     peak_memory: int
     failures: dict[int, str]

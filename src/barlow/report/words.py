@@ -149,8 +149,8 @@ def epochs(run: Run) -> str:
     done = float(x[-1]) if len(x) else 0.0
     planned = finite(run.recipe.get("epochs"))
     if planned is None or run.finished:
-        return count(planned or round(done, 2), "epoch")
-    return f"{number(done)} of {count(planned, 'epoch')}"
+        return count(round(planned or done, 2), "epoch")
+    return f"{number(done)} of {count(round(planned, 2), 'epoch')}"
 
 
 def sentences(run: Run) -> list[str]:

@@ -125,7 +125,7 @@ def _compute(folder: Path, cell: Cell) -> None:
 
 
 def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: Progress, *, done: int) -> None:
-    """Let processes take the missing cells one after the other; they end with this process, or after their cell."""
+    """Let processes take the missing cells one after the other; they end with this process."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     taken = context.Value("i", 0)
     workers: list[SpawnProcess] = [
@@ -163,10 +163,10 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
-    """Take cells until none is left or the process that started this one is gone."""
+    """Take cells until none is left; end at once when the process that started this one is gone."""
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    while parent is None or parent.is_alive():
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
         with taken.get_lock():
             place = taken.value
             taken.value += 1
@@ -176,6 +176,14 @@ def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
             _compute(folder, cells[place])
         except KeyboardInterrupt:  # a training in the cell was told to stop and has left its checkpoint
             return
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does: killed, nobody is left to tell it, and a cell may take minutes."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _cores() -> int:

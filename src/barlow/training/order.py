@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from barlow.data.source import Source
-from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.views.views import Params, View, Views
 
 
@@ -52,10 +52,12 @@ def batches_from(
     """
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
     places = torch.arange(rank, plan.batch_size, world)
-    for epoch in range(first_step // per_epoch, plan.epochs):
-        start = max(first_step - epoch * per_epoch, 0)
+    total = steps_of(plan.epochs, per_epoch)
+    for begin in range(first_step // per_epoch * per_epoch, total, per_epoch):
+        start, epoch = max(first_step - begin, 0), begin // per_epoch
         order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
-        steps = enumerate(order.view(-1, len(places)), epoch * per_epoch + start)
+        order = order[: (total - begin - start) * len(places)]  # the last epoch may be a part
+        steps = enumerate(order.view(-1, len(places)), begin + start)
         for batch in source.batches(order.tolist(), len(places)):
             for step, positions in steps:
                 read = torch.isin(positions, batch.indices)

@@ -9,7 +9,7 @@ class Plan:
     """The numbers of the loop; see `Recipe` for what they mean.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: passes over the data; the last one may be a part.
         batch_size: samples per step over all processes.
         seed: decides order and views.
         factor: step -> multiple of the peak learning rate.
@@ -18,7 +18,7 @@ class Plan:
         floor: what the loss cannot go below, None where no such number is known.
     """
 
-    epochs: int
+    epochs: int | float
     batch_size: int
     seed: int
     factor: Callable[[int], float]
@@ -30,3 +30,8 @@ class Plan:
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
     """Return the full batches in one pass; the incomplete one is left to the next epoch's other order."""
     return max(1, num_samples // batch_size)
+
+
+def steps_of(epochs: int | float, per_epoch: int) -> int:
+    """Return the steps of so many passes, rounded, at least one."""
+    return max(1, round(epochs * per_epoch))

@@ -24,7 +24,7 @@ from barlow.training.checkpoint import random_state, restore_random_state
 from barlow.training.interrupt import graceful_stop
 from barlow.training.journal import Journal, read_journal
 from barlow.training.order import batches_from, draw_views
-from barlow.training.plan import Plan, steps_per_epoch
+from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
 from barlow.training.resumable import Resumable
@@ -50,9 +50,9 @@ class Probe:
     every_epochs: int
     figures: Callable[[int], dict[str, float]]
 
-    def is_due(self, epoch: int, epochs: int) -> bool:
-        """Return whether the figures are taken after `epoch` of `epochs`."""
-        return epoch % self.every_epochs == 0 or epoch == epochs
+    def is_due(self, step: int, total_steps: int, per_epoch: int) -> bool:
+        """Return whether the figures are taken after `step` steps."""
+        return step % (self.every_epochs * per_epoch) == 0 or step == total_steps
 
 
 def pretrain(
@@ -90,7 +90,7 @@ def pretrain(
     """
     checkpoint = folder / "checkpoints" / "last.ckpt"
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
-    total_steps = plan.epochs * per_epoch
+    total_steps = steps_of(plan.epochs, per_epoch)
     state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes)
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
@@ -122,10 +122,10 @@ def pretrain(
                 if done % every == 0 or done == total_steps:
                     fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
                     _record(journal, terms, done, done / per_epoch, plan.floor, fields)
-            if done % per_epoch == 0:
-                epoch = done // per_epoch
+            if done % per_epoch == 0 or done == total_steps:
                 _note_bad_samples(source, fabric, journal, noted)
-                _probe([p for p in probes if p.is_due(epoch, plan.epochs)], method, fabric, journal, done, epoch)
+                due = [probe for probe in probes if probe.is_due(done, total_steps, per_epoch)]
+                _probe(due, method, fabric, journal, done, done / per_epoch)
             state.save_if_due(done)
         state.save(total_steps)
     journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
@@ -177,7 +177,7 @@ def _note_bad_samples(source: Source, fabric: Fabric, journal: Journal, noted: s
     noted.update(bad)
 
 
-def _probe(due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, step: int, epoch: int) -> None:
+def _probe(due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, step: int, epoch: float) -> None:
     """Take the figures that are due, on the first process, in evaluation mode; leave no trace in any generator."""
     if not due:
         return

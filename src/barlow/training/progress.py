@@ -3,6 +3,7 @@
 Everything goes to stderr, so that stdout holds results only and `barlow ... > table.txt` still shows the bar.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,12 +113,12 @@ class StepProgress:
     """The progress of a training loop: `with progress.running(4000): progress.advance(256, loss=812.4)`."""
 
     def __init__(
-        self, epochs: int, *, unit: str = "samples", quiet: bool = False, console: Console | None = None
+        self, epochs: int | float, *, unit: str = "samples", quiet: bool = False, console: Console | None = None
     ) -> None:
         """Say what a step is part of.
 
         Args:
-            epochs: passes over the data.
+            epochs: passes over the data; the last one may be a part.
             unit: what the samples are called: "images".
             quiet: show nothing: the user said so, or this is not the first process.
             console: where to write; stderr unless told.
@@ -159,9 +160,9 @@ class StepProgress:
         if self._progress is None:
             raise ValueError("progress: advance was called outside `with progress.running(total_steps)`")
         self._done += 1
-        epoch = -(-self._done * self._epochs // self._total)  # Rounded up: the epoch this step belongs to.
+        epoch = math.ceil(self._done * self._epochs / self._total - 1e-9)  # rounded up: the one this step belongs to
         figures = {"loss": loss} if floor is None else {"loss": loss, "excess": loss - floor}
-        self._progress.update(self._done, f"epoch {epoch}/{self._epochs}", samples=samples, **figures)
+        self._progress.update(self._done, f"epoch {epoch}/{math.ceil(self._epochs)}", samples=samples, **figures)
         return self._progress.pace.samples_per_second
 
     def say(self, text: str) -> None:
