@@ -129,8 +129,8 @@ class Audit:
     """About how long the main passes may take; the rest takes about as long again."""
     untrained: bool = False
     """Audit the network of a run as it was before training."""
-    no_mlp: bool = False
-    """Do not fit an MLP to measure the projector's share: saves up to half a minute."""
+    mlp: bool = True
+    """Fit an MLP to measure the projector's share: up to half a minute."""
     weights: str = "default"
     """Weights of a model by name: default (the library's own), a file, or none."""
     image_size: int = 0

@@ -75,7 +75,7 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
         num_images=flags.num_images,
         num_views=flags.num_views,
         seconds=flags.seconds,
-        mlp=not flags.no_mlp,
+        mlp=flags.mlp,
         untrained=flags.untrained,
         data_root=flags.data_root,
         weights="" if flags.weights == "none" else flags.weights,
