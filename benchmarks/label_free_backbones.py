@@ -1,0 +1,150 @@
+"""The backbones of `label_free.py`: trained where they are missing, measured without labels and with them, kept."""
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import barlow
+from barlow.assembly import fitted, image_views_of, untrained_backbone
+from barlow.auditing.observation import observe
+from barlow.auditing.quantities import quantities
+from barlow.auditing.subjects import Networks
+from barlow.data.sources import load_source
+from barlow.data.subsets import SubsetSource
+from barlow.evaluation.features import extract
+from barlow.evaluation.few_labels import few_label_accuracy
+from barlow.evaluation.linear import fit_linear_probe
+from barlow.evaluation.splits import few_label_draws, validation_split
+from barlow.machine import Machine
+from barlow.recipes import recipe_for
+from barlow.run import open_run
+from barlow.run_folder import RunFolder
+from barlow.scores import LabelledParts, calibrate
+from barlow.theory.floors import pearson_floor
+from barlow.training.journal import read_journal
+from barlow.views.views import Views
+
+DATA = "fashion-mnist"
+METHODS = (
+    "barlow_twins", "simclr", "swav", "simsiam", "vicreg", "wmse", "optimal_projector", "byol", "sigreg",
+)  # fmt: skip
+EPOCHS, SEEDS = (1, 2, 4, 8), (0, 1)
+PICTURES, WIDTH = 6000, 32
+UNTRAINED = ((32, range(6)), (16, range(2)), (64, range(2)))
+OTHERS = ("methods/ours/*/seed-*", "fashion-mnist-default-*")
+
+IMAGES, NUM_VIEWS, VIEWS = 3072, 6, "small-grey-flip"
+EMBEDDING, REDUNDANCY_WEIGHT = 256, 0.02
+"""D and lambda of the closed-form limit: those of our Barlow Twins recipe, for every backbone alike."""
+TRAIN, TEST, PER_CLASS, DRAWS = 10_000, 5000, 10, 5
+LAST_STEPS = 0.1
+"""Share of the steps whose mean loss counts as the final one: single batches scatter."""
+
+FIGURES = {
+    "augmentation_share": -1, "mean_correlation": 1, "view_information": 1, "num_above_edge": 1,
+    "pearson_limit": -1, "pearson_limit_cross_fit": -1, "lidar": 1, "rank": 1, "effective_rank": 1,
+    "participation_ratio": 1, "rank_me": 1, "condition_number": -1, "alpha": 0, "distance_of_alpha_from_1": -1,
+    "alignment": -1, "uniformity": -1,
+}  # fmt: skip
+"""Figure -> whether more of it is said to be better (1), less of it (-1) or a value in between (0)."""
+Record = dict[str, Any]
+
+
+def train_small_runs(out: Path, data_root: str | None) -> None:
+    """Train what is missing: every method for every length and seed, on the same pictures without labels."""
+    whole = load_source(DATA, data_root=data_root)
+    pictures = SubsetSource(whole, torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))[:PICTURES])
+    pictures.labels = None
+    for seed in SEEDS:
+        for epochs in EPOCHS:
+            for method in METHODS:
+                folder = out / f"{method}-{epochs}-{seed}"
+                if (folder / "summary.json").exists():
+                    continue
+                run = barlow.pretrain(
+                    pictures, recipe=recipe_for(method, DATA), out=folder, epochs=epochs, seed=seed, width=WIDTH,
+                    machine=Machine(quiet=True, devices="1"),
+                )  # fmt: skip
+                print(f"trained {folder.name}", flush=True)
+                if not run.finished:
+                    raise SystemExit("stopped; the same command goes on")
+
+
+def measured(out: Path, parts: LabelledParts) -> list[Record]:
+    """Return one record per backbone, measuring those that have none yet."""
+    jobs: dict[str, Callable[[], Record]] = {}
+    for width, seeds in UNTRAINED:
+        jobs |= {f"untrained-{width}-{seed}": _untrained_job(width, seed, parts) for seed in seeds}
+    small = [out / f"{method}-{epochs}-{seed}" for method in METHODS for epochs in EPOCHS for seed in SEEDS]
+    others = [folder for pattern in OTHERS for folder in sorted(out.parent.glob(pattern))]
+    for folder in small + others:
+        if (folder / "summary.json").exists() and RunFolder(folder).finished():
+            name = folder.name if folder in small else str(folder.relative_to(out.parent)).replace("/", "-")
+            jobs[name] = _run_job(folder, parts, small=folder in small)
+    records = []
+    for name, job in jobs.items():
+        path = out / "records" / f"{name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record: Record = {"name": name, **job()}
+            path.with_suffix(".partial").write_text(json.dumps(record, indent=1))
+            path.with_suffix(".partial").replace(path)
+            print(f"measured {name}: {100 * record['linear']:.2f}", flush=True)
+        records.append(json.loads(path.read_text()))
+    return records
+
+
+def _untrained_job(width: int, seed: int, parts: LabelledParts) -> Callable[[], Record]:
+    def job() -> Record:
+        recipe, facts = fitted(replace(recipe_for(None, DATA), width=width, seed=seed), parts.train, images=True)
+        views = image_views_of(replace(recipe, views=VIEWS), facts)
+        backbone = calibrate(untrained_backbone(recipe, facts["image_shape"][0]), parts.train, views.plain)
+        about = {"method": "untrained", "epochs": 0, "seed": seed, "width": width, "small": width == WIDTH}
+        return about | {"loss": None} | measure(backbone, views, parts)
+
+    return job
+
+
+def _run_job(folder: Path, parts: LabelledParts, *, small: bool) -> Callable[[], Record]:
+    def job() -> Record:
+        run = open_run(folder)
+        recipe = run.recipe
+        views = image_views_of(replace(recipe, views=VIEWS), RunFolder(folder).data())
+        losses = [record["loss"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
+        last = losses[-max(1, round(LAST_STEPS * len(losses))) :]
+        about = {"method": recipe.method, "epochs": recipe.epochs, "seed": recipe.seed, "width": recipe.width}
+        return about | {"small": small, "loss": statistics.fmean(last)} | measure(run.backbone, views, parts)
+
+    return job
+
+
+def measure(backbone: nn.Module, views: Views, parts: LabelledParts) -> Record:
+    """Return the label-free figures of a backbone and what labels say of it."""
+    seen = observe(Networks(backbone.eval(), None), parts.train, views, num_images=IMAGES, num_views=NUM_VIEWS)
+    found, spectrum = quantities(seen)
+    figures = {name: found[name]["value"] for name in FIGURES if name in found}
+    for name, estimate in (("pearson_limit", "plug_in"), ("pearson_limit_cross_fit", "cross_fit")):
+        figures[name] = pearson_floor(spectrum[estimate], EMBEDDING, REDUNDANCY_WEIGHT)
+    alpha = figures["alpha"]
+    figures["distance_of_alpha_from_1"] = None if alpha is None else abs(alpha - 1)
+    errors = {name: found[name]["error"] for name in figures if name in found and found[name]["error"] is not None}
+    train = extract(backbone, parts.train, plain=views.plain, limit=TRAIN)
+    test = extract(backbone, parts.test, plain=views.plain, limit=TEST)
+    if train.labels is None or test.labels is None:
+        raise ValueError(f"data: {DATA} has no labels")
+    probe = fit_linear_probe(train.h, train.labels, validation_split(train.labels, fraction=0.2, most=TRAIN, seed=0))
+    draws = few_label_draws(train.labels, per_class=PER_CLASS, draws=DRAWS, seed=0)
+    return {
+        "num_features": train.h.shape[1],
+        "linear": probe.accuracy(test.h, test.labels),
+        "few_labels": few_label_accuracy(train.h, train.labels, test.h, test.labels, draws).mean,
+        "converged": probe.classifier.converged,
+        "figures": figures,
+        "errors": errors,
+    }
