@@ -1,5 +1,6 @@
 """The words of `barlow audit`: one or two subjects and the data to look with, pages for each, and what changed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 from barlow.audit_tables import print_audit, print_audit_comparison
 from barlow.auditing.audit import Audit, audit
 from barlow.auditing.comparison import Comparison, compare_figures
-from barlow.auditing.subjects import is_subject
+from barlow.auditing.subjects import LIBRARIES, is_run, is_subject
 from barlow.flags import Audit as Flags
 from barlow.report.audit_page import write_comparison_page
 from barlow.run_folder import RunFolder
+
+LONGEST_NAME = 120
+"""Characters of a folder's name: file systems allow 255 bytes; the end of a path tells more than its beginning."""
 
 
 def compare_audits(before: Audit, after: Audit) -> Comparison:
@@ -37,9 +41,7 @@ def audit_words(flags: Flags) -> list[Path]:
     """
     subjects, data = _sorted(flags.words)
     audits = [_one(word, data, flags) for word in subjects]
-    folders = [_folder(word, flags.out, flags.untrained) for word in subjects]
-    if flags.out and len(subjects) > 1:  # runs in different folders often have the same name
-        folders = [flags.out / side / Path(word).stem for side, word in zip("ab", subjects, strict=True)]
+    folders = folders_of(subjects, flags)
     for found in audits:
         print_audit(found.figures)
     pages = [_saved(found, folder) for found, folder in zip(audits, folders, strict=True)]
@@ -85,11 +87,36 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
     )
 
 
-def _folder(word: str, out: Path | None, untrained: bool) -> Path:
-    name = word.replace(":", "-") + ("-untrained" if untrained else "")
-    if (Path(word) / "recipe.json").exists() and out is None and not untrained:
-        return Path(word)
-    return out or Path("runs") / f"audit-{Path(name).stem}"
+def folders_of(words: Sequence[str], flags: Flags) -> list[Path]:
+    """Return where the audit of each subject goes, no two of them to the same place.
+
+    A run's audit goes into its folder; the others to `runs/audit-NAME`, where NAME is the subject with all of its path,
+    because files of different trainings often have the same name ("one/last.ckpt", "two/last.ckpt").
+
+    Args:
+        words: one or two subjects.
+        flags: as typed; with `out`, two audits go to its folders a/NAME and b/NAME.
+    """
+    names = [_name(word, flags) for word in words]
+    if flags.out is not None:
+        return [flags.out] if len(words) == 1 else [flags.out / s / name for s, name in zip("ab", names, strict=True)]
+    folders = [
+        Path(word) if is_run(word) and not flags.untrained else Path("runs") / f"audit-{name}"
+        for word, name in zip(words, names, strict=True)
+    ]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        return [folder / side for side, folder in zip("ab", folders, strict=True)]
+    return folders
+
+
+def _name(word: str, flags: Flags) -> str:
+    """A file name for a subject: its path with hyphens for slashes, and what of the flags makes it another network."""
+    parts = [word]
+    if word.startswith(LIBRARIES) and flags.weights != Flags.weights:
+        parts.append(flags.weights)
+    if flags.untrained:
+        parts.append("untrained")
+    return re.sub(r"[^\w.=+]+", "-", "-".join(parts)).strip("-.")[-LONGEST_NAME:].lstrip("-.")
 
 
 def _saved(found: Audit, folder: Path) -> Path:

@@ -80,9 +80,14 @@ def is_subject(word: str) -> bool:
     return (
         word.startswith(LIBRARIES)
         or path.suffix in CHECKPOINT_SUFFIXES
-        or (path / "recipe.json").exists()
+        or is_run(word)
         or (path.suffix in FEATURE_SUFFIXES and _is_features(path))
     )
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether this is the folder of a run."""
+    return (Path(folder) / "recipe.json").exists()
 
 
 def open_subject(
@@ -114,7 +119,7 @@ def open_subject(
     """
     if isinstance(target, (Tensor, np.ndarray)) or (_is_path(target) and Path(target).suffix in FEATURE_SUFFIXES):
         return Subject(name or _name_of(target), "features", features=_features(target))
-    if isinstance(target, Run) or (_is_path(target) and (Path(target) / "recipe.json").exists()):
+    if isinstance(target, Run) or (_is_path(target) and is_run(target)):
         return _of_run(target, data, views, data_root, name)
     if data is None:
         raise ValueError(f"data: {_name_of(target)} has no data of its own; pass pictures to audit it with")
