@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from barlow.auditing.accounting import (
     loss_taken_apart,
     with_waterline,
 )
+from barlow.auditing.misbehaviour import evaluation_mode, misbehaviour
 from barlow.auditing.observation import (
     NUM_VIEWS,
     Observation,
     images_that_fit,
-    misbehaviour,
     observation_of_features,
     observe,
 )
@@ -153,7 +153,8 @@ def audit(
     if untrained:
         subject = before_training(subject)
     settings = _Settings(width, redundancy_weight, batch_size, num_images, num_views, seconds, mlp, seed, quiet)
-    figures = _figures(subject, settings)
+    with evaluation_mode(subject) as warned:
+        figures = _figures(replace(subject, notes=[*subject.notes, *warned]), settings)
     figures["settings"]["seconds"] = time.perf_counter() - started
     figures["verdicts"] = [verdict.to_dict() for verdict in verdicts(figures)]
     return Audit(figures)
@@ -175,6 +176,7 @@ class _Settings:
 
 
 def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
+    odd = misbehaviour(subject)  # before the passes that it would spoil
     seen, before = _seen(subject, asked)
     recipe = subject.recipe if subject.recipe is not None and subject.recipe.method == "barlow_twins" else None
     measured, spectrum = quantities(seen)
@@ -189,7 +191,7 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
             "width": width, "redundancy_weight": weight, "batch_size": size or None,
             "normalization": recipe.normalization if recipe else None, "seed": asked.seed, "exact": False,
         },
-        "warnings": [*subject.notes, *misbehaviour(subject), *_too_few(seen, num_features), *_of_views(subject)],
+        "warnings": [*subject.notes, *odd, *_too_few(seen, num_features), *_of_views(subject)],
         "quantities": measured, "spectrum": spectrum, "loss": None, "projector_share": None,
         "floors": {}, "advice": {}, "augmentations": [], "layers": [],
     }  # fmt: skip

@@ -90,7 +90,7 @@ def observe(
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2]))
         moments.add(h_views, torch.as_tensor(batch.indices))
-        kept["h"].append(_features(networks.backbone, views.plain(batch.samples)))
+        kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
         if keep_views:
             kept["views"].append(h_views)
@@ -150,31 +150,16 @@ def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: i
     return min(len(source), max(FEWEST_IMAGES, min(most, fitting)))
 
 
-@torch.inference_mode()
-def misbehaviour(subject: Subject) -> list[str]:
-    """Return warnings about a network that is no function of one image: train-mode BatchNorm, dropout, chance."""
-    trained, source, views = subject.trained, subject.source, subject.views
-    if trained is None or source is None or views is None:
-        return []
-    found = []
-    if isinstance(trained.backbone, nn.Module) and trained.backbone.training:
-        found.append("the network is in training mode: call .eval() on it; BatchNorm and dropout distort every figure")
-    batch = next(source.batches(spread(len(source), 32), 32))
-    x = views.plain(batch.samples)
-    whole, again, half = (_features(trained.backbone, part) for part in (x, x, x[: len(x) // 2]))
-    scale = float(whole.std()) or 1.0
-    if float((whole - again).abs().max()) > 1e-3 * scale:
-        found.append("the network gives other features for the same images: its chance counts as augmentation here")
-    elif float((whole[: len(half)] - half).abs().max()) > 1e-2 * scale:
-        found.append("the features of an image depend on the others of its batch: BatchNorm in training mode?")
-    return found
-
-
 def _drawn(backbone: Callable[[Any], Tensor], view: View, samples: Any, generator: torch.Generator) -> Tensor:
-    return _features(backbone, view.apply(samples, view.sample(samples, generator)))
+    return features_of(backbone, view.apply(samples, view.sample(samples, generator)))
 
 
-def _features(backbone: Callable[[Any], Tensor], view: Any) -> Tensor:
+def features_of(backbone: Callable[[Any], Tensor], view: Any) -> Float[Tensor, "n d"]:
+    """Return h of a view, in float32 on the CPU.
+
+    Raises:
+        ValueError: the network returns anything but (n, d).
+    """
     h = backbone(view)
     if not isinstance(h, Tensor) or h.ndim != 2:
         shape = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
