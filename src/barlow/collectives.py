@@ -11,6 +11,7 @@ docs/decisions/0007-exact-over-processes.md.)
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -141,6 +142,72 @@ def exchange_of(all_mean_of_caller: AllMean) -> Exchange | None:
     if all_mean_of_caller is all_mean:
         return _OVER_PROCESSES if num_processes() > 1 else ALONE
     return None
+
+
+@dataclass(frozen=True)
+class MeanOver:
+    """An `all_mean` of one's own together with N, the number of samples that it averages over.
+
+    A mean alone does not tell N: twice as many processes with the same samples give the same means. So what depends
+    on N (unbiased variances, pairs of different samples, tests of a distribution) refuses a bare function.
+
+        vicreg_loss(z_a, z_b, all_mean=MeanOver(my_mean, num_samples=16))
+
+    Attributes:
+        mean: (mean over the local samples, number of local samples) -> mean over the samples of all processes.
+        num_samples: N, the samples of all processes in the batch at hand.
+    """
+
+    mean: AllMean
+    num_samples: int
+
+    def __call__(self, local_mean: Tensor, num_samples: int) -> Tensor:
+        """Return the mean over the samples of all processes."""
+        return self.mean(local_mean, num_samples)
+
+
+def known_samples(num_samples: int, device: torch.device, all_mean_of_caller: AllMean) -> int | None:
+    """Return N, the samples of all processes, or None where the caller's `all_mean` does not tell.
+
+    Args:
+        num_samples: of this process.
+        device: where numbers travel between processes.
+        all_mean_of_caller: what the loss got as `all_mean`.
+
+    Raises:
+        ValueError: a `MeanOver` of fewer samples than this process has.
+    """
+    if isinstance(all_mean_of_caller, MeanOver):
+        if all_mean_of_caller.num_samples < num_samples:
+            raise ValueError(
+                f"num_samples of MeanOver: got {all_mean_of_caller.num_samples}, wanted the samples of all processes: "
+                f"this one alone has {num_samples}"
+            )
+        return all_mean_of_caller.num_samples
+    exchange = exchange_of(all_mean_of_caller)
+    if exchange is None:
+        return None
+    return num_samples if exchange is ALONE else int(exchange.add(torch.tensor(num_samples, device=device)))
+
+
+def count_samples(num_samples: int, device: torch.device, all_mean_of_caller: AllMean) -> int:
+    """Return N, the samples of all processes.
+
+    Args:
+        num_samples: of this process.
+        device: where numbers travel between processes.
+        all_mean_of_caller: what the loss got as `all_mean`.
+
+    Raises:
+        ValueError: a bare function of the caller's own, which does not tell N.
+    """
+    known = known_samples(num_samples, device, all_mean_of_caller)
+    if known is None:
+        raise ValueError(
+            "all_mean: got a function of your own, which does not tell over how many samples it averages; wanted "
+            "barlow.collectives.MeanOver(all_mean, num_samples) or barlow.collectives.all_mean"
+        )
+    return known
 
 
 class _WeightedMean(torch.autograd.Function):

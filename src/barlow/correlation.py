@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import ALONE, AllMean, Exchange, exchange_of, identity
+from barlow.collectives import ALONE, AllMean, Exchange, exchange_of, identity, known_samples
 
 Form = Literal["auto", "direct", "gram"]
 
@@ -69,8 +69,7 @@ def whiten(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = ide
         ValueError: fewer than D + 1 samples, where the covariance cannot have full rank.
     """
     n, d = z.shape
-    exchange = exchange_of(all_mean)
-    total = n if exchange is None else int(exchange.add(torch.tensor(n, device=z.device)))
+    total = known_samples(n, z.device, all_mean) or n  # where N is not told, the own ones have to do
     if total <= d:
         raise ValueError(
             f"normalization='whiten' needs more samples than features: got {total} samples with "

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from barlow.collectives import AllMean
+from barlow.collectives import AllMean, MeanOver
 from barlow.methods.barlow_twins import Normalization, barlow_twins_loss, normalize
-from barlow.methods.unbiased import count_samples, squares_without_own_pairs
+from barlow.methods.unbiased import squares_without_own_pairs
 from tests.methods.in_lockstep import in_lockstep
 
 LAMBDA = 0.05
@@ -134,28 +134,21 @@ def test_the_mean_of_the_loss_does_not_depend_on_the_number_of_samples() -> None
 @pytest.mark.parametrize("normalization", SENSIBLE)
 @pytest.mark.parametrize("sizes", [(4, 4), (3, 5)])
 def test_shards_equal_the_whole_batch_in_value_and_gradient(
-    normalization: Normalization, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    normalization: Normalization, sizes: tuple[int, int]
 ) -> None:
     z_a, z_b = embeddings(8, 3)
     whole = barlow_twins_loss(z_a, z_b, normalization=normalization, bias="removed").total
     expected = torch.autograd.grad(whole, (z_a, z_b))
     shards = list(zip(z_a.split(list(sizes)), z_b.split(list(sizes)), strict=True))
-    monkeypatch.setattr("barlow.methods.unbiased.num_processes", lambda: 2)
 
-    def loss(rank: int, all_mean: AllMean, _: object) -> Tensor:
-        return barlow_twins_loss(*shards[rank], normalization=normalization, bias="removed", all_mean=all_mean).total
+    def loss(rank: int, mean: AllMean, _: object) -> Tensor:
+        over_all = MeanOver(mean, sum(sizes))
+        return barlow_twins_loss(*shards[rank], normalization=normalization, bias="removed", all_mean=over_all).total
 
     totals = in_lockstep(2, loss)
     for total in totals:
         torch.testing.assert_close(total, whole, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(torch.autograd.grad(totals[0], (z_a, z_b)), expected, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("sizes", [(7,), (1, 1), (3, 5), (100, 1, 31)])
-def test_samples_are_counted_over_all_processes(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("barlow.methods.unbiased.num_processes", lambda: len(sizes))
-    counts = in_lockstep(len(sizes), lambda rank, all_mean, _: count_samples(torch.zeros(sizes[rank], 2), all_mean))
-    assert counts == [sum(sizes)] * len(sizes)
 
 
 @pytest.mark.parametrize("normalization", SENSIBLE)

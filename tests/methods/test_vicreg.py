@@ -1,7 +1,6 @@
 """VICReg against the sums of its paper, its exact values, itself in shards and over two processes."""
 
 import math
-import threading
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -13,10 +12,10 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from barlow.collectives import all_mean, identity
-from barlow.methods import batch_covariance
+from barlow.collectives import MeanOver, all_mean, identity
 from barlow.methods.vicreg import Convention, VICReg, covariance, invariance, variance, vicreg, vicreg_loss
 from barlow.networks.heads import HeadSpec
+from tests.methods.in_lockstep import AllMean, in_lockstep
 
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 WEIGHTS = {"invariance_weight": 3.0, "variance_weight": 2.0, "covariance_weight": 0.7}
@@ -178,36 +177,17 @@ def test_half_precision_embeddings_are_reduced_in_float32_also_under_autocast(fo
 
 
 def sharded_losses(z_a: Tensor, z_b: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
-    """Run the loss on shards at once; each `all_mean` waits for the other shards and averages by size."""
-    barrier = threading.Barrier(len(sizes))
-    slots: list[tuple[Tensor, int] | None] = [None] * len(sizes)
-    totals: list[Tensor | None] = [None] * len(sizes)
+    """Run the loss on shards at once."""
     shards = list(zip(z_a.split(list(sizes)), z_b.split(list(sizes)), strict=True))
 
-    def work(rank: int) -> None:
-        def shard_mean(local: Tensor, count: int) -> Tensor:
-            slots[rank] = (local, count)
-            barrier.wait(timeout=30)
-            pairs = [slot for slot in slots if slot is not None]
-            mean = sum((x * c for x, c in pairs), torch.zeros_like(local)) / sum(c for _, c in pairs)
-            barrier.wait(timeout=30)
-            return mean
+    def loss(rank: int, mean: AllMean, _: object) -> Tensor:
+        return vicreg_loss(*shards[rank], all_mean=MeanOver(mean, sum(sizes)), **WEIGHTS).total  # type: ignore[arg-type]
 
-        totals[rank] = vicreg_loss(*shards[rank], all_mean=shard_mean, **WEIGHTS).total  # type: ignore[arg-type]
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(sizes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [total for total in totals if total is not None]
+    return in_lockstep(len(sizes), loss)
 
 
 @pytest.mark.parametrize("sizes", [(8, 8), (6, 10), (1, 15), (3, 6, 7)])
-def test_shards_equal_the_whole_batch_in_value_and_gradient(
-    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch_covariance, "num_processes", lambda: len(sizes))
+def test_shards_equal_the_whole_batch_in_value_and_gradient(sizes: tuple[int, ...]) -> None:
     z_a, z_b = embeddings(16, 5)
     whole = vicreg_loss(z_a, z_b, **WEIGHTS).total  # type: ignore[arg-type]
     expected = torch.autograd.grad(whole, (z_a, z_b))
@@ -284,7 +264,7 @@ def test_the_module_wants_two_views() -> None:
         ({"convention": "oficial"}, "convention: got 'oficial'.*did you mean 'official'"),
         ({"form": "gramm"}, "form: got 'gramm'.*did you mean 'gram'"),
         ({"covariance_weight": -1.0}, "covariance_weight: got -1.0, wanted 0 or more"),
-        ({"form": "gram", "all_mean": lambda mean, n: mean}, "form='gram' gathers rows: got an all_mean of your own"),
+        ({"form": "gram", "all_mean": MeanOver(identity, 4)}, "form='gram' gathers rows: got an all_mean of your own"),
     ],
 )
 @pytest.mark.usefixtures("as_users_call_it")

@@ -1,6 +1,5 @@
 """VICRegL against loops over samples, positions and features, its matches, its shards, and its gradients."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from barlow.collectives import all_mean, identity
-from barlow.methods import batch_covariance
+from barlow.collectives import MeanOver, all_mean, identity
 from barlow.methods.vicreg import vicreg_loss
 from barlow.methods.vicregl import Embeddings, VICRegL, vicregl, vicregl_loss
 from barlow.networks.backbones import build_backbone
 from barlow.networks.heads import HeadSpec
 from barlow.views.located import LocatedPipeline, LocatedView
 from barlow.views.pipeline import ImagePipeline
+from tests.methods.in_lockstep import AllMean, in_lockstep
 
 WEIGHTS = {"invariance_weight": 3.0, "variance_weight": 2.0, "covariance_weight": 0.7}
 PARTS = [f"{scope}_{term}" for scope in ("global", "local") for term in ("invariance", "variance", "covariance")]
@@ -184,38 +183,19 @@ def test_half_precision_is_reduced_in_float32_also_under_autocast() -> None:
     torch.testing.assert_close(inside, expected, rtol=0, atol=0)
 
 
-def test_shards_equal_the_whole_batch_in_value_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = SHARDS
-    monkeypatch.setattr(batch_covariance, "num_processes", lambda: len(sizes))
-    views = some_views(sum(sizes))
+def test_shards_equal_the_whole_batch_in_value_and_gradient() -> None:
+    views = some_views(sum(SHARDS))
     whole = vicregl_loss(views, matches=(3, 2)).total
     expected = torch.autograd.grad(whole, leaves(views))
-    barrier = threading.Barrier(len(sizes))
-    slots: list[tuple[Tensor, int] | None] = [None] * len(sizes)
-    totals: list[Tensor | None] = [None] * len(sizes)
-    shards = [[tensor.split(list(sizes)) for tensor in view] for view in views]
+    shards = [[tensor.split(list(SHARDS)) for tensor in view] for view in views]
 
-    def work(rank: int) -> None:
-        def shard_mean(local: Tensor, count: int) -> Tensor:
-            slots[rank] = (local, count)
-            barrier.wait(timeout=30)
-            pairs = [slot for slot in slots if slot is not None]
-            mean = sum((x * c for x, c in pairs), torch.zeros_like(local)) / sum(c for _, c in pairs)
-            barrier.wait(timeout=30)
-            return mean
-
+    def loss(rank: int, mean: AllMean, _: object) -> Tensor:
         own = [Embeddings(*(parts[rank] for parts in view)) for view in shards]
-        totals[rank] = vicregl_loss(own, matches=(3, 2), all_mean=shard_mean).total
+        return vicregl_loss(own, matches=(3, 2), all_mean=MeanOver(mean, sum(SHARDS))).total
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(sizes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    totals = in_lockstep(len(SHARDS), loss)
     for total in totals:
-        assert total is not None
         torch.testing.assert_close(total, whole, rtol=1e-12, atol=1e-12)
-    assert totals[0] is not None
     torch.testing.assert_close(torch.autograd.grad(totals[0], leaves(views)), expected, rtol=1e-10, atol=1e-12)
 
 

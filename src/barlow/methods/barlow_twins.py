@@ -56,7 +56,8 @@ def barlow_twins_loss(
         normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
         bias: whether the squares keep the noise of C in a batch, about 1/N each: see `Bias`.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; with bias="removed" one
+            of your own has to tell N: `barlow.collectives.MeanOver`.
 
     Returns:
         Terms with parts "on_diagonal" and "off_diagonal" (weighted) that add up to the total.

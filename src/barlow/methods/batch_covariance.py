@@ -18,27 +18,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from barlow.collectives import ALONE, AllMean, Exchange, exchange_of, identity, num_processes
+from barlow.collectives import ALONE, AllMean, Exchange, count_samples, exchange_of, identity
 from barlow.correlation import Form
 
 
-def bessel(num_samples: int, device: torch.device, all_mean: AllMean) -> Tensor | float:
+def bessel(num_samples: int, device: torch.device, all_mean: AllMean) -> float:
     """Return N / (N - 1), which makes a mean over N samples unbiased as a variance.
 
     Args:
         num_samples: of this process.
-        device: where the result is needed.
-        all_mean: mean over all processes, whose samples N counts.
+        device: where numbers travel between processes.
+        all_mean: mean over all processes, whose samples N counts; one of your own has to tell N: `MeanOver`.
 
     Raises:
-        ValueError: a single sample in all.
+        ValueError: a single sample in all; a bare `all_mean` of one's own.
     """
-    exchange = exchange_of(all_mean)
-    if exchange is None:
-        # The mean of 1/n_r over all samples is W/N; a function of the caller's own tells no more.
-        inverse = torch.tensor(1 / num_samples, device=device, dtype=torch.float64)
-        return 1 / (1 - all_mean(inverse, num_samples) / num_processes())
-    total = _total(num_samples, device, exchange)
+    total = _total(num_samples, device, all_mean)
     return total / (total - 1)
 
 
@@ -50,13 +45,13 @@ def off_diagonal_squares(
     Args:
         centred: embeddings of one view, position by position, centred over the samples of all processes.
         form: "direct" builds C (D x D), "gram" own rows of K (n x N), "auto" the cheaper. Equal to rounding.
-        all_mean: mean over all processes. With one that is not of `collectives`, only the direct form is possible.
+        all_mean: mean over all processes. One of your own has to tell N (`MeanOver`) and allows the direct form only.
 
     Returns:
         One sum per position.
 
     Raises:
-        ValueError: form="gram" with an `all_mean` of one's own; a single sample in all.
+        ValueError: form="gram" with an `all_mean` of one's own, or a bare one; a single sample in all.
     """
     _, n, d = centred.shape
     exchange = exchange_of(all_mean)
@@ -68,7 +63,7 @@ def off_diagonal_squares(
         matrix = all_mean(_Moment.apply(centred, n), n) * bessel(n, centred.device, all_mean)
         squares: Tensor = _OffDiagonalSquares.apply(matrix, ALONE)
         return squares
-    n = _total(n, centred.device, exchange)
+    n = _total(n, centred.device, all_mean)
     if form == "gram" or (form == "auto" and n < d):
         squares = _OffDiagonalSquaresByGram.apply(centred, n - 1, exchange)
     else:
@@ -76,13 +71,12 @@ def off_diagonal_squares(
     return squares
 
 
-def _total(num_samples: int, device: torch.device, exchange: Exchange) -> int:
-    """N, the samples of all processes."""
-    if exchange is not ALONE:
-        num_samples = int(exchange.add(torch.tensor(num_samples, device=device)))
-    if num_samples < 2:
-        raise ValueError(f"z: got {num_samples} sample, wanted at least 2: variances are statistics of the batch")
-    return num_samples
+def _total(num_samples: int, device: torch.device, all_mean: AllMean) -> int:
+    """N, the samples of all processes: at least 2."""
+    total = count_samples(num_samples, device, all_mean)
+    if total < 2:
+        raise ValueError(f"z: got {total} sample, wanted at least 2: variances are statistics of the batch")
+    return total
 
 
 class _Moment(torch.autograd.Function):

@@ -31,11 +31,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, known_samples, num_processes
 from barlow.correlation import EPS
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
-from barlow.methods.unbiased import count_samples
 from barlow.networks.heads import HeadSpec
 
 SHRINKAGE = 0.2
@@ -59,7 +58,8 @@ def optimal_projector_loss(
         h_a: features of view a, straight from the backbone.
         h_b: features of view b, row by row of the same samples.
         shrinkage: s in [0, 1]; how far T goes towards its mean variance.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run. With one of your own
+            the errors below go by the own samples, unless it tells N: `barlow.collectives.MeanOver`.
 
     Returns:
         Terms with two parts that add up to the total, "invariance" = d (1 - mean rho)^2 and "spread" =
@@ -170,7 +170,8 @@ def _check(h_a: Tensor, h_b: Tensor, shrinkage: float, all_mean: AllMean) -> Non
         )
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: got {shrinkage}, wanted a number from 0 to 1")
-    n, d = count_samples(h_a, all_mean), h_a.shape[1]
+    own, d = h_a.shape
+    n = known_samples(own, h_a.device, all_mean) or own  # where N is not told, the own ones have to do
     if n < 2:
         raise ValueError(f"h_a, h_b: got {n} sample, wanted at least 2: covariances are statistics of the batch")
     if shrinkage == 0 and n <= d:

@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
+from barlow.collectives import AllMean, all_mean as mean_over_processes, count_samples, identity, num_processes
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
-from barlow.methods.unbiased import count_samples
 from barlow.networks.heads import HeadSpec
 
 SIGREG_WEIGHT = 0.02
@@ -51,13 +50,15 @@ def sigreg_loss(
         z: embeddings of v >= 2 views of n samples.
         directions: one unit vector per column, the same on every process; `random_directions` draws them.
         sigreg_weight: lambda, in [0, 1].
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.collectives.MeanOver`.
 
     Returns:
         Terms with parts "sigreg" and "invariance" (both weighted) that add up to the total.
 
     Raises:
-        ValueError: fewer than 2 views, directions of another width, a weight outside [0, 1].
+        ValueError: fewer than 2 views, directions of another width, a weight outside [0, 1], a bare `all_mean` of
+            one's own.
 
     Source:
         Official minimal example (rbalestr-lab/lejepa). SIGReg grows with N where embeddings are not normal.
@@ -84,16 +85,19 @@ def epps_pulley(x: Float[Tensor, "v n m"], *, all_mean: AllMean = identity) -> F
 
     Args:
         x: v views of n numbers along m directions.
-        all_mean: mean over all processes.
+        all_mean: mean over all processes; one of your own has to tell N: `collectives.MeanOver`.
 
     Returns:
         The statistic of each view and direction.
+
+    Raises:
+        ValueError: a bare `all_mean` of one's own.
 
     Source:
         Epps & Pulley 1983; knots and weights as in the official code of LeJEPA.
     """
     t, weight = knots(x.dtype, x.device)
-    n = count_samples(x[0], all_mean)
+    n = count_samples(x.shape[1], x.device, all_mean)
     real, imaginary = all_mean(_CharacteristicFunction.apply(x, t), x.shape[1])
     normal = torch.exp(-t.square() / 2)[:, None, None]
     distance = (real - normal).square() + imaginary.square()

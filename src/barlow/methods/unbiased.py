@@ -10,11 +10,10 @@ Summed over i and j it is (1/(N(N-1))) sum_{n != m} K^a_nm K^b_nm with K = z z^T
 An estimate of a square that may be negative: good for gradients and for comparing batch sizes, no bound from below.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from barlow.collectives import AllMean, identity, num_processes
+from barlow.collectives import AllMean, count_samples, identity
 from barlow.correlation import Form, diagonal_and_rest
 
 
@@ -36,20 +35,20 @@ def squares_without_own_pairs(
         z_a: normalised embeddings of view a.
         z_b: normalised embeddings of view b.
         form: "direct" (D x D), "gram" (N x N) or "auto", as in `diagonal_and_rest`.
-        all_mean: mean over all processes.
+        all_mean: mean over all processes; one of your own has to tell N: `collectives.MeanOver`.
 
     Returns:
         (C_ii, U_ii, sum_{i != j} U_ij). Unbiased when the rows are independent of one another, which a
         normalisation by statistics of the batch makes true only up to O(1/N).
 
     Raises:
-        ValueError: fewer than 2 samples over all processes: there is no pair.
+        ValueError: fewer than 2 samples over all processes: there is no pair; a bare `all_mean` of one's own.
 
     Source:
         methods.md section 9.5 of the project's notes; Hoeffding 1948 for U-statistics.
     """
     num_local = z_a.shape[0]
-    n = count_samples(z_a, all_mean)
+    n = count_samples(num_local, z_a.device, all_mean)
     if n < 2:
         raise ValueError(f"z_a, z_b: got {n} sample, wanted at least 2: bias='removed' compares different samples")
     diagonal, rest = diagonal_and_rest(z_a, z_b, form=form, all_mean=all_mean)
@@ -58,11 +57,3 @@ def squares_without_own_pairs(
     diagonal_squares = (n * diagonal.square() - own_ii) / (n - 1)
     rest_squares = (n * rest - (own - own_ii.sum())) / (n - 1)
     return diagonal, diagonal_squares, rest_squares
-
-
-def count_samples(z: Float[Tensor, "n d"], all_mean: AllMean) -> int:
-    """Return N over all processes: the mean of 1/n_r weighted by n_r is W/N."""
-    if all_mean is identity:
-        return z.shape[0]
-    reciprocal = torch.tensor(1 / z.shape[0], dtype=torch.float64, device=z.device)
-    return round(num_processes() / float(all_mean(reciprocal, z.shape[0])))

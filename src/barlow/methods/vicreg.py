@@ -56,13 +56,15 @@ def vicreg_loss(
         covariance_weight: nu.
         convention: "official" (main_vicreg.py, VICReg.forward) or "paper" (equations 1 to 6).
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.collectives.MeanOver`.
 
     Returns:
         Terms with parts "invariance", "variance" and "covariance", weighted, that add up to the total.
 
     Raises:
-        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, unknown names, negative weights.
+        ValueError: shapes that differ or are not (N, D), fewer than 2 samples, unknown names, negative weights, a bare
+            `all_mean` of one's own.
     """
     _check(z_a, z_b, (invariance_weight, variance_weight, covariance_weight), convention, form)
     s = invariance(z_a, z_b, all_mean=all_mean)
@@ -102,13 +104,14 @@ def variance(
         z: embeddings of one view; with positions, each position has its own variances.
         target: gamma, 1 in the paper.
         eps: added to the variance inside the root.
-        all_mean: mean over all processes; the variance is that of all their samples.
+        all_mean: mean over all processes; the variance is that of all their samples. One of your own has to tell N:
+            `collectives.MeanOver`.
 
     Returns:
         v, in float32 or the precision of the input if that is higher.
 
     Raises:
-        ValueError: a single sample.
+        ValueError: a single sample; a bare `all_mean` of one's own.
     """
     n = z.shape[0]
     centred = center(_precise(z).flatten(1), all_mean=all_mean)
@@ -128,13 +131,14 @@ def covariance(
         z: embeddings of one view; with positions, c is the mean over theirs.
         form: "direct" builds C (D x D), "gram" a Gram matrix (own samples x all samples), "auto" the cheaper: Gram
             for N < D. Value and gradient are the same.
-        all_mean: mean over all processes. With one that is not of `collectives`, only the direct form is possible.
+        all_mean: mean over all processes. One of your own has to tell N (`collectives.MeanOver`) and allows the direct
+            form only.
 
     Returns:
         c, in float32 or the precision of the input if that is higher.
 
     Raises:
-        ValueError: form="gram" with an `all_mean` of one's own; a single sample.
+        ValueError: form="gram" with an `all_mean` of one's own, or a bare one; a single sample.
     """
     d = z.shape[-1]
     with torch.autocast(device_type=z.device.type, enabled=False):

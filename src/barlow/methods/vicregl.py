@@ -89,14 +89,16 @@ def vicregl_loss(
         invariance_weight: lambda.
         variance_weight: mu.
         covariance_weight: nu.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.collectives.MeanOver`.
 
     Returns:
         Terms with the six parts "global_invariance", "global_variance", ..., "local_covariance", weighted, that
         add up to the total.
 
     Raises:
-        ValueError: fewer than two views, alpha outside [0, 1], a negative weight or number of matches.
+        ValueError: fewer than two views, alpha outside [0, 1], a negative weight or number of matches, a bare
+            `all_mean` of one's own.
 
     Source: equations 1 to 5 of the paper; main_vicregl.py, whose flag --fast-vc-reg (off) is left out.
     """
