@@ -28,30 +28,42 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "simclr-imagenet": simclr.imagenet,
     "simclr-cifar": simclr.cifar,
     "simclr-small-grey": simclr.small_grey,
+    "simclr-pictures": simclr.pictures,
     "swav-imagenet": swav.imagenet,
     "swav-imagenet-256": swav.imagenet_256,
     "swav-cifar": swav.cifar,
     "swav-small-grey": swav.small_grey,
+    "swav-pictures": swav.pictures,
     "simsiam-imagenet": simsiam.imagenet,
     "simsiam-cifar": simsiam.cifar,
     "simsiam-small-grey": simsiam.small_grey,
+    "simsiam-pictures": simsiam.pictures,
     "vicreg-imagenet": vicreg.imagenet,
     "vicreg-cifar": vicreg.cifar,
     "vicreg-small-grey": vicreg.small_grey,
+    "vicreg-pictures": vicreg.pictures,
     "vicregl-imagenet": vicregl.imagenet,
     "vicregl-cifar": vicregl.cifar,
     "vicregl-small-grey": vicregl.small_grey,
+    "vicregl-pictures": vicregl.pictures,
     "wmse-imagenet": wmse.imagenet,
     "wmse-cifar": wmse.cifar,
     "wmse-cifar-4": wmse.cifar_4,
     "wmse-small-grey": wmse.small_grey,
+    "wmse-pictures": wmse.pictures,
     "byol-imagenet": byol.imagenet,
     "byol-cifar": byol.cifar,
     "byol-small-grey": byol.small_grey,
+    "byol-pictures": byol.pictures,
     "optimal_projector-digits": optimal_projector.digits,
+    "optimal_projector-imagenet": optimal_projector.imagenet,
     "optimal_projector-cifar": optimal_projector.cifar,
     "optimal_projector-small-grey": optimal_projector.small_grey,
+    "optimal_projector-pictures": optimal_projector.pictures,
+    "sigreg-imagenet": sigreg.imagenet,
+    "sigreg-cifar": sigreg.cifar,
     "sigreg-small-grey": sigreg.small_grey,
+    "sigreg-pictures": sigreg.pictures,
 }
 
 MADE_FOR = {
@@ -68,10 +80,10 @@ MADE_FOR = {
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
 
 
-LENDERS = {"digits": ("small-grey",), "pictures": ("imagenet", "small-grey")}
-"""Whose loss and head a method takes on data for which it has no recipe of its own, best first."""
+LENDERS = {"digits": "small-grey"}
+"""Data for which most methods have no recipe of their own: whose loss and head they take there."""
 
-PAIRS = frozenset({"byol", "simclr", "simsiam", "small-grey-flip"})
+PAIRS = frozenset({"small-grey-flip"})
 """Views that only suit their data; the others (many crops, known places) belong to the method and go with it."""
 
 
@@ -79,23 +91,22 @@ def recipe_for(name: str | None, data: Any = None) -> Recipe:
     """Return a recipe by name, or the one made for the data.
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
-    Fashion-MNIST. Where it has none (a folder of pictures), it is the recipe of the data with the method's loss and
-    head.
+    Fashion-MNIST, "simclr-pictures" for a folder. On the digits it is their recipe with the method's loss and head.
 
     Raises:
-        ValueError: no recipe of that name; says the nearest.
+        ValueError: no method and no recipe of that name; says the nearest.
     """
     made_for = MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
     if not name or name == "barlow_twins":
         return RECIPES[made_for]()
-    if name in RECIPES:
-        return RECIPES[name]()
-    if f"{name}-{made_for}" in RECIPES:
-        return RECIPES[f"{name}-{made_for}"]()
-    for lender in LENDERS.get(made_for, ()):
-        if f"{name}-{lender}" in RECIPES:
-            return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-{lender}"]())
-    raise unknown("recipe", name, RECIPES)
+    for full_name in (name, f"{name}-{made_for}"):
+        if full_name in RECIPES:
+            return RECIPES[full_name]()
+    lender = f"{name}-{LENDERS.get(made_for, '')}"
+    if lender in RECIPES:
+        return _with_loss_of(RECIPES[made_for](), RECIPES[lender]())
+    methods = dict.fromkeys(make().method for make in RECIPES.values())
+    raise unknown("recipe", name, [*methods, *RECIPES])
 
 
 def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:

@@ -71,3 +71,16 @@ def small_grey() -> Recipe:
         projector="512-128",
         options={"momentum": 0.99, "predictor_width": 512},
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, but for loss and heads."""
+    return replace(
+        barlow_twins.pictures(),
+        name="byol-pictures",
+        method="byol",
+        source="ours, untuned: network, views and schedule of pictures; momentum as solo-learn at batch 256",
+        projector="1024-256",
+        projector_bias=True,
+        options={"momentum": 0.99, "predictor_width": 1024},
+    )

@@ -52,3 +52,28 @@ def small_grey() -> Recipe:
         projector="linear-64",
         options={"shrinkage": 0.2},
     )
+
+
+def imagenet() -> Recipe:
+    """ImageNet with ResNet-50: the run of Barlow Twins there, a linear head of N/4 = 512 directions."""
+    return replace(
+        barlow_twins.imagenet(),
+        name="optimal_projector-imagenet",
+        method="optimal_projector",
+        source="ours, never run: network, views and optimizer of imagenet; shrinkage as on small-grey",
+        published="",
+        projector="linear-512",
+        options={"shrinkage": 0.2},
+    )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, with the loss and the head of small-grey."""
+    return replace(
+        barlow_twins.pictures(),
+        name="optimal_projector-pictures",
+        method="optimal_projector",
+        source="ours, untuned: network, views and schedule of pictures; shrinkage and head as on small-grey",
+        projector="linear-64",
+        options={"shrinkage": 0.2},
+    )

@@ -70,3 +70,15 @@ def small_grey() -> Recipe:
         projector="256-128",
         options={"temperature": 0.2},
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, but for loss and head."""
+    return replace(
+        barlow_twins.pictures(),
+        name="simclr-pictures",
+        method="simclr",
+        source="ours, untuned: network, views and schedule of pictures; temperature as solo-learn at batch 256",
+        projector="512-128",
+        options={"temperature": 0.2},
+    )

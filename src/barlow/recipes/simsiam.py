@@ -69,3 +69,13 @@ def small_grey() -> Recipe:
         source="ours: untuned",
         projector="256-256",
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, but for loss and heads."""
+    return replace(
+        barlow_twins.pictures(),
+        name="simsiam-pictures",
+        method="simsiam",
+        source="ours, untuned: network, views and schedule of pictures; predictor a quarter as wide, as officially",
+    )

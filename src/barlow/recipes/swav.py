@@ -111,3 +111,20 @@ def small_grey() -> Recipe:
         projector="256-128",
         options={"num_prototypes": 128, "epsilon": 0.02, "queue_length": 0, "freeze_prototypes": 0.25},
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: two views of 128 pixels, six of 55, as many prototypes as samples.
+
+    The 3000 published prototypes want a batch of 4096 or a queue of 3840, in which a folder of some hundred pictures
+    would meet each of them many times.
+    """
+    return replace(
+        barlow_twins.pictures(),
+        name="swav-pictures",
+        method="swav",
+        source="ours, untuned: network and schedule of pictures, views of swav-imagenet, prototypes of swav-small-grey",
+        views="swav",
+        projector="512-128",
+        options=small_grey().options | {"freeze_prototypes": 1.0},
+    )

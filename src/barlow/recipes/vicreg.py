@@ -1,5 +1,8 @@
 """VICReg: the published recipes and our small one."""
 
+from dataclasses import replace
+
+from barlow.recipes import barlow_twins
 from barlow.recipes.recipe import Recipe
 
 
@@ -68,4 +71,15 @@ def small_grey() -> Recipe:
         batch_size=128,
         learning_rate=3e-3,
         warmup_epochs=0.5,
+    )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, but for the loss."""
+    return replace(
+        barlow_twins.pictures(),
+        name="vicreg-pictures",
+        method="vicreg",
+        source="ours, untuned: network, views, schedule and widths of pictures, the official weights of the loss",
+        projector_bias=True,
     )

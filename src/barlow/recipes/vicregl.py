@@ -75,3 +75,19 @@ def small_grey() -> Recipe:
         learning_rate=3e-3,
         warmup_epochs=0.5,
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: the run of VICReg there with the local loss added.
+
+    ResNet-18 makes a map of 4 x 4 out of 128 pixels. Location matches are the official shares of a map of 7 x 7 (20
+    and 4 of 49) of 16 positions; each of them has a covariance of its own, so the local head is narrow.
+    """
+    return replace(
+        vicreg.pictures(),
+        name="vicregl-pictures",
+        source="ours, untuned: vicreg-pictures; loss of the official code with matches in proportion to a map of 4 x 4",
+        method="vicregl",
+        options={"matches": 7, "matches_back": 1, "local_projector": "128-128"},
+        views="vicregl",
+    )

@@ -92,3 +92,19 @@ def small_grey() -> Recipe:
         projector_bias=True,
         options={"w_size": 64, "iterations": 2},
     )
+
+
+def pictures() -> Recipe:
+    """A folder of pictures on the machine at hand: as `pictures`, but for loss and head.
+
+    Sub-batches of 64 as in `small_grey`: two in a batch of 128, one for each of two processes.
+    """
+    return replace(
+        barlow_twins.pictures(),
+        name="wmse-pictures",
+        method="wmse",
+        source="ours, untuned: network, views and schedule of pictures, sub-batches of wmse-small-grey",
+        projector="1024-32",
+        projector_bias=True,
+        options=small_grey().options,
+    )

@@ -1,0 +1,78 @@
+"""Every method has numbers that fit every kind of data, and a step of those for a folder of pictures works."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from barlow.assembly import METHODS, build_image_backbone, build_method, fitted, image_views_of
+from barlow.data.arrays import ArraySource
+from barlow.networks.heads import projector_width
+from barlow.recipes import MADE_FOR, RECIPES, recipe_for
+
+DATA = [*MADE_FOR, "photos/"]
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_recipe_for_every_kind_of_data(method: str, data: str) -> None:
+    made = recipe_for(method, data)
+    of_the_data = recipe_for(None, data)
+    assert made.method == method
+    assert made.source
+    assert not made.published or made.name in RECIPES
+    assert made.name == of_the_data.name if method == "barlow_twins" else made.name.endswith(of_the_data.name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_on_a_folder_keeps_network_schedule_and_batch_of_the_default(method: str) -> None:
+    made, default = recipe_for(method, "photos/"), recipe_for(None, "photos/")
+    for name in ("backbone", "image_size", "batch_size", "epochs", "optimizer", "learning_rate"):
+        assert getattr(made, name) == getattr(default, name), name
+    with_places_or_many_crops = {"vicregl": "vicregl", "swav": "swav"}
+    assert made.views == with_places_or_many_crops.get(method, default.views)
+    if method != "barlow_twins":
+        assert "untuned" in made.source
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_heads_on_a_folder_are_sized_for_its_batch(method: str) -> None:
+    """Widths of the official runs belong to batches of 2048: at 128 their covariances have rank 127 of 8192."""
+    made = recipe_for(method, "photos/")
+    widest = projector_width(recipe_for(None, "photos/").projector, 512)
+    assert projector_width(made.projector, 512) <= widest
+    if "num_prototypes" in made.options:
+        assert int(made.options["num_prototypes"]) <= made.batch_size + int(made.options["queue_length"])
+    if "w_size" in made.options:
+        assert int(made.options["w_size"]) * 2 <= made.batch_size
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_step_on_a_folder_is_finite_and_moves_every_part_of_the_backbone(method: str) -> None:
+    """At the recipe's own batch; the network is thin, and residual branches that start at zero would hold back."""
+    asked = replace(recipe_for(method, "photos/"), width=4, precision="32-true", zero_init=False)
+    generator = torch.Generator().manual_seed(0)
+    source = ArraySource(torch.randint(0, 256, (128, 3, 12, 12), dtype=torch.uint8, generator=generator))
+    size = 128 if method == "vicregl" else 24  # 128 pixels: the map of 4 x 4 that its numbers of matches are made for
+    recipe, facts = fitted(replace(asked, image_size=size), source, images=True)
+    torch.manual_seed(0)
+    backbone = build_image_backbone(recipe, 3)
+    built = build_method(recipe, backbone, backbone.num_features)
+    built.start_step(0.0, recipe.epochs)
+    terms = built(image_views_of(recipe, facts).draw(source.samples, generator))
+    terms.total.backward()
+    assert recipe.batch_size == 128
+    assert terms.total.isfinite()
+    for name, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_a_mistyped_method_is_told_the_methods_and_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"recipe: got 'simcrl', wanted one of .*did you mean 'simclr'\?"):
+        recipe_for("simcrl", "photos/")
+    with pytest.raises(ValueError, match="recipe: got 'x'") as refused:
+        recipe_for("x", "photos/")
+    wanted = str(refused.value).split("wanted one of ")[1].split(", ")
+    assert set(METHODS) | set(RECIPES) <= set(wanted)
