@@ -77,6 +77,69 @@ def test_crop_flip_jitter_and_gray_are_those_of_the_papers(name: str) -> None:
         assert view.mean == (CIFAR10_MEAN if name.startswith("cifar") else IMAGENET_MEAN)
 
 
+CROP = {"crop_ratio": (3 / 4, 4 / 3), "flip": 0.5, "jitter": 0.8}
+"""The same everywhere: the crop's ratio of torchvision, a flip for one of two, colours changed for four of five."""
+SIGMA = {"blur_sigma": (0.1, 2.0)}
+STRONG = CROP | {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "gray": 0.2}
+WEAK = CROP | {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "gray": 0.2}
+BYOL = CROP | {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "gray": 0.2}
+WHOLE = {"crop_scale": (0.08, 1.0), "interpolation": "bicubic"}
+SWAV_STD = {"std": (0.228, 0.224, 0.225)}
+
+PUBLISHED = [
+    # Grill et al. 2020, appendix B, table 6; facebookresearch/barlowtwins, main.py, class Transform
+    ("byol", 0, BYOL | WHOLE | SIGMA | {"blur": (1.0,), "solarize": (0.0,)}),
+    ("byol", 1, BYOL | WHOLE | SIGMA | {"blur": (0.1,), "solarize": (0.2,)}),
+    # solo-learn, scripts/pretrain/cifar/augmentations/asymmetric.yaml
+    ("cifar", 0, BYOL | WHOLE | {"blur": (0.0,), "solarize": (0.0,)}),
+    ("cifar", 1, BYOL | WHOLE | {"blur": (0.0,), "solarize": (0.2,)}),
+    # Chen et al. 2020, appendix A, strength 1
+    ("simclr", 0, STRONG | WHOLE | SIGMA | {"blur": (0.5,), "solarize": (0.0,)}),
+    # the same, appendix B.9, and google-research/simclr, README: strength 0.5, no blur
+    ("simclr-cifar", 0, WEAK | WHOLE | {"blur": (0.0,), "solarize": (0.0,)}),
+    # solo-learn, scripts/pretrain/cifar/augmentations/symmetric.yaml
+    ("cifar-strong", 0, STRONG | WHOLE | SIGMA | {"blur": (0.5,), "solarize": (0.0,)}),
+    # Chen & He 2021, section 3, and facebookresearch/simsiam, main_simsiam.py: the views of MoCo v2
+    ("simsiam", 0, WEAK | SIGMA | {"crop_scale": (0.2, 1.0), "interpolation": "bilinear", "blur": (0.5,)}),
+    # the same, appendix D: without blur
+    ("simsiam-cifar", 0, WEAK | {"crop_scale": (0.2, 1.0), "interpolation": "bilinear", "blur": (0.0,)}),
+    # htdt/self-supervised, datasets/, for CIFAR-10
+    (
+        "wmse-cifar",
+        0,
+        WEAK
+        | {"gray": 0.1, "crop_scale": (0.2, 1.0), "interpolation": "bicubic", "blur": (0.0,)}
+        | {"std": (0.2023, 0.1994, 0.2010)},
+    ),
+    # the same, for ImageNet-100
+    ("wmse", 0, STRONG | WHOLE | SIGMA | {"blur": (0.5,), "solarize": (0.0,)}),
+    # solo-learn, scripts/pretrain/cifar/vicreg.yaml
+    ("cifar-vicreg", 0, BYOL | {"crop_scale": (0.2, 1.0), "interpolation": "bicubic", "blur": (0.0,)}),
+    ("cifar-vicreg", 1, {"solarize": (0.1,)}),
+    # facebookresearch/swav, scripts/swav_800ep_pretrain.sh and src/multicropdataset.py
+    ("swav", 1, STRONG | SIGMA | SWAV_STD | {"crop_scale": (0.14, 1.0), "interpolation": "bilinear", "blur": (0.5,)}),
+    ("swav", 7, STRONG | SIGMA | SWAV_STD | {"crop_scale": (0.05, 0.14), "interpolation": "bilinear", "size": 96}),
+    # solo-learn, scripts/pretrain/cifar-multicrop/augmentations
+    ("swav-cifar", 0, {"crop_scale": (0.2, 1.0), "brightness": 0.6, "contrast": 0.6, "saturation": 0.6, "hue": 0.2}),
+    ("swav-cifar", 1, CROP | {"solarize": (0.2,), "gray": 0.2}),
+    ("swav-cifar", 7, STRONG | {"crop_scale": (0.08, 0.5), "blur": (0.1,), "solarize": (0.1,), "size": 18}),
+    # facebookresearch/VICRegL, transforms.py: colours of Barlow Twins, deviations of SwAV
+    ("vicregl", 0, BYOL | WHOLE | SIGMA | SWAV_STD | {"blur": (1.0,), "solarize": (0.0,)}),
+    ("vicregl", 1, BYOL | WHOLE | SIGMA | SWAV_STD | {"blur": (0.1,), "solarize": (0.2,)}),
+    ("vicregl-cifar", 0, BYOL | {"crop_scale": (0.2, 1.0)}),  # ours: those of VICReg there
+]
+
+
+@pytest.mark.parametrize(("name", "place", "numbers"), PUBLISHED, ids=[f"{name}-{i}" for name, i, _ in PUBLISHED])
+def test_strengths_of_the_views_are_the_published_ones(name: str, place: int, numbers: dict[str, object]) -> None:
+    size = 32 if "cifar" in name else 224
+    views = image_views(name, size=size, channels=3)
+    view = without_place(views).pipelines[place]
+    assert isinstance(view, ImagePipeline)
+    assert {field: getattr(view, field) for field in numbers} == numbers
+    assert len(views.pipelines) == (8 if name.startswith("swav") else 2)
+
+
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("side", [8, 28])

@@ -3,6 +3,9 @@
 `image_views("byol", size=224, channels=3)` is what the network of a run sees. A pipeline for one channel is
 the same without saturation, hue and gray, which do not exist there. The official codes round to uint8 after
 every transform, because PIL does; here nothing is rounded after the crop.
+
+Mean and deviation of a pipeline are those of its source, for calls like the one above. A run does not use them: it
+normalises by the statistics of its own data, which it measures first and keeps in `recipe.json`.
 """
 
 import functools
@@ -17,6 +20,7 @@ from barlow.views.views import Views
 
 # Statistics of the training images, in [0, 1].
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SWAV_STD = (0.228, 0.224, 0.225)  # so in the codes of SwAV and VICRegL
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # For any other number of channels: the whole range becomes [-2, 2].
 OTHER_MEAN, OTHER_STD = 0.5, 0.25
@@ -106,11 +110,8 @@ def _cifar_strong() -> tuple[ImagePipeline, ...]:
 
 
 def _swav() -> tuple[ImagePipeline, ...]:
-    """Two of 224 and six of 96 pixels: facebookresearch/swav, scripts/swav_800ep_pretrain.sh and multicropdataset.py.
-
-    The first standard deviation is 0.228 there, not 0.229.
-    """
-    base = replace(_STRONG, interpolation="bilinear", std=(0.228, 0.224, 0.225))
+    """Two of 224, six of 96 pixels: facebookresearch/swav, scripts/swav_800ep_pretrain.sh and multicropdataset.py."""
+    base = replace(_STRONG, interpolation="bilinear", std=SWAV_STD)
     large = replace(base, crop_scale=(0.14, 1.0))
     return multi_crop(large, large, small=replace(base, size=96, crop_scale=(0.05, 0.14)))
 
@@ -173,6 +174,12 @@ def _cifar_vicreg() -> tuple[ImagePipeline, ...]:
     return (both, both)
 
 
+def _vicregl() -> tuple[ImagePipeline, ...]:
+    """facebookresearch/VICRegL, for ResNet-50: the colours of Barlow Twins, the deviations of SwAV."""
+    first, second = _byol()
+    return (replace(first, std=SWAV_STD), replace(second, std=SWAV_STD))
+
+
 def _vicregl_small_grey() -> tuple[ImagePipeline, ...]:
     """Ours, untuned: `small-grey-flip` with a crop in place of the affine map, because only a crop has a box."""
     light, _ = _small_grey_flip()
@@ -200,7 +207,7 @@ VIEWS: dict[str, Callable[[], tuple[ImagePipeline, ...]]] = {
     "simsiam": _simsiam,
     "simsiam-cifar": _simsiam_cifar,
     "cifar-vicreg": _cifar_vicreg,
-    "vicregl": _byol,
+    "vicregl": _vicregl,
     "vicregl-cifar": _cifar_vicreg,
     "vicregl-small-grey": _vicregl_small_grey,
 }
