@@ -119,8 +119,10 @@ class Audit:
     """Width D of the embedding for floors and waterline; 0: that of the projector, else of the features."""
     redundancy_weight: float = 0.0
     """Weight lambda for them; 0: that of the run, else the default."""
+    normalization: str = ""
+    """Normalisation of the loss: pearson, scalar, raw, ...; empty: that of the run or of an official checkpoint."""
     batch_size: int = 0
-    """Batch size N for them; 0: that of the run."""
+    """Batch size N of the loss and its floor; 0: that of the run."""
     num_images: int = 0
     """Images to look at; 0: as many as fit into the time."""
     num_views: int = 8
@@ -133,6 +135,10 @@ class Audit:
     """Fit an MLP to measure the projector's share: up to half a minute."""
     weights: str = "default"
     """Weights of a model by name: default (the library's own), a file, or none."""
+    arch: str = ""
+    """Network of a checkpoint, by name (vit_small_patch16_224); empty: told from a ResNet's weights."""
+    prefix: str = ""
+    """Where it stands in the file (teacher.backbone; a dot: at the top); empty: where most of it is found."""
     image_size: int = 0
     """Side of the views in pixels; 0: that of the run, or of the pictures, at most 224."""
     data_root: Path | None = None

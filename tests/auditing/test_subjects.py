@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import barlow
-from barlow.auditing.subjects import is_subject, mlp_of, open_subject
+from barlow.auditing.subjects import is_subject, open_subject
 from barlow.cli import main
 from barlow.networks.backbones import build_backbone
+from barlow.networks.foreign_heads import mlp_of
 from barlow.networks.heads import projector
 from tests.auditing.small_run import small_run
 

@@ -7,16 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from barlow.auditing.accounting import (
-    advice,
-    complete_loss,
-    floor_curves,
-    loss_taken_apart,
-    with_waterline,
-)
+from barlow.auditing.accounting import advice, floor_curves, with_waterline
 from barlow.auditing.misbehaviour import evaluation_mode, misbehaviour
+from barlow.auditing.objective import check_normalization, losses, objective, why_no_loss
 from barlow.auditing.observation import (
     NUM_VIEWS,
     Observation,
@@ -24,12 +19,10 @@ from barlow.auditing.observation import (
     observation_of_features,
     observe,
 )
-from barlow.auditing.projector_share import projector_share
 from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
 from barlow.auditing.subjects import Subject, before_training, open_subject
 from barlow.auditing.verdicts import Verdict, verdicts
-from barlow.recipes import Recipe
 from barlow.report.audit_page import write_audit_page
 from barlow.run_folder import versions
 from barlow.training.durable_file import durable_file
@@ -40,8 +33,6 @@ SECONDS = 60.0
 """About how long the main passes may take; effects, layers and the untrained network take about as much again."""
 ROWS_PER_FEATURE = 3
 """Fewer images than so many per feature leave the spectrum to chance."""
-REDUNDANCY_WEIGHT = Recipe().redundancy_weight
-"""lambda of the floors where no recipe says which."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +89,7 @@ def audit(
     projector: nn.Module | None = None,
     width: int = 0,
     redundancy_weight: float = 0.0,
+    normalization: str = "",
     batch_size: int = 0,
     num_images: int = 0,
     num_views: int = NUM_VIEWS,
@@ -106,6 +98,8 @@ def audit(
     untrained: bool = False,
     data_root: str | Path | None = None,
     weights: str = "default",
+    arch: str = "",
+    prefix: str | None = None,
     image_size: int = 0,
     seed: int = 0,
     name: str = "",
@@ -123,7 +117,9 @@ def audit(
         projector: h -> z, for a callable or a checkpoint.
         width: D for floors and waterline; 0: that of the projector, else d.
         redundancy_weight: lambda for them; 0: that of the run, else the default.
-        batch_size: N for them; 0: that of the run.
+        normalization: of the loss; "": that of the run, and "pearson" for an official Barlow Twins checkpoint. The loss
+            is taken apart where it, z and N are known.
+        batch_size: N of the loss and its floor; 0: that of the run.
         num_images: n; 0: as many as fit into `seconds`, at most 8192.
         num_views: K per image.
         seconds: about how long the main passes may take.
@@ -131,6 +127,8 @@ def audit(
         untrained: audit the network of a run as it was before training.
         data_root: where named data sets live.
         weights: of a model by name: "default", a file, or "" for none.
+        arch: name of the network in a checkpoint, as for `load_foreign`; "": told from a ResNet's shapes.
+        prefix: where it stands in the file; None: where most of it is found.
         image_size: side of the views; 0: that of the run or of the data.
         seed: of the views.
         name: for titles.
@@ -146,13 +144,16 @@ def audit(
     for argument, value, least in (("num_views", num_views, 2), ("num_images", num_images or 64, 64)):
         if value < least:
             raise ValueError(f"{argument}: got {value}, wanted at least {least}")
+    check_normalization(normalization)
     subject = open_subject(
         target, data, views=views, projector=projector, data_root=data_root,
-        weights=weights, image_size=image_size, name=name,
+        weights=weights, arch=arch, prefix=prefix, image_size=image_size, name=name,
     )  # fmt: skip
     if untrained:
         subject = before_training(subject)
-    settings = _Settings(width, redundancy_weight, batch_size, num_images, num_views, seconds, mlp, seed, quiet)
+    settings = _Settings(
+        width, redundancy_weight, normalization, batch_size, num_images, num_views, seconds, mlp, seed, quiet
+    )
     with evaluation_mode(subject) as warned:
         figures = _figures(replace(subject, notes=[*subject.notes, *warned]), settings)
     figures["settings"]["seconds"] = time.perf_counter() - started
@@ -166,6 +167,7 @@ class _Settings:
 
     width: int
     redundancy_weight: float
+    normalization: str
     batch_size: int
     num_images: int
     num_views: int
@@ -178,20 +180,23 @@ class _Settings:
 def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
     odd = misbehaviour(subject)  # before the passes that it would spoil
     seen, before = _seen(subject, asked)
-    recipe = subject.recipe if subject.recipe is not None and subject.recipe.method == "barlow_twins" else None
     measured, spectrum = quantities(seen)
     num_features = len(seen.moments.covariances().mean)
     width = asked.width or (num_features if seen.z_a is None else seen.z_a.shape[1])
-    weight = asked.redundancy_weight or (recipe.redundancy_weight if recipe else REDUNDANCY_WEIGHT)
-    size = asked.batch_size or (recipe.batch_size if recipe else 0)
+    goal = objective(
+        subject, normalization=asked.normalization, redundancy_weight=asked.redundancy_weight,
+        batch_size=asked.batch_size,
+    )  # fmt: skip
+    weight, size = goal.redundancy_weight, goal.batch_size
     found: dict[str, Any] = {
         "subject": _about(subject),
         "settings": {
             "num_images": seen.moments.num_images, "num_views": seen.num_views, "num_features": num_features,
             "width": width, "redundancy_weight": weight, "batch_size": size or None,
-            "normalization": recipe.normalization if recipe else None, "seed": asked.seed, "exact": False,
+            "normalization": goal.normalization or None, "seed": asked.seed, "exact": False,
         },
-        "warnings": [*subject.notes, *odd, *_too_few(seen, num_features), *_of_views(subject)],
+        "warnings": [*subject.notes, *odd, *why_no_loss(goal, seen), *_too_few(seen, num_features),
+                     *_of_views(subject)],
         "quantities": measured, "spectrum": spectrum, "loss": None, "projector_share": None,
         "floors": {}, "advice": {}, "augmentations": [], "layers": [],
     }  # fmt: skip
@@ -201,8 +206,7 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
         found["floors"] = floor_curves(
             spectrum["plug_in"], width=width, redundancy_weight=weight, batch_size=size or None
         )
-    if recipe is not None and weight <= 1 and seen.z_a is not None and seen.z_b is not None:
-        found |= _losses(seen.z_a, seen.z_b, seen, before, recipe, spectrum, asked)
+        found |= losses(goal, seen, before, spectrum, mlp=asked.mlp)
     found |= sensitivity(subject, num_images=len(seen.h_a), seed=asked.seed)
     if "z" in (shares := {row["name"]: row for row in found["layers"]}):
         share = shares["z"]
@@ -229,34 +233,6 @@ def _seen(subject: Subject, asked: _Settings) -> tuple[Observation, Observation 
                     )
                 )  # fmt: skip
     return seen[0], seen[1] if len(seen) > 1 else None
-
-
-def _losses(
-    z_a: Tensor,
-    z_b: Tensor,
-    seen: Observation,
-    before: Observation | None,
-    recipe: Recipe,
-    spectrum: Mapping[str, Any],
-    asked: _Settings,
-) -> dict[str, Any]:
-    """The loss taken apart and the projector's share."""
-    known = before is not None and before.z_a is not None and before.z_b is not None
-    start = None
-    if before is not None and before.z_a is not None and before.z_b is not None:
-        start = complete_loss(
-            before.z_a, before.z_b,
-            redundancy_weight=recipe.redundancy_weight, normalization=recipe.normalization,
-        )  # fmt: skip
-    loss = loss_taken_apart(
-        z_a, z_b, spectrum["plug_in"], spectrum["cross_fit"],
-        batch_size=asked.batch_size or recipe.batch_size, redundancy_weight=recipe.redundancy_weight,
-        normalization=recipe.normalization, start=start,
-    )  # fmt: skip
-    share = None
-    if known and before is not None and recipe.normalization == "pearson":
-        share = projector_share(before, seen, recipe, mlp=asked.mlp)
-    return {"loss": loss, "projector_share": share}
 
 
 def _about(subject: Subject) -> dict[str, Any]:

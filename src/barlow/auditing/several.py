@@ -8,7 +8,7 @@ from pathlib import Path
 from barlow.audit_tables import print_audit, print_audit_comparison
 from barlow.auditing.audit import Audit, audit
 from barlow.auditing.comparison import Comparison, compare_figures
-from barlow.auditing.subjects import LIBRARIES, is_run, is_subject
+from barlow.auditing.subjects import LIBRARIES, is_checkpoint, is_run, is_subject
 from barlow.flags import Audit as Flags
 from barlow.report.audit_page import write_comparison_page
 from barlow.run_folder import RunFolder
@@ -73,6 +73,7 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
         views=flags.views or None,
         width=flags.width,
         redundancy_weight=flags.redundancy_weight,
+        normalization=flags.normalization,
         batch_size=flags.batch_size,
         num_images=flags.num_images,
         num_views=flags.num_views,
@@ -81,6 +82,8 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
         untrained=flags.untrained,
         data_root=flags.data_root,
         weights="" if flags.weights == "none" else flags.weights,
+        arch=flags.arch,
+        prefix=flags.prefix or None,
         image_size=flags.image_size,
         seed=flags.seed,
         quiet=flags.quiet,
@@ -114,6 +117,8 @@ def _name(word: str, flags: Flags) -> str:
     parts = [word]
     if word.startswith(LIBRARIES) and flags.weights != Flags.weights:
         parts.append(flags.weights)
+    if is_checkpoint(word) and flags.prefix:
+        parts.append(flags.prefix)
     if flags.untrained:
         parts.append("untrained")
     return re.sub(r"[^\w.=+]+", "-", "-".join(parts)).strip("-.")[-LONGEST_NAME:].lstrip("-.")

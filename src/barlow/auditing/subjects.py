@@ -7,6 +7,7 @@ the network before training where the recipe can build it again.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
 from barlow.data.sources import load_source
 from barlow.networks.backbones import Backbone, build_backbone
-from barlow.networks.foreign import load_foreign
+from barlow.networks.foreign import OFFICIAL, Foreign, load_foreign
+from barlow.networks.foreign_heads import mlp_of
 from barlow.recipes import Recipe, recipe_for
 from barlow.run import Run, open_run
 from barlow.run_folder import RunFolder
@@ -27,6 +29,7 @@ from barlow.scores import calibrate
 from barlow.training.checkpoint import load_checkpoint
 from barlow.views.images import IMAGENET_MEAN, IMAGENET_STD, image_views
 from barlow.views.located import without_place
+from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import View, Views
 
 Kind = Literal["run", "model", "checkpoint", "callable", "features"]
@@ -59,6 +62,7 @@ class Subject:
         source: the pictures, None for features.
         views: the pipelines, without places.
         recipe: of a run.
+        normalization: of the loss, where a file tells it; "" where not. Of a run, the recipe says it.
         features: (n, K, d), for kind "features".
         notes: what should be known of it, such as names of a checkpoint that did not match.
     """
@@ -70,6 +74,7 @@ class Subject:
     source: Source | None = None
     views: Views | None = None
     recipe: Recipe | None = None
+    normalization: str = ""
     features: Tensor | None = None
     notes: Sequence[str] = ()
 
@@ -79,10 +84,15 @@ def is_subject(word: str) -> bool:
     path = Path(word)
     return (
         word.startswith(LIBRARIES)
-        or path.suffix in CHECKPOINT_SUFFIXES
+        or is_checkpoint(word)
         or is_run(word)
         or (path.suffix in FEATURE_SUFFIXES and _is_features(path))
     )
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether this is called like a file of weights; "timm:name.tar" is none."""
+    return Path(path).suffix in CHECKPOINT_SUFFIXES and not str(path).startswith(LIBRARIES)
 
 
 def is_run(folder: str | Path) -> bool:
@@ -98,6 +108,8 @@ def open_subject(
     projector: nn.Module | None = None,
     data_root: str | Path | None = None,
     weights: str = "default",
+    arch: str = "",
+    prefix: str | None = None,
     image_size: int = 0,
     name: str = "",
 ) -> Subject:
@@ -111,6 +123,8 @@ def open_subject(
         projector: h -> z, for a callable or a checkpoint.
         data_root: where named data sets live.
         weights: of a model by name: "default" for the library's own, a file, or "" for none.
+        arch: name of the network in a checkpoint; "": told from its weights, which works for ResNets.
+        prefix: where the network stands in a checkpoint; None: where most of it is found.
         image_size: side of the views in pixels; 0: that of the run, or of the pictures, at most 224.
         name: what to call it.
 
@@ -124,8 +138,9 @@ def open_subject(
     if data is None:
         raise ValueError(f"data: {_name_of(target)} has no data of its own; pass pictures to audit it with")
     look = _Look(data, data_root, views, image_size)
-    if _is_path(target) and Path(str(target)).suffix in CHECKPOINT_SUFFIXES:
-        return _of_checkpoint(Path(target), look, projector, name)
+    if _is_path(target) and is_checkpoint(target):
+        found = load_foreign(Path(target), arch=arch, prefix=prefix, image_size=look.side)
+        return _of_checkpoint(found, look, projector, name or Path(target).name)
     if isinstance(target, str):
         return _of_model(target, look, weights, name)
     if callable(target):
@@ -166,16 +181,23 @@ class _Look:
 
     def views(self, statistics: tuple[Sequence[float], Sequence[float]] | None) -> Views:
         """Views as given, or image views by name with these or the data's statistics."""
-        if isinstance(self.given, Views):
-            return without_place(self.given)
         if self.given is not None and not isinstance(self.given, str):
-            return without_place(Views((self.given, self.given)))
+            return _drawn_by(self.given)
         default = DEFAULT_VIEWS if self.made_for.name == "pictures" else self.made_for.views
         mean, std = statistics or channel_statistics(self.source)
         built = image_views(
             self.given or default, size=self.side, channels=self.channels, mean=tuple(mean), std=tuple(std)
         )
         return without_place(built)
+
+
+def _drawn_by(given: Views | View) -> Views:
+    """Views as given, or two of one pipeline, whose own preparation of the pictures is then the plain view."""
+    if isinstance(given, Views):
+        return without_place(given)
+    views = without_place(Views((given, given)))
+    (view, _) = views.pipelines
+    return replace(views, plain=partial(view.apply, params={})) if isinstance(view, ImagePipeline) else views
 
 
 def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str) -> Subject:
@@ -191,7 +213,7 @@ def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str) -> Su
     if isinstance(views, str):
         drawn = without_place(image_views_of(replace(run.recipe, views=views), facts))
     elif views is not None:
-        drawn = without_place(views if isinstance(views, Views) else Views((views, views)))
+        drawn = _drawn_by(views)
     method, untrained = _method_of(run, source, drawn)
     saved = load_checkpoint(where.checkpoints / "last.ckpt")["method"]
     method.load_state_dict(saved)
@@ -227,8 +249,7 @@ def _of_model(name: str, look: _Look, weights: str, title: str) -> Subject:
     return Subject(title or name, "model", trained, source=look.source, views=look.views(statistics), notes=notes)
 
 
-def _of_checkpoint(path: Path, look: _Look, projector: nn.Module | None, title: str) -> Subject:
-    found = load_foreign(path, image_size=look.side)
+def _of_checkpoint(found: Foreign, look: _Look, projector: nn.Module | None, title: str) -> Subject:
     notes = [f"read as {found.layout}: {len(found.matched)} tensors matched", *found.notes]
     for what, names in (("not used", found.unmatched), ("not in the file, so untrained", found.missing)):
         if names:
@@ -241,37 +262,8 @@ def _of_checkpoint(path: Path, look: _Look, projector: nn.Module | None, title: 
     trained = Networks(found.backbone.eval().to(memory_format=FAST), None if projector is None else projector.eval())
     statistics = (IMAGENET_MEAN, IMAGENET_STD) if look.channels == 3 else None
     views = look.views(statistics)
-    return Subject(title or path.name, "checkpoint", trained, source=look.source, views=views, notes=notes)
-
-
-def mlp_of(weights: dict[str, Tensor]) -> nn.Module | None:
-    """Build the MLP whose state these weights are; None for anything but linear layers, BatchNorm and ReLU in order.
-
-    Args:
-        weights: by name within a `Sequential`, such as "0.weight" and "1.running_mean". Places without weights are
-            ReLU, as in the heads of all methods here.
-    """
-    places: dict[int, dict[str, Tensor]] = {}
-    for key, value in weights.items():
-        place, _, rest = key.partition(".")
-        if not place.isdigit() or "." in rest:
-            return None
-        places.setdefault(int(place), {})[rest] = value
-    layers: list[nn.Module] = []
-    for number in range(max(places, default=-1) + 1):
-        state = places.get(number)
-        if state is None:
-            layers.append(nn.ReLU())
-        elif "running_mean" in state:
-            layers.append(nn.BatchNorm1d(len(state["running_mean"]), affine="weight" in state))
-        elif "weight" in state and state["weight"].ndim == 2:
-            out, width = state["weight"].shape
-            layers.append(nn.Linear(width, out, bias="bias" in state))
-        else:
-            return None
-    mlp = nn.Sequential(*layers)
-    mlp.load_state_dict({f"{place}.{name}": value for place, state in places.items() for name, value in state.items()})
-    return mlp if layers else None
+    kind = "pearson" if found.layout == OFFICIAL and projector is not None else ""
+    return Subject(title, "checkpoint", trained, source=look.source, views=views, normalization=kind, notes=notes)
 
 
 def _is_path(given: Any) -> bool:

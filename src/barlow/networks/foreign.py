@@ -19,6 +19,8 @@ from barlow.networks.resnet_shapes import ResNetShape, resnet_shapes
 
 PROJECTORS = ("projector", "projection_head.layers", "projection_head", "projection_mlp")
 """Under what names projects keep the projector, beside the backbone or further up."""
+OFFICIAL = "official Barlow Twins"
+"""Layout of facebookresearch/barlowtwins, with which the loss is known: Pearson, of the projector's outputs."""
 FEWEST = 0.5
 """Share of the network's weights that has to be found: with fewer, names agree by accident and the file is of another
 network."""
@@ -94,7 +96,8 @@ def load_foreign(
     wrong = [name for name, value in found.items() if value.shape != wanted[name].shape]
     if wrong:
         shapes = [f"{name}: {tuple(found[name].shape)} there, {tuple(wanted[name].shape)} here" for name in wrong]
-        raise ValueError(f"path: {str(path)!r} has other shapes than {type(target).__name__}: {_listed(shapes)}")
+        side = "; wanted: image_size= of its pictures" if any("pos_embed" in name for name in wrong) else ""
+        raise ValueError(f"path: {str(path)!r} has other shapes than {type(target).__name__}: {_listed(shapes)}{side}")
     target.load_state_dict(found, strict=False)
     missing = tuple(name for name in wanted if name not in found)
     return _account(network.eval(), reading, state, missing, built=backbone is None)
@@ -118,7 +121,7 @@ def _built(path: Path, states: Mapping[str, State], arch: str, image_size: int, 
         )
         raise ValueError(
             f"arch: the network cannot be told from {str(path)!r} (ResNets in it: {seen}); wanted: arch=, such as "
-            f"'vit_small_patch16_224', or backbone=; the file has {_listed(names)}"
+            f"'vit_small_patch16_224' (one of your own: load_foreign with backbone=); the file has {_listed(names)}"
         )
     (shape,) = different
     return build_backbone(
@@ -190,8 +193,8 @@ def _layout(reading: Reading, head: str, rest: Sequence[str]) -> str:
         return "barlow"
     if reading.numbered or head.startswith("projection"):
         return "lightly"
-    if reading.place == "model" and head == "projector":
-        return "official Barlow Twins"
+    if reading.place == "model" and head == "projector":  # alike but for the norm that Barlow Twins has in its loss
+        return OFFICIAL if "bn" in also else "official VICReg"
     if also & {"callbacks_modules", "callbacks_metrics"}:
         return "stable-pretraining"
     if reading.place == "state_dict" and reading.prefix in ("backbone", "encoder") and "classifier" in also:
