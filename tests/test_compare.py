@@ -179,7 +179,7 @@ def test_without_a_budget_all_see_what_the_first_recipe_asks_for(
     # 7 epochs of 3 steps of 32 are 672 images, and so are 17 steps of 40, two of which are an epoch
     assert found.table["rows"][0]["failed"] == {"0": "the loss is nan", "1": "the loss is nan"}
     assert found.finished
-    assert "plain, seed 1: the loss is nan" in found.page.read_text()
+    assert "plain, seeds 0, 1: the loss is nan" in found.page.read_text()
 
 
 def test_the_time_plan_is_kept_although_the_machine_has_become_faster(

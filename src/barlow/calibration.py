@@ -84,7 +84,14 @@ class Calibration:
         return epochs * self.steps_per_epoch * self.seconds_per_step + probes * self.probe_seconds
 
 
-def calibrate_apart(recipe: Recipe, data: str, data_root: str | None, *, seconds: float = SECONDS) -> Calibration:
+def calibrate_apart(
+    recipe: Recipe,
+    data: str,
+    data_root: str | None,
+    *,
+    seconds: float = SECONDS,
+    accelerator: str = Machine.accelerator,
+) -> Calibration:
     """Calibrate a recipe in a new process.
 
     Args:
@@ -92,11 +99,15 @@ def calibrate_apart(recipe: Recipe, data: str, data_root: str | None, *, seconds
         data: a name or a path.
         data_root: folder with the data sets that go by a name.
         seconds: about how long the counted steps should take together.
+        accelerator: as in `Machine`.
 
     Raises:
         ValueError: the recipe cannot be run on the data; says why.
     """
-    asked = json.dumps({"recipe": asdict(recipe), "data": data, "data_root": data_root, "seconds": seconds})
+    asked = json.dumps(
+        {"data": data, "data_root": data_root, "seconds": seconds, "accelerator": accelerator}
+        | {"recipe": asdict(recipe)}
+    )
     command = [sys.executable, "-m", "barlow.calibration"]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -105,7 +116,14 @@ def calibrate_apart(recipe: Recipe, data: str, data_root: str | None, *, seconds
     return Calibration(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def calibrate(recipe: Recipe, data: str, data_root: str | None = None, *, seconds: float = SECONDS) -> Calibration:
+def calibrate(
+    recipe: Recipe,
+    data: str,
+    data_root: str | None = None,
+    *,
+    seconds: float = SECONDS,
+    accelerator: str = Machine.accelerator,
+) -> Calibration:
     """Take a few steps of a recipe and measure them.
 
     Args:
@@ -113,6 +131,7 @@ def calibrate(recipe: Recipe, data: str, data_root: str | None = None, *, second
         data: a name or a path.
         data_root: folder with the data sets that go by a name.
         seconds: about how long the counted steps should take together.
+        accelerator: as in `Machine`.
 
     Returns:
         The Calibration; its memory is that of this process, whatever else has happened in it.
@@ -120,7 +139,7 @@ def calibrate(recipe: Recipe, data: str, data_root: str | None = None, *, second
     source = load_source(data, data_root=data_root, decode_size=2 * recipe.image_size or DECODE_SIZE)
     recipe, facts = fitted(recipe, source, images=True)
     views = image_views_of(recipe, facts)
-    fabric = build_fabric(recipe, Machine(devices="1"))
+    fabric = build_fabric(recipe, Machine(devices="1", accelerator=accelerator))
     fabric.launch()
 
     def method() -> Method:
@@ -188,7 +207,7 @@ def _seconds_of_steps(
 def main() -> None:
     """Read the arguments of `calibrate` from stdin, print the Calibration; both are JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
-    found = calibrate(Recipe(**asked["recipe"]), asked["data"], asked["data_root"], seconds=asked["seconds"])
+    found = calibrate(Recipe(**asked.pop("recipe")), **asked)
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
 
 

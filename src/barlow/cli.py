@@ -78,6 +78,7 @@ def compare(arguments: Sequence[str]) -> int:
     """Train what is not trained yet, print the table, write the page."""
     flags = parse(Compare, arguments)
     from barlow.compare import compare_recipes
+    from barlow.report.side_by_side import failed_runs
     from barlow.tables import print_comparison
 
     found = compare_recipes(
@@ -88,9 +89,13 @@ def compare(arguments: Sequence[str]) -> int:
         images=flags.images,
         out=flags.out,
         data_root=flags.data_root,
-        machine=Machine(checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
+        machine=Machine(
+            accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet
+        ),
     )
     print_comparison(found.table["rows"])
+    for line in failed_runs(found.table["rows"]):
+        say(line)
     say(f"page: {found.page}")
     if not found.finished:
         say("stopped after a checkpoint; the same command goes on")

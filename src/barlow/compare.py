@@ -9,6 +9,7 @@ finished arms and checkpoints are kept. No schedule is cut short: a budget is me
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from barlow.report.side_by_side import Arm, side_by_side, write_side_by_side
 from barlow.run_folder import RunFolder
 from barlow.training.checkpoint import RecipeChangedError, recipe_differences
 from barlow.training.durable_file import durable_file
-from barlow.training.pretrain import NonFiniteLossError
 from barlow.training.progress import Progress, duration
 
 OUT = Path("runs/compare")
@@ -69,29 +69,33 @@ def compare_recipes(
         minutes: time of pretraining for every run. The rate of each recipe is measured on this machine first, and
             as many steps as fit (at least one) are trained with their complete schedule.
         images: images that every run sees, repeats included, to the nearest step. With neither this nor `minutes`:
-            those of the first recipe's own epochs.
+            those of the own epochs of the first recipe that can run.
         out: folder of the comparison.
         data_root: where named data sets live.
-        machine: checkpoint interval, progress; runs take one device, whatever else it says.
+        machine: accelerator, checkpoint interval, progress; runs take one device, whatever else it says.
         calibrate: measures a recipe; in a process of its own unless told otherwise.
         numbers: fields to change in every recipe, such as width=16.
 
     Returns:
-        The Comparison; `finished` is False when a signal stopped it after a checkpoint.
+        The Comparison; `finished` is False when a signal stopped it after a checkpoint. A recipe that is refused, or
+        whose loss becomes infinite, leaves the others alone: its row has the reason under "failed".
 
     Raises:
-        ValueError: arguments that cannot be, or that differ from those that `out` was started with.
+        ValueError: arguments that cannot be, or that differ from those that `out` was started with; no recipe can run.
     """
-    given = machine or Machine()
-    machine = Machine(checkpoint_minutes=given.checkpoint_minutes, quiet=given.quiet, devices="1")
+    machine = replace(machine or Machine(), devices="1", num_nodes=1)
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     asked = _asked(recipes, data, numbers)
     _check(data, chosen, minutes, images)
     settings = {"data": str(data), "data_root": str(data_root or ""), "minutes": minutes, "images": images}
     plan = _Plan.open(Path(out), settings)
-    for name, recipe in asked.items():
-        plan.settle(name, recipe, calibrate or calibrate_apart, Progress("calibration", total=0, quiet=machine.quiet))
-    arms = [plan.arm(name, chosen) for name in asked]
+    measure = calibrate or partial(calibrate_apart, accelerator=machine.accelerator)
+    said = Progress("calibration", total=0, quiet=machine.quiet)
+    refused = {name: plan.settle(name, recipe, measure, said) for name, recipe in asked.items()}
+    if all(refused.values()):
+        alike = len(set(refused.values())) == 1  # then it is the data or the machine, not the recipes
+        raise ValueError(refused.popitem()[1] if alike else "; ".join(map(": ".join, refused.items())))
+    arms = [plan.arm(name, chosen, refused[name]) for name in asked]
     finished = _train(plan, arms, machine)
     table = settings | {"seeds": chosen, "rows": side_by_side(arms)}
     _write(plan.folder / "compare.json", table)
@@ -135,16 +139,25 @@ class _Plan:
             )
         return cls(folder, content)
 
-    def settle(self, name: str, recipe: Recipe, calibrate: Calibrate, progress: Progress) -> None:
-        """Calibrate a recipe and choose its steps; one that is in the plan has to be the same."""
+    def settle(self, name: str, recipe: Recipe, calibrate: Calibrate, progress: Progress) -> str:
+        """Calibrate a recipe and choose its steps; one that is in the plan has to be the same.
+
+        Returns:
+            Why the recipe cannot run, or nothing. A refusal is no part of the plan: the next call tries again.
+        """
         arms, given = self.content["arms"], asdict(recipe)
         if name in arms:
             differences = recipe_differences(arms[name]["asked"], given)
             if differences:
                 raise RecipeChangedError([f"{name}: {difference}" for difference in differences])
-            return
+            return ""
         progress.say(f"calibration: some steps of {name}")
-        cost = calibrate(recipe, self.content["data"], self.content["data_root"] or None)
+        try:
+            cost = calibrate(recipe, self.content["data"], self.content["data_root"] or None)
+        except ValueError as error:
+            reason = str(error).removeprefix(f"recipe {recipe.name}: ")
+            progress.say(f"calibration: {name} cannot run: {reason}")
+            return reason
         minutes = self.content["minutes"]
         if not minutes and not self.content["images_per_run"]:
             self.content["images_per_run"] = self.content["images"] or round(recipe.epochs * cost.images_per_epoch)
@@ -153,19 +166,23 @@ class _Plan:
         _write(self.folder / "plan.json", self.content)
         expected = duration(cost.seconds(epochs, probe_interval(epochs)))
         progress.say(f"calibration: {name}: {epochs:.3g} epochs, about {expected} for each seed")
+        return ""
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe of the plan with its epochs."""
         arm = self.content["arms"][name]
         return replace(Recipe(**arm["asked"]), epochs=arm["epochs"])
 
-    def arm(self, name: str, seeds: Sequence[int]) -> Arm:
-        """Return what the table needs to know of a recipe."""
+    def arm(self, name: str, seeds: Sequence[int], refused: str) -> Arm:
+        """Return what the table needs to know of a recipe; of one that was refused, only why."""
+        folders = {seed: self.folder / name / f"seed-{seed}" for seed in seeds}
+        if refused:
+            return Arm(name, folders, epochs=0, images=0, peak_memory=0, failures=dict.fromkeys(seeds, refused))
         arm = self.content["arms"][name]
         cost = Calibration(**arm["calibration"])
         return Arm(
             name=name,
-            folders={seed: self.folder / name / f"seed-{seed}" for seed in seeds},
+            folders=folders,
             epochs=arm["epochs"],
             images=round(arm["epochs"] * cost.images_per_epoch),
             peak_memory=cost.peak_memory,
@@ -178,7 +195,7 @@ def _train(plan: _Plan, arms: Sequence[Arm], machine: Machine) -> bool:
     work = [(seed, arm) for seed in (arms[0].folders if arms else ()) for arm in arms]
     for place, (seed, arm) in enumerate(work):
         where = RunFolder(arm.folders[seed])
-        if where.finished() and where.summary():
+        if seed in arm.failures or (where.finished() and where.summary()):
             continue
         if not machine.quiet:
             Progress("compare", total=len(work)).say(f"run {place + 1} of {len(work)}: {arm.name}, seed {seed}")
@@ -188,8 +205,8 @@ def _train(plan: _Plan, arms: Sequence[Arm], machine: Machine) -> bool:
                 given["data"], recipe=replace(plan.recipe(arm.name), seed=seed), out=where.path,
                 data_root=given["data_root"] or None, machine=machine,
             )  # fmt: skip
-        except NonFiniteLossError as error:
-            arm.failures[seed] = str(error)  # the other recipes can do without it
+        except ValueError as error:  # refused, or a loss that is not finite: the other recipes can do without it
+            arm.failures[seed] = str(error)
             continue
         if not run.finished:
             return False

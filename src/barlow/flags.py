@@ -52,6 +52,8 @@ class Compare:
     """Folder of the comparison: a run folder for each arm, compare.json and compare.html."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
     checkpoint_minutes: float = Machine.checkpoint_minutes
     """Time between checkpoints: the most that a kill can lose."""
     quiet: bool = False

@@ -123,7 +123,18 @@ def sentences(comparison: Mapping[str, Any], firsts: Sequence[tuple[str, Run]]) 
     missing = [f"{row['name']} ({_seeds(row)})" for row in lines if len(row["seeds"]) < len(comparison["seeds"])]
     if missing:
         said.append(f"Not all seeds have figures: {', '.join(missing)}.")
-    said += [f"{row['name']}, seed {seed}: {why}" for row in lines for seed, why in row["failed"].items()]
+    return said + failed_runs(lines)
+
+
+def failed_runs(lines: Sequence[Row]) -> list[str]:
+    """Return why runs broke off or could not begin, one sentence for the seeds of a recipe that share a reason."""
+    said = []
+    for row in lines:
+        seeds: dict[str, list[str]] = {}
+        for seed, why in row.get("failed", {}).items():
+            seeds.setdefault(why, []).append(seed)
+        for why, which in seeds.items():
+            said.append(f"{row['name']}, seed{'s' * (len(which) > 1)} {', '.join(which)}: {why}")
     return said
 
 
@@ -251,7 +262,7 @@ def _budget(comparison: Mapping[str, Any], lines: Sequence[Row]) -> str:
         took = [value for row in lines for value in mapping(row.get("seconds")).get("values", ())]
         measured = f"; it took {duration(min(took))} to {duration(max(took))}" if took else ""
         return f"Every run was planned to pretrain for {duration(60 * comparison['minutes'])}{measured}."
-    seen = [row["images"] for row in lines]
+    seen = [row["images"] for row in lines if row["images"]] or [0]  # none where a recipe was refused
     amount = number(seen[0], 12) if min(seen) == max(seen) else f"{number(min(seen), 12)} to {number(max(seen), 12)}"
     return f"Every run sees {amount} images, repeats included."
 
