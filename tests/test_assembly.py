@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from barlow.assembly import build_image_backbone, build_method, build_plan, fitted, image_views_of, untrained_backbone
+from barlow.assembly import (
+    build_fabric,
+    build_image_backbone,
+    build_method,
+    build_plan,
+    fitted,
+    image_views_of,
+    untrained_backbone,
+)
 from barlow.data.arrays import ArraySource
 from barlow.loss_floor import floor_lines, loss_floor
+from barlow.machine import Machine
 from barlow.methods.method import Method
 from barlow.recipes import RECIPES, Recipe, recipe_for, with_numbers
 from barlow.theory.floors import batch_floor, raw_floor
@@ -111,6 +120,36 @@ def test_the_default_for_folders_is_not_dominated_by_its_floor() -> None:
 def test_an_option_that_the_method_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="options: barlow_twins has no 'temperature'"):
         build_method(replace(SMALL, options={"temperature": 0.2}), nn.Identity(), 4)
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (Machine(accelerator="cuda"), "accelerator: got 'cuda', but torch sees no GPU; wanted cpu or auto"),
+        (Machine(accelerator="mps"), "accelerator: got 'mps', but torch sees no GPU; wanted cpu or auto"),
+        (Machine(accelerator="gpu"), "accelerator: got 'gpu', but torch sees no GPU; wanted cpu or auto"),
+        (Machine(accelerator="gpuu"), "accelerator: got 'gpuu', wanted one of auto, cpu, .*; did you mean 'gpu'?"),
+        (Machine(devices="x"), "devices: got 'x', wanted auto or a number from 1"),
+        (Machine(devices="0"), "devices: got '0', wanted auto or a number from 1"),
+        (Machine(devices="-1"), "devices: got '-1', wanted auto or a number from 1"),
+        (Machine(num_nodes=0), "num_nodes: got 0, wanted a number from 1"),
+    ],
+)
+def test_a_machine_that_is_not_there_is_refused(
+    machine: Machine, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(ValueError, match=message):
+        build_fabric(SMALL, machine)
+
+
+def test_more_processes_than_gpus_are_refused_unless_they_are_to_run_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(ValueError, match="devices: got '3', wanted auto or a number up to 2, the GPUs here"):
+        build_fabric(SMALL, Machine(devices="3"))
+    assert build_fabric(SMALL, Machine(devices="3", accelerator="cpu")).world_size == 3
+    assert build_fabric(SMALL, Machine(devices="1", accelerator="cpu")).device.type == "cpu"
 
 
 def test_options_are_added_to_those_of_the_recipe() -> None:

@@ -58,6 +58,10 @@ LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
 
 
+ACCELERATORS = ("auto", "cpu", "cuda", "mps", "gpu")
+"""What `Machine.accelerator` can be; "gpu" is whichever of cuda and mps is there."""
+
+
 def fitted(recipe: Recipe, source: Source, *, images: bool) -> tuple[Recipe, dict[str, Any]]:
     """Replace what a recipe leaves to the data and the machine, and state the facts of the data.
 
@@ -196,7 +200,12 @@ def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> to
 
 
 def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
-    """Return the engine: devices, processes and precision; where it is a CPU, freed memory is kept from here on."""
+    """Return the engine: devices, processes and precision; where it is a CPU, freed memory is kept from here on.
+
+    Raises:
+        ValueError: an unknown accelerator, one that is not here, or numbers of devices or machines that cannot be.
+    """
+    _check_machine(machine)
     devices, num_nodes = _processes(machine)
     fabric = Fabric(
         accelerator=machine.accelerator,
@@ -208,6 +217,24 @@ def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
     if fabric.device.type == "cpu":
         keep_freed_memory()
     return fabric
+
+
+def _check_machine(machine: Machine) -> None:
+    if machine.accelerator not in ACCELERATORS:
+        raise unknown("accelerator", machine.accelerator, ACCELERATORS)
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    here["gpu"] = any(here.values())
+    if not here.get(machine.accelerator, True):
+        raise ValueError(f"accelerator: got {machine.accelerator!r}, but torch sees no GPU; wanted cpu or auto")
+    if machine.num_nodes < 1:
+        raise ValueError(f"num_nodes: got {machine.num_nodes}, wanted a number from 1")
+    if machine.devices == "auto":
+        return
+    if not machine.devices.isdecimal() or int(machine.devices) < 1:
+        raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number from 1")
+    gpus = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
+    if 0 < gpus < int(machine.devices):
+        raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number up to {gpus}, the GPUs here")
 
 
 def _data_parallel() -> DDPStrategy:
