@@ -34,6 +34,7 @@ LEVELS: list[set[str]] = [
 """Each level may import the levels above it in this list, and parts of its own level only where ACROSS says so."""
 
 ACROSS = {
+    ("evaluation", "training"),  # the linear protocol of SimSiam steps with LARS
     ("evaluation", "views"),  # the official protocol augments while it probes
     ("export", "networks"),
     ("methods", "networks"),  # a method builds its own heads

@@ -115,6 +115,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         sgd_linear=flags.sgd_linear or flags.augmented,
         augmented=flags.augmented,
         finetune=flags.finetune,
+        protocol=flags.protocol,
         quiet=False,
     )
     print_evaluation({"evaluation": score.evaluation})

@@ -70,12 +70,14 @@ class Evaluate:
     """Labelled data; empty: the data of the run."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
-    finetune: tuple[float, ...] = ()
+    finetune: tuple[float, ...] | None = None
     """Also fine-tune the whole network on these shares of the labels: 0.01 0.1 1.0."""
     sgd_linear: bool = False
     """Also the papers' protocol: 100 epochs of SGD on a linear layer, last epoch."""
     augmented: bool = False
     """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
+    protocol: Literal["ours", "published"] = "ours"
+    """published: linear on crops and fine-tuning on 1% and 10%, with the numbers of the run's method (for ImageNet)."""
 
 
 @dataclass(frozen=True)

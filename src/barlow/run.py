@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from barlow.assembly import image_views_of, untrained_backbone
+from barlow.choices import unknown
 from barlow.data.sources import load_source
 from barlow.embed import write_embeddings
 from barlow.evaluation.features import extract
+from barlow.evaluation.published import published_protocol
 from barlow.export import export_onnx, export_timm
 from barlow.networks.backbones import Backbone
 from barlow.networks.saved import load_backbone
@@ -21,6 +23,9 @@ from barlow.run_folder import RunFolder
 from barlow.scores import Protocols, Score, calibrate, labelled_parts, measure, supervised_view
 from barlow.views.located import without_place
 from barlow.views.views import Views
+
+Whose = Literal["ours", "published"]
+"""Whose numbers an evaluation takes."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Run:
         data_root: str | Path | None = None,
         sgd_linear: bool = False,
         augmented: bool = False,
-        finetune: Sequence[float] = (),
+        finetune: Sequence[float] | None = None,
+        protocol: Whose = "ours",
         quiet: bool = True,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
@@ -81,12 +87,18 @@ class Run:
             sgd_linear: also the papers' 100 epochs of SGD, as "sgd_linear" in the rows.
             augmented: that protocol on crops and flips drawn anew in every epoch: official, and 100 times slower.
             finetune: shares of the labels to fine-tune the whole network on, such as (0.01, 0.1, 1.0): "finetune" in
-                the rows of the trained and of the untrained network.
+                the rows of the trained and of the untrained network. None: none, or with `protocol="published"`
+                the shares that the method's source fine-tunes on.
+            protocol: "ours": Barlow Twins' numbers for `sgd_linear`, and for `finetune` those that each network chooses
+                on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
+                `evaluation/published.py`), on crops and flips; made for ImageNet, and long.
             quiet: no progress on the terminal.
 
         Raises:
-            ValueError: the data have no labels, or too few for a share of `finetune`.
+            ValueError: the data have no labels, or too few for a share of `finetune`; nobody's published protocol is
+                known for the method.
         """
+        protocols = _protocols(protocol, self.recipe.method, sgd_linear, augmented, finetune)
         given = RunFolder(self.folder).data()
         root = data_root or given.get("data_root") or None
         wanted = given.get("path") if data is None else data
@@ -103,7 +115,6 @@ class Run:
         twin = None
         if isinstance(self.backbone, Backbone):
             twin = calibrate(untrained_backbone(self.recipe, self.channels), parts.train, self.views.plain)
-        protocols = Protocols(sgd_linear=sgd_linear, augmented=augmented, finetune=tuple(map(float, finetune)))
         return measure(
             self.backbone,
             twin,
@@ -155,6 +166,19 @@ class Run:
         """Channels of the images that the backbone takes; 0 where it takes no images."""
         shape = RunFolder(self.folder).data().get("image_shape")
         return int(shape[0]) if shape else 0
+
+
+def _protocols(
+    whose: str, method: str, sgd_linear: bool, augmented: bool, finetune: Sequence[float] | None
+) -> Protocols:
+    """What to measure beside the probes, and with whose numbers."""
+    if whose not in get_args(Whose):
+        raise unknown("protocol", whose, get_args(Whose))
+    if whose == "ours":
+        return Protocols(sgd_linear=sgd_linear, augmented=augmented, finetune=tuple(map(float, finetune or ())))
+    published = published_protocol(method)
+    shares = tuple(published.finetune) if finetune is None else tuple(map(float, finetune))
+    return Protocols(sgd_linear=True, augmented=True, finetune=shares, published=published)
 
 
 def _same(data: Any, path: str) -> bool:

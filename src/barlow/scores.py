@@ -15,7 +15,8 @@ from barlow.evaluation.features import Features, calibrate_batchnorm, extract, r
 from barlow.evaluation.finetune import finetune as finetune_network, labelled_positions
 from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers, num_epochs
 from barlow.evaluation.geometry_only import GeometryOnly
-from barlow.evaluation.sgd_linear import augmented_features, sgd_linear_accuracy
+from barlow.evaluation.published import PublishedProtocol
+from barlow.evaluation.sgd_linear import BARLOW_TWINS, augmented_features, sgd_linear_accuracy
 from barlow.training.progress import Progress
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import View, Views
@@ -122,17 +123,23 @@ class Protocols:
     """What is measured beside neighbours, linear probe and few labels; all of it costs more.
 
     Attributes:
-        sgd_linear: the papers' linear protocol, 100 epochs of SGD.
+        sgd_linear: the papers' linear protocol, by default 100 epochs of SGD.
         augmented: that protocol on crops and flips drawn anew in every epoch, as officially; 100 passes through each
             network. False: on the features of unaugmented images, computed once.
         finetune: shares of the labels to fine-tune the whole network on, such as (0.01, 0.1, 1.0).
         choices: numbers that each network chooses from for that.
+        published: whose numbers to use instead, for both; None: those of Barlow Twins and `choices`.
     """
 
     sgd_linear: bool = False
     augmented: bool = False
     finetune: Sequence[float] = ()
     choices: Sequence[FinetuneNumbers] = CHOICES
+    published: PublishedProtocol | None = None
+
+    def choices_for(self, fraction: float) -> Sequence[FinetuneNumbers]:
+        """Return the numbers of fine-tuning on a share of the labels: to choose from, or published ones."""
+        return self.choices if self.published is None else (self.published.numbers_for(fraction),)
 
 
 ONLY_PROBES = Protocols()
@@ -163,11 +170,13 @@ def measure(
         The Score.
 
     Raises:
-        ValueError: a share of the labels that leaves less than two of a class; before anything is computed.
+        ValueError: a share of the labels that leaves less than two of a class, or one to fine-tune on where the
+            published protocol does not; before anything is computed.
     """
     if parts.train.labels is not None:
         for fraction in protocols.finetune:
             labelled_positions(parts.train.labels, fraction, seed=0)
+            protocols.choices_for(fraction)
     networks = {"trained": backbone.eval()} | ({} if untrained is None else {"untrained": untrained.eval()})
     arms = {name: _both(network, parts, plain) for name, network in networks.items()}
     arms["raw pixels"] = (raw_samples(parts.train, plain), raw_samples(parts.test, plain))
@@ -180,12 +189,14 @@ def measure(
             seen: Any = train
             if protocols.augmented and view is not None and network is not None:
                 seen = augmented_features(network, parts.train, view)
-            rows[name]["sgd_linear"] = sgd_linear_accuracy(seen, test)
+            numbers = BARLOW_TWINS if protocols.published is None else protocols.published.linear
+            rows[name]["sgd_linear"] = sgd_linear_accuracy(seen, test, numbers)
     if protocols.finetune:
         found = _fine_tune(networks, parts, plain, view, protocols, quiet)
         for name, records in found.items():
             rows[name]["finetune"] = records
-    return Score({**evaluation, "test_seen_in_pretraining": parts.seen_in_pretraining})
+    published = {} if protocols.published is None else {"published_protocol": protocols.published.as_record()}
+    return Score({**evaluation, **published, "test_seen_in_pretraining": parts.seen_in_pretraining})
 
 
 def supervised_view(views: Views) -> View | None:
@@ -207,7 +218,7 @@ def _fine_tune(
     quiet: bool,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the records of every network, one per share of the labels."""
-    total = len(networks) * len(protocols.finetune) * num_epochs(protocols.choices)
+    total = len(networks) * sum(num_epochs(protocols.choices_for(fraction)) for fraction in protocols.finetune)
     done = 0
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in networks}
     with Progress("fine-tuning", total=total, quiet=quiet) as progress:
@@ -221,7 +232,7 @@ def _fine_tune(
 
                 outcome = finetune_network(
                     network, parts.train, parts.test, fraction,
-                    plain=plain, view=view, choices=protocols.choices, progress=show,
+                    plain=plain, view=view, choices=protocols.choices_for(fraction), progress=show,
                 )  # fmt: skip
                 found[name].append(outcome.as_record())
     return found

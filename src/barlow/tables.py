@@ -12,11 +12,13 @@ from barlow.report.side_by_side import COLUMNS, shown
 def print_evaluation(summary: Mapping[str, Any]) -> None:
     """Print trained, untrained and raw features, or the figures that need no labels."""
     rows = summary.get("evaluation", {}).get("rows", [])
+    published = summary.get("evaluation", {}).get("published_protocol")
     if rows:
         few = rows[0]["few_labels"]
         table = Table("features", "kNN", "linear, all labels", f"linear, {few['per_class']} labels per class")
         if "sgd_linear" in rows[0]:
-            table.add_column("linear, 100 epochs of SGD")
+            epochs = published["linear"]["epochs"] if published else 100
+            table.add_column(f"linear, {epochs} epochs of SGD")
         tuned = [f"fine-tuned, {100 * found['fraction']:g}% of labels" for found in rows[0].get("finetune", ())]
         for title in tuned:
             table.add_column(title)
@@ -28,6 +30,9 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
             cells += [f"{100 * found['accuracy']:.1f}" for found in row.get("finetune", ())] or [""] * len(tuned)
             table.add_row(row["features"], *cells)
         Console().print(table)
+    if published:
+        note = f" ({published['note']})" if published["note"] else ""
+        Console().print(f"numbers of SGD and fine-tuning: {published['source']}{note}", highlight=False)
     for name, value in summary.get("label_free", {}).items():
         Console().print(f"{name.replace('_', ' ')}: {value:.3g}", highlight=False)
 

@@ -14,7 +14,7 @@ from barlow.data.arrays import ArraySource
 from barlow.data.source import Batch, Source
 from barlow.evaluation import finetune as module
 from barlow.evaluation.finetune import finetune, labelled_positions
-from barlow.evaluation.finetune_numbers import CHOICES, PUBLISHED, FinetuneNumbers, num_epochs
+from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers, num_epochs
 from barlow.evaluation.geometry_only import GEOMETRY, GeometryOnly
 from barlow.views.images import image_views
 from tests.evaluation.small_source import SmallSource
@@ -119,15 +119,12 @@ def test_labelled_positions_are_seeded_balanced_and_nested() -> None:
     assert torch.equal(labelled_positions(labels, 1.0, seed=3), torch.arange(1000))
 
 
-def test_the_published_numbers_are_those_of_the_official_code() -> None:
-    assert (PUBLISHED.epochs, PUBLISHED.batch_size) == (20, 256)
-    assert (PUBLISHED.learning_rate, PUBLISHED.head_learning_rate) == (0.005, 0.5)
-    assert (PUBLISHED.momentum, PUBLISHED.weight_decay) == (0.9, 0.0)
-    assert [PUBLISHED.factor(epoch) for epoch in (0, 10, 19)] == pytest.approx(
+def test_the_rates_follow_a_cosine_by_epochs_or_drop_to_a_fifth_twice() -> None:
+    cosine, dropping = FinetuneNumbers(), FinetuneNumbers(drops=(0.6, 0.8))
+    assert [cosine.factor(epoch) for epoch in (0, 10, 19)] == pytest.approx(
         [1.0, 0.5, 0.5 * (1 - math.cos(math.pi / 20))]
     )
-    paper = replace(PUBLISHED, drops=(0.6, 0.8))
-    assert [paper.factor(epoch) for epoch in (0, 11, 12, 15, 16, 19)] == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
+    assert [dropping.factor(epoch) for epoch in (0, 11, 12, 15, 16, 19)] == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
 
 
 def test_one_step_is_that_of_sgd_with_a_rate_for_each_part() -> None:
@@ -152,6 +149,16 @@ def test_one_step_is_that_of_sgd_with_a_rate_for_each_part() -> None:
                 parameter.sub_(parameter.grad, alpha=rate)
     for ours, theirs in zip(fitted.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_nesterov_momentum_is_torchs() -> None:
+    data = source(16)
+    numbers = replace(QUICK, epochs=2)
+    plain, nesterov = (
+        module._Work(network(), data, same, None, 5, None).fit(torch.arange(16), chosen, "")
+        for chosen in (numbers, replace(numbers, nesterov=True))
+    )
+    assert not torch.equal(next(plain.parameters()), next(nesterov.parameters()))
 
 
 def test_the_best_on_held_back_labels_is_taken_and_a_diverging_one_is_not() -> None:
@@ -226,7 +233,7 @@ def test_progress_is_told_once_an_epoch() -> None:
     assert len(told) == num_epochs([QUICK, FROZEN]) == 12
     assert told[0] == "choice 1 of 2, epoch 1/4"
     assert told[-1] == "50% of the labels, epoch 4/4"
-    assert num_epochs([PUBLISHED]) == 20
+    assert num_epochs([FinetuneNumbers()]) == 20
     assert len({numbers.epochs for numbers in CHOICES}) == 1  # as num_epochs wants them
 
 

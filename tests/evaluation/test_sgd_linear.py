@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from barlow.evaluation.sgd_linear import PUBLISHED, SgdNumbers, augmented_features, sgd_linear_accuracy
+from barlow.evaluation.sgd_linear import SgdNumbers, augmented_features, sgd_linear_accuracy
 from barlow.views.views import Params, unchanged
 from tests.evaluation.gaussians import as_features, bayes_accuracy_of_two_classes, gaussian_classes
 from tests.evaluation.small_source import SmallSource
@@ -29,12 +29,6 @@ def test_accuracy_comes_near_the_best_possible() -> None:
     test = as_features(*gaussian_classes(10_000, 5, 2, distance=3.0, seed=1))
     accuracy = sgd_linear_accuracy(train, test, SgdNumbers(epochs=10))
     assert accuracy == pytest.approx(bayes_accuracy_of_two_classes(3.0), abs=0.01)
-
-
-def test_the_defaults_are_the_published_numbers() -> None:
-    assert SgdNumbers() == PUBLISHED
-    assert (PUBLISHED.epochs, PUBLISHED.batch_size, PUBLISHED.learning_rate) == (100, 256, 0.3)
-    assert (PUBLISHED.momentum, PUBLISHED.weight_decay, PUBLISHED.init_std) == (0.9, 1e-6, 0.01)
 
 
 def test_it_is_the_torch_loop_written_out() -> None:

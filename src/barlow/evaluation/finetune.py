@@ -186,7 +186,10 @@ class _Work:
             parameter.requires_grad_()
         rates = ((network, numbers.learning_rate), (head, numbers.head_learning_rate))
         groups = [{"params": list(part.parameters()), "lr": rate, "peak": rate} for part, rate in rates]
-        return classifier, torch.optim.SGD(groups, momentum=numbers.momentum, weight_decay=numbers.weight_decay)
+        optimizer = torch.optim.SGD(
+            groups, momentum=numbers.momentum, weight_decay=numbers.weight_decay, nesterov=numbers.nesterov
+        )
+        return classifier, optimizer
 
 
 def _choose(

@@ -1,4 +1,4 @@
-"""The numbers of fine-tuning: the published ones, and those from which every network chooses on small data."""
+"""The numbers of fine-tuning, and those from which every network chooses on small data."""
 
 import math
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ class FinetuneNumbers:
         learning_rate: of the backbone at the start.
         head_learning_rate: of the new linear layer at the start.
         momentum: of SGD.
+        nesterov: whether the momentum is Nesterov's.
         weight_decay: of everything.
         drops: shares of the epochs after which both rates fall to a fifth; none: a cosine to 0, in steps of one epoch.
             (0.6, 0.8) is what the paper of Barlow Twins and the code of SwAV do.
@@ -30,6 +31,7 @@ class FinetuneNumbers:
     learning_rate: float = 0.005
     head_learning_rate: float = 0.5
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 0.0
     drops: tuple[float, ...] = ()
     augmented: bool = True
@@ -42,7 +44,6 @@ class FinetuneNumbers:
         return float(0.2 ** sum(epoch >= drop * self.epochs for drop in self.drops))
 
 
-PUBLISHED = FinetuneNumbers()
 CHOICES = tuple(
     FinetuneNumbers(batch_size=32, learning_rate=rate, head_learning_rate=0.1, augmented=augmented)
     for rate in (0.01, 0.1)

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from barlow.data.source import Source
 from barlow.evaluation.features import Features, extract
+from barlow.training.optimizers import LARS
 from barlow.views.views import View
 
 
@@ -28,6 +29,9 @@ class SgdNumbers:
         batch_size: samples per step.
         learning_rate: at the start, for that batch size; a cosine to 0 in steps of one epoch.
         momentum: of SGD.
+        nesterov: whether the momentum is Nesterov's.
+        adapted: steps of LARS: each as long as 0.001 of its parameter, times the rate; the bias, which starts at 0,
+            adapts from its second step on.
         weight_decay: of weight and bias.
         init_std: standard deviation of the first weights; the bias starts at 0.
         seed: of the first weights, and of the order of the samples.
@@ -37,18 +41,20 @@ class SgdNumbers:
     batch_size: int = 256
     learning_rate: float = 0.3
     momentum: float = 0.9
+    nesterov: bool = False
+    adapted: bool = False
     weight_decay: float = 1e-6
     init_std: float = 0.01
     seed: int = 0
 
 
-PUBLISHED = SgdNumbers()
+BARLOW_TWINS = SgdNumbers()
 
 
 def sgd_linear_accuracy(
     train: Features | Callable[[int], Features],
     test: Features,
-    numbers: SgdNumbers = PUBLISHED,
+    numbers: SgdNumbers = BARLOW_TWINS,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
@@ -78,9 +84,7 @@ def sgd_linear_accuracy(
         seen = train if isinstance(train, Features) else train(epoch)
         if optimizer is None:
             layer = _first_layer(seen, numbers, generator)
-            optimizer = torch.optim.SGD(
-                layer, numbers.learning_rate, numbers.momentum, weight_decay=numbers.weight_decay
-            )
+            optimizer = _optimizer(layer, numbers)
         for group in optimizer.param_groups:
             group["lr"] = numbers.learning_rate * 0.5 * (1.0 + cos(pi * epoch / numbers.epochs))
         _pass_over(seen, layer, optimizer, numbers.batch_size, generator)
@@ -128,6 +132,13 @@ def augmented_features(
         return extract(represent, source, plain=augment, batch_size=batch_size, device=device)
 
     return features
+
+
+def _optimizer(layer: list[Tensor], numbers: SgdNumbers) -> torch.optim.Optimizer:
+    rate, momentum, decay = numbers.learning_rate, numbers.momentum, numbers.weight_decay
+    if numbers.adapted:
+        return LARS(layer, lr=rate, momentum=momentum, weight_decay=decay)
+    return torch.optim.SGD(layer, rate, momentum, weight_decay=decay, nesterov=numbers.nesterov)
 
 
 def _first_layer(train: Features, numbers: SgdNumbers, generator: torch.Generator) -> list[Tensor]:
