@@ -128,11 +128,11 @@ class Audit:
     batch_size: int = 0
     """Batch size N of the loss and its floor; 0: that of the run."""
     num_images: int = 0
-    """Images to look at; 0: as many as fit into the time."""
+    """Images to look at; 0: as many as fit into the time, at least 64."""
     num_views: int = 8
     """Views of each."""
     seconds: float = 60.0
-    """About how long the main passes may take; the rest takes about as long again."""
+    """About how long the main passes may take; a run's untrained network takes as long, effects and layers at most."""
     untrained: bool = False
     """Audit the network of a run as it was before training."""
     mlp: bool = True

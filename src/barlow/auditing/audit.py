@@ -13,11 +13,13 @@ from barlow.auditing.accounting import advice, floor_curves, with_waterline
 from barlow.auditing.misbehaviour import evaluation_mode, misbehaviour
 from barlow.auditing.objective import check_normalization, losses, objective, why_no_loss
 from barlow.auditing.observation import (
+    FEWEST_IMAGES,
     NUM_VIEWS,
     Observation,
     images_that_fit,
     observation_of_features,
     observe,
+    set_apart,
 )
 from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
@@ -30,7 +32,7 @@ from barlow.training.progress import Progress
 from barlow.views.views import View, Views
 
 SECONDS = 60.0
-"""About how long the main passes may take; effects, layers and the untrained network take about as much again."""
+"""About how long the main passes may take, those of the untrained network as long again, effects and layers as well."""
 ROWS_PER_FEATURE = 3
 """Fewer images than so many per feature leave the spectrum to chance."""
 
@@ -122,7 +124,8 @@ def audit(
         batch_size: N of the loss and its floor; 0: that of the run.
         num_images: n; 0: as many as fit into `seconds`, at most 8192.
         num_views: K per image.
-        seconds: about how long the main passes may take.
+        seconds: about how long the main passes of a network may take; effects, curves and layers take together at most
+            about as long again, on fewer images where the network is slow.
         mlp: whether the projector's share is also measured with an MLP, which takes up to half a minute.
         untrained: audit the network of a run as it was before training.
         data_root: where named data sets live.
@@ -141,7 +144,10 @@ def audit(
         ValueError: what cannot be audited, or arguments that cannot be.
     """
     started = time.perf_counter()
-    for argument, value, least in (("num_views", num_views, 2), ("num_images", num_images or 64, 64)):
+    for argument, value, least in (
+        ("num_views", num_views, 2),
+        ("num_images", num_images or FEWEST_IMAGES, FEWEST_IMAGES),
+    ):
         if value < least:
             raise ValueError(f"{argument}: got {value}, wanted at least {least}")
     check_normalization(normalization)
@@ -207,7 +213,8 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
             spectrum["plug_in"], width=width, redundancy_weight=weight, batch_size=size or None
         )
         found |= losses(goal, seen, before, spectrum, mlp=asked.mlp)
-    found |= sensitivity(subject, num_images=len(seen.h_a), seed=asked.seed)
+    forwards = seen.forwards_within(asked.seconds)
+    found |= sensitivity(subject, num_images=len(seen.h_a), forwards=forwards, seed=asked.seed)
     if "z" in (shares := {row["name"]: row for row in found["layers"]}):
         share = shares["z"]
         measured["augmentation_share_z"] = {"value": share["augmentation_share"], "error": share["error"]}
@@ -249,12 +256,10 @@ def _too_few(seen: Observation, num_features: int) -> list[str]:
 
 
 def _of_views(subject: Subject) -> list[str]:
-    if subject.views is None or len(subject.views.pipelines) < 2:
-        return []
-    first, second = subject.views.pipelines[:2]
-    if first == second:
+    if subject.views is None or len(set_apart(subject.views)) < 2:
         return []
     return [
-        "views a and b have different pipelines: the spectrum is that of the first, and C need not be symmetric; "
-        "affine differences between the views are invisible to the loss"
+        "views a and b have different pipelines: spectrum, layers, the limit of a linear projector and bars without a "
+        "letter are of view a; C need not be symmetric, and affine differences between the views are invisible to the "
+        "loss"
     ]

@@ -10,7 +10,7 @@ the plain view of evaluation, which may be resized with another filter. Which pa
 `transforms.py`; the estimators are those of `theory/effects.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ def transform_effects(
     num_images: int = EFFECT_IMAGES,
     seed: int = 0,
     parts: bool = False,
+    only: Collection[str] | None = None,
     directions: Float[Tensor, "m d"] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, TransformEffect]:
@@ -86,6 +87,7 @@ def transform_effects(
         num_images: at least 3.
         seed: of the draws.
         parts: whether parts of transforms are measured as well ("affine.rotation", beside "affine").
+        only: names of those to measure; None: all.
         directions: (m, d) directions of feature space, one per row, for `along`: those of an `IntraclassSpectrum`, best
             of other images, because on their own they look more invariant than they are.
         batch_size: images at once.
@@ -101,7 +103,7 @@ def transform_effects(
     squares: dict[str, list[Tensor]] = {}
     transforms: tuple[Transform, ...] = ()
     for samples, [(drawn, other)] in _draws(source, [view], num_images, seed, batch_size):
-        transforms = transforms or transforms_of(drawn, parts=parts)
+        transforms = transforms or tuple(t for t in transforms_of(drawn, parts=parts) if only is None or t.name in only)
         plain, h, h_other = (_features(represent, view.apply(samples, params)) for params in ({}, drawn, other))
         pairs.append(torch.stack([h, h_other], dim=1))
         for transform in transforms:

@@ -4,6 +4,7 @@ The K views of the sums are i.i.d. draws of the first pipeline, for which the th
 in training, one view of each pipeline, and is what the loss is taken from.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from barlow.views.views import View, Views
 NUM_VIEWS = 8
 """K: the null edge falls about as 1/K; at 8 a few thousand images are enough for some hundred features."""
 MOST_IMAGES = 8192
-FEWEST_IMAGES = 512
-"""Below it nothing about some hundred features can be said."""
+FEWEST_IMAGES = 64
+"""Fewer tell nothing; of a slow network so many are looked at even where they take longer than they should."""
 BATCH_SIZE = 128
+TIMED_IMAGES, TIMED_PASSES, TIMED_SHARE = 32, 3, 0.05
+"""The speed is that of the fastest of three small passes, of fewer where they take a twentieth of the time."""
 SUMS_BYTES = 1 << 30
 """Largest memory of the sums; wide features get fewer blocks."""
 MOST_BLOCKS, FEWEST_BLOCKS = 20, 4
@@ -44,6 +47,8 @@ class Observation:
         z_b: (n, D) of view b.
         num_views: K.
         h_views: (n, K, d) of every view, where something is to be fitted on them; else None.
+        num_forwards: views that went through the network, those of all images together.
+        seconds: how long that took.
     """
 
     moments: Moments
@@ -54,6 +59,12 @@ class Observation:
     z_b: Float[Tensor, "n p"] | None
     num_views: int
     h_views: Float[Tensor, "n k d"] | None = None
+    num_forwards: int = 0
+    seconds: float = 0.0
+
+    def forwards_within(self, seconds: float) -> float:
+        """Return how many views go through the network in as long as these took, or in `seconds` if that is longer."""
+        return self.num_forwards * max(1.0, seconds / self.seconds) if self.seconds > 0 else math.inf
 
 
 @torch.inference_mode()
@@ -80,10 +91,11 @@ def observe(
         keep_views: keep the features of every view, n K d numbers.
         progress: told how many images are done.
     """
+    started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     moments: Moments | None = None
     kept: dict[str, list[Tensor]] = {name: [] for name in ("h", "h_a", "h_b", "views")}
-    first, second = views.pipelines[0], views.pipelines[min(1, len(views.pipelines) - 1)]
+    first, *others = set_apart(views)
     done = 0
     for batch in source.batches(spread(len(source), num_images), BATCH_SIZE):
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
@@ -94,7 +106,7 @@ def observe(
         kept["h_a"].append(h_views[:, 0])
         if keep_views:
             kept["views"].append(h_views)
-        other = h_views[:, 1] if first == second else _drawn(networks.backbone, second, batch.samples, generator)
+        other = _drawn(networks.backbone, others[0], batch.samples, generator) if others else h_views[:, 1]
         kept["h_b"].append(other)
         done += len(h_views)
         if progress:
@@ -105,7 +117,10 @@ def observe(
     z_a, z_b = (
         None if networks.projector is None else project(networks.projector, whole[name]) for name in ("h_a", "h_b")
     )
-    return Observation(moments, whole["h"], whole["h_a"], whole["h_b"], z_a, z_b, num_views, whole.get("views"))
+    return Observation(
+        moments, whole["h"], whole["h_a"], whole["h_b"], z_a, z_b, num_views, whole.get("views"),
+        num_forwards=done * forwards_per_image(views, num_views), seconds=time.perf_counter() - started,
+    )  # fmt: skip
 
 
 def observation_of_features(features: Float[Tensor, "n k d"]) -> Observation:
@@ -135,19 +150,31 @@ def project(projector: nn.Module, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p
 
 @torch.inference_mode()
 def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: int = MOST_IMAGES) -> int:
-    """Return how many images go through the network in about so many seconds, `FEWEST_IMAGES` to `most`."""
+    """Return how many images `observe` takes through the network in so many seconds, `FEWEST_IMAGES` to `most`."""
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
-    batch = next(source.batches(spread(len(source), 64), 64))
+    batch = next(source.batches(spread(len(source), TIMED_IMAGES), TIMED_IMAGES))
     generator = torch.Generator().manual_seed(0)
-    times = []
-    for _ in range(3):
+    times: list[float] = []
+    while len(times) < TIMED_PASSES and sum(times) <= TIMED_SHARE * seconds:
         started = time.perf_counter()
         _drawn(trained.backbone, views.pipelines[0], batch.samples, generator)
         times.append(time.perf_counter() - started)
-    fitting = int(seconds * len(batch.indices) / (min(times) * (num_views + 2)))
+    each = min(times) / len(batch.indices) * forwards_per_image(views, num_views)
+    fitting = int(seconds / each) if each > 0 else most
     return min(len(source), max(FEWEST_IMAGES, min(most, fitting)))
+
+
+def forwards_per_image(views: Views, num_views: int) -> int:
+    """Return how many views of an image `observe` takes: K, the plain one, and b where its pipeline is another."""
+    return num_views + (2 if len(set_apart(views)) > 1 else 1)
+
+
+def set_apart(views: Views) -> tuple[View, ...]:
+    """Return the pipelines of a and b: one where both are drawn alike, else two."""
+    first, second = views.pipelines[0], views.pipelines[min(1, len(views.pipelines) - 1)]
+    return (first,) if first == second else (first, second)
 
 
 def _drawn(backbone: Callable[[Any], Tensor], view: View, samples: Any, generator: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from barlow.choices import unknown
 from barlow.views.pipeline import ImagePipeline
-from barlow.views.views import Params
+from barlow.views.views import Params, View
 
 _SWITCHED = ("variant", "blur", "solarize")
 """What the variant of a sample decides, and the variant itself."""
@@ -43,6 +43,16 @@ _STRENGTHS: dict[str, dict[str, float]] = {
 }
 """Transform -> fields of `ImagePipeline` that are magnitudes, and their value that changes nothing. Flip, gray and
 solarisation happen or do not, so they have none."""
+
+_DRAWN_BY: dict[str, tuple[str, ...]] = {
+    **{key: tuple(fields) for key, fields in _STRENGTHS.items()},
+    "flip": ("flip",),
+    "jitter": ("jitter", *_STRENGTHS["jitter"]),
+    "gray": ("gray",),
+    "blur": ("blur", "blur_sigma"),
+    "solarize": ("solarize",),
+}
+"""Transform -> every field of `ImagePipeline` that decides how it is drawn."""
 
 _LEAST_SIGMA = 1e-3
 """A blur of this many pixels changes no float32 pixel; one of 0 would divide by 0."""
@@ -134,6 +144,21 @@ def _parts_used(key: str, drawn: Mapping[str, Tensor]) -> list[Transform]:
         for name, (field, identity) in _PARTS.get(key, {}).items()
         if name in drawn and bool((drawn[name] != identity).any())
     ]
+
+
+def drawn_alike(transform: str, first: View, second: View) -> bool:
+    """Whether two pipelines draw a transform from the same distribution, as far as can be told.
+
+    Args:
+        transform: name of one without a dot.
+        first: a pipeline.
+        second: another; of any but two `ImagePipeline`s nothing can be told.
+    """
+    if not (isinstance(first, ImagePipeline) and isinstance(second, ImagePipeline)):
+        return False
+    keys = transform.split("+")
+    known = all(key in _DRAWN_BY for key in keys)
+    return known and all(getattr(first, f) == getattr(second, f) for key in keys for f in _DRAWN_BY[key])
 
 
 def scaled(view: ImagePipeline, transform: str, magnitude: float) -> ImagePipeline:
