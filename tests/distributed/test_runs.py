@@ -1,56 +1,37 @@
 """Whole runs over two processes, started in both ways: one journal, the losses of one process, no hang, no desync."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
+import barlow
+from barlow.machine import Machine
 from barlow.training.journal import read_journal
+from tests.distributed.launches import (
+    BARLOW,
+    EPOCHS,
+    TORCHRUN,
+    assert_equal_runs,
+    environment,
+    events,
+    run,
+    write_pictures,
+)
 
 pytestmark = pytest.mark.dist
 
 NUMBERS = ["--recipe", "digits", "--width", "4", "--projector", "16-16", "--batch-size", "15", "--precision", "32-true"]
 """Fifteen samples for two processes: eight and seven."""
-EPOCHS, STEPS = 2, 6
-
-BARLOW = [sys.executable, "-m", "barlow", "pretrain"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-
-
-def environment() -> dict[str, str]:
-    """Without what an earlier launch in this process may have left."""
-    left = ("LOCAL_RANK", "RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {name: value for name, value in os.environ.items() if name not in left}
-
-
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment(), check=False)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures in an order of brightness and contrast, so that two shards of a batch never have equal statistics."""
-    random = np.random.default_rng(0)
-    pictures = random.integers(0, 60, (48, 8, 8)) * np.linspace(1, 3, 48)[:, None, None]
-    path = tmp_path_factory.mktemp("data") / "pictures.npy"
-    np.save(path, pictures.astype(np.uint8))
-    return path
-
-
-def losses(folder: Path) -> list[float]:
-    return [record["loss"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
-
-
-def events(folder: Path) -> list[str]:
-    return [record["event"] for record in read_journal(folder / "journal.jsonl")]
+    return write_pictures(tmp_path_factory.mktemp("data") / "pictures.npy", side=8)
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +40,6 @@ def one_process(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run([*BARLOW, str(data), *NUMBERS, "--epochs", str(EPOCHS), "--out", str(out)])
     assert done.returncode == 0, done.stderr
     return out
-
-
-def assert_equal_runs(ours: Path, expected: Path) -> None:
-    """The same journal but for rounding, and a backbone that loads into the plain network."""
-    assert events(ours) == events(expected)
-    assert len(losses(ours)) == STEPS
-    assert losses(ours) == pytest.approx(losses(expected), rel=2e-4)
-    figures = [json.loads((run / "summary.json").read_text())["label_free"] for run in (ours, expected)]
-    assert figures[0] == pytest.approx(figures[1], rel=1e-2)
-    states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (ours, expected)]
-    assert list(states[0]["method"]) == list(states[1]["method"])
-    assert len(states[0]["random"]) == 2
 
 
 def test_devices_2_writes_one_journal_with_the_losses_of_one_process(
@@ -92,11 +61,42 @@ def test_torchrun_writes_one_journal_with_the_losses_of_one_process(
     assert_equal_runs(out, one_process)
 
 
-def child_of(process: subprocess.Popen[Any]) -> int:
-    """The second process, which the first has started."""
+def first_child_of(process: subprocess.Popen[Any]) -> int:
+    """The first of the processes that this one has started."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    (child,) = (int(pid) for pid, parent in map(str.split, listed.splitlines()) if int(parent) == process.pid)
-    return child
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return min(pid for pid, parent in pairs if parent == process.pid)
+
+
+def killed_after_a_checkpoint(command: list[str], out: Path, said: Path) -> int:
+    """Start a run, kill its first child as the system does when memory is short; return the exit status."""
+    with said.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment())
+        deadline = time.monotonic() + 300
+        while not (out / "journal.jsonl").exists() or "checkpoint" not in events(out):
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+        os.kill(first_child_of(process), signal.SIGKILL)
+        status: int = process.wait(timeout=300)
+    assert "has lost another one" in said.read_text()
+    assert "The same command goes on from the last checkpoint" in said.read_text()
+    assert "finish" not in events(out)
+    return status
+
+
+def assert_went_on(out: Path, saved: int, steps: int) -> None:
+    """From its last checkpoint to its end, every step once."""
+    records = read_journal(out / "journal.jsonl")
+    (resumed,) = (r["step"] for r in records if r["event"] == "resume")
+    assert resumed == saved > 0
+    assert events(out).count("start") == events(out).count("finish") == 1
+    assert [r["step"] for r in records if r["event"] == "step"] == list(range(1, steps + 1))
+
+
+def last_saved(out: Path) -> int:
+    steps = [int(r["step"]) for r in read_journal(out / "journal.jsonl") if r["event"] == "checkpoint"]
+    return max(steps)
 
 
 def test_the_death_of_one_process_ends_the_run_with_a_sentence_and_the_same_command_goes_on(
@@ -106,28 +106,26 @@ def test_the_death_of_one_process_ends_the_run_with_a_sentence_and_the_same_comm
     epochs = 40
     command = [*BARLOW, str(data), *NUMBERS, "--epochs", str(epochs), "--out", str(out), "--devices", "2"]
     command += ["--checkpoint-minutes", "0.002"]
-    with said.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment())
-        deadline = time.monotonic() + 300
-        while not (out / "journal.jsonl").exists() or "checkpoint" not in events(out):
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline, said.read_text()
-            time.sleep(0.05)
-        child = child_of(process)
-        os.kill(child, signal.SIGKILL)
-        assert process.wait(timeout=300) == 2, said.read_text()
-    assert "has lost another one" in said.read_text()
-    assert "The same command goes on from the last checkpoint" in said.read_text()
+    assert killed_after_a_checkpoint(command, out, said) == 2, said.read_text()  # the first has started the second
     assert "Traceback" not in said.read_text()
-    assert "finish" not in events(out)
-    saved = max(r["step"] for r in read_journal(out / "journal.jsonl") if r["event"] == "checkpoint")
+    saved = last_saved(out)
     done = run(command)
     assert done.returncode == 0, done.stderr
-    (resumed,) = (r["step"] for r in read_journal(out / "journal.jsonl") if r["event"] == "resume")
-    assert resumed == saved > 0
-    assert events(out).count("start") == events(out).count("finish") == 1
-    steps = [r["step"] for r in read_journal(out / "journal.jsonl") if r["event"] == "step"]
-    assert steps == list(range(1, epochs * 3 + 1))
+    assert_went_on(out, saved, 3 * epochs)
+
+
+def test_under_torchrun_the_death_of_the_first_process_ends_the_run_too_and_one_process_can_go_on(
+    data: Path, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "run", tmp_path / "said"
+    epochs = 40
+    command = [*TORCHRUN, *BARLOW[1:], str(data), *NUMBERS, "--epochs", str(epochs), "--out", str(out)]
+    command += ["--checkpoint-minutes", "0.002"]
+    assert killed_after_a_checkpoint(command, out, said) != 0, said.read_text()  # torchrun has started both
+    assert "process 1 (of 2) has lost another one" in said.read_text()
+    saved = last_saved(out)
+    barlow.resume(out, machine=Machine(quiet=True, devices="1"))
+    assert_went_on(out, saved, 3 * epochs)
 
 
 UNREADABLE = """
