@@ -1,4 +1,4 @@
-"""How the papers evaluate: the numbers of their linear protocol and of fine-tuning on 1% and 10% of the labels.
+"""How the papers evaluate: their linear protocol, and fine-tuning on 1% and 10% of the labels, in numbers.
 
 All of them are for ImageNet. Common to the sources: crops and flips in training, BatchNorm fixed in the linear protocol
 and training along in fine-tuning, a test on the central square. What differs here for all: the last epoch counts, not
