@@ -116,6 +116,7 @@ def test_the_loss_of_an_official_checkpoint_is_taken_apart_once_the_batch_size_i
     assert loss["start"] is None
     assert loss["floor"] == pytest.approx(batch_floor(32, WIDTH, 0.0051))
     assert sum(part["value"] for part in loss["parts"]) == pytest.approx(loss["batch"])
+    assert found.figures["subject"]["recipe"] == {"projector": f"{WIDTH}-{WIDTH}"}  # with a hidden layer
     assert [part["name"] for part in loss["parts"]] == ["floor", "backbone limit", "projector gap", "sampling bias"]
 
 

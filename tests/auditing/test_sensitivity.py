@@ -12,6 +12,7 @@ from barlow.auditing.augmentations import transform_effects
 from barlow.auditing.sensitivity import LEAST_IMAGES, MAGNITUDES, STRONGEST, Plan, bars_of, plan_within
 from barlow.auditing.transforms import drawn_alike
 from barlow.data.arrays import ArraySource
+from barlow.report import audit_effects
 from barlow.views.images import image_views
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import Params, View, Views
@@ -114,6 +115,11 @@ def test_solarisation_of_the_second_view_is_seen_and_said() -> None:
     (warning,) = (said for said in found.figures["warnings"] if "different pipelines" in said)
     for what in ("spectrum", "layers", "limit", "bars without a letter"):
         assert what in warning
+    both = "The views have different pipelines"
+    assert both in audit_effects.augmentations(found.figures)
+    for bar in bars.values():
+        bar["view"] = ""
+    assert both not in audit_effects.augmentations(found.figures)
 
 
 class Shift:

@@ -11,7 +11,7 @@ import barlow
 from barlow.auditing.subjects import is_subject, open_subject
 from barlow.cli import main
 from barlow.networks.backbones import build_backbone
-from barlow.networks.foreign_heads import mlp_of
+from barlow.networks.foreign_heads import mlp_of, widths_of
 from barlow.networks.heads import projector
 from tests.auditing.small_run import small_run
 
@@ -91,6 +91,12 @@ def test_an_mlp_is_built_from_its_weights_and_nothing_else_is_taken_for_one() ->
     assert mlp_of({"layers.0.weight": torch.zeros(2, 2)}) is None
     assert mlp_of({"0.weight": torch.zeros(2, 2, 3, 3)}) is None
     assert mlp_of({}) is None
+
+
+def test_the_widths_of_a_head_are_written_as_in_recipes() -> None:
+    assert widths_of(projector("8-8-6", 5)) == "8-8-6"
+    assert widths_of(nn.Linear(5, 7)) == widths_of(nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7))) == "linear-7"
+    assert widths_of(nn.Identity()) == widths_of(None) == ""
 
 
 def test_words_of_the_command_line_are_told_apart(folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
 from barlow.auditing.subjects import Subject, before_training, open_subject
 from barlow.auditing.verdicts import Verdict, verdicts
+from barlow.networks.foreign_heads import widths_of
 from barlow.report.audit_page import write_audit_page
 from barlow.run_folder import versions
 from barlow.training.durable_file import durable_file
@@ -243,7 +244,8 @@ def _seen(subject: Subject, asked: _Settings) -> tuple[Observation, Observation 
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    recipe = {} if subject.recipe is None else asdict(subject.recipe)
+    widths = widths_of(None if subject.trained is None else subject.trained.projector)
+    recipe = ({"projector": widths} if widths else {}) if subject.recipe is None else asdict(subject.recipe)
     data = "" if subject.source is None else subject.source.name
     return {"name": subject.name, "kind": subject.kind, "data": data, "recipe": recipe, "versions": versions()}
 

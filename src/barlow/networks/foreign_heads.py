@@ -1,6 +1,13 @@
-"""Projectors of foreign checkpoints as modules, built from names and shapes of their weights."""
+"""Projectors of other projects: modules built from names and shapes of weights, and their widths."""
 
 from torch import Tensor, nn
+
+
+def widths_of(head: nn.Module | None) -> str:
+    """Return the widths of an MLP as recipes write them: "2048-2048", or "linear-128"; "" for anything else."""
+    parts = [head] if isinstance(head, nn.Linear) else list(head) if isinstance(head, nn.Sequential) else []
+    widths = [str(part.out_features) for part in parts if isinstance(part, nn.Linear)]
+    return f"linear-{widths[0]}" if len(widths) == 1 else "-".join(widths)
 
 
 def mlp_of(weights: dict[str, Tensor]) -> nn.Module | None:

@@ -78,6 +78,11 @@ def augmentations(figures: Figures) -> str:
         "What the features still follow although it should be ignored; ± is one standard error. Augmentations act "
         "together, so that the shares need not add up."
     )
+    if any(one.get("view") for one in transforms(figures)):
+        reading += (
+            " The views have different pipelines: what they draw differently is there for each of them, all else as in "
+            "view a."
+        )
     return section("augmentations", "Each augmentation", reading, grid(*charts))
 
 
