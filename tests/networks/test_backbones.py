@@ -1,16 +1,12 @@
 """Names become networks from images to (N, d), whatever library has them; or one sentence says why not."""
 
-import json
-from dataclasses import asdict, replace
-from typing import Any
-
 import pytest
 import timm
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
-from barlow.networks.backbones import BackboneRecord, build_backbone, check_backbone, rebuild_backbone
+from barlow.networks.backbones import build_backbone
 from barlow.networks.basic_resnet import BasicResNet
 
 
@@ -260,89 +256,6 @@ def test_a_transformer_is_built_for_the_image_size_and_takes_others() -> None:
 def test_a_size_that_a_network_cannot_read_is_one_sentence(name: str, size: int, advice: str) -> None:
     with pytest.raises(ValueError, match=rf"^backbone: [^\n]*{size}[^\n]*{advice}$"):
         build_backbone(name, image_size=size)
-
-
-# --- records
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("resnet10", {"width": 8, "in_channels": 1, "image_size": 32}),
-        ("test_vit", {"image_size": 48, "in_channels": 2}),
-        ("torchvision:resnet18", {"image_size": 48, "stem": "imagenet"}),
-        ("timm:resnet18", {"image_size": 48}),
-    ],
-)
-def test_a_record_survives_json_and_builds_the_network_again(name: str, options: dict[str, Any]) -> None:
-    first = build_backbone(name, **options).eval()
-    record = BackboneRecord(**json.loads(json.dumps(asdict(first.record))))
-    assert record == first.record
-    second = rebuild_backbone(record).eval()
-    second.load_state_dict(first.state_dict())
-    images = torch.randn(2, record.in_channels, record.image_size, record.image_size)
-    with torch.no_grad():
-        assert torch.equal(first(images), second(images))
-
-
-def test_a_record_is_built_with_its_own_arguments() -> None:
-    record = build_backbone("test_resnet", image_size=32).record
-    deeper = replace(record, arguments={**record.arguments, "layers": [1, 1, 1, 2]})
-    assert "layer4.1.conv1.weight" in rebuild_backbone(deeper).network.state_dict()
-    assert "layer4.1.conv1.weight" not in rebuild_backbone(record).network.state_dict()
-
-
-def test_a_record_that_means_another_network_now_is_refused() -> None:
-    record = build_backbone("resnet10", width=8, image_size=32).record
-    changed = replace(record, num_features=65)
-    with pytest.raises(ValueError, match="has 64 features here, 65 when it was recorded"):
-        rebuild_backbone(changed)
-
-
-# --- any module
-
-
-class Returns(nn.Module):
-    """Returns what it is told to, from a batch."""
-
-    def __init__(self, *shape: int, dtype: torch.dtype = torch.float32, value: float = 0.0) -> None:
-        super().__init__()
-        self.output = torch.full(shape, value, dtype=dtype)
-
-    def forward(self, _: Tensor) -> Tensor:
-        return self.output
-
-
-def test_any_module_is_counted_and_left_as_it_was() -> None:
-    norm = nn.BatchNorm1d(4).eval()
-    module = nn.Sequential(nn.Conv1d(3, 4, 3), norm, nn.AdaptiveAvgPool1d(1), nn.Flatten())
-    mean = norm.get_buffer("running_mean").clone()
-    assert check_backbone(module, torch.randn(2, 3, 16)) == 4
-    assert (module.training, module[0].training, norm.training) == (True, True, False)
-    assert torch.equal(norm.get_buffer("running_mean"), mean)
-
-
-@pytest.mark.parametrize(
-    ("module", "said"),
-    [
-        (Returns(2, 4, 5, 5), r"shape \(2, 4, 5, 5\); wanted: \(2, d\); add nn.AdaptiveAvgPool2d"),
-        (Returns(2, 9, 4), r"shape \(2, 9, 4\); wanted: \(2, d\); take one token"),
-        (Returns(3, 4), r"shape \(3, 4\); wanted: \(2, d\)$"),
-        (Returns(2), r"shape \(2,\); wanted: \(2, d\)$"),
-        (Returns(2, 4, dtype=torch.int64), "returns torch.int64"),
-        (Returns(2, 4, value=float("nan")), "returns NaN or infinity"),
-        (nn.Linear(4, 4), r"Linear fails on a batch of shape \(2, 3, 8, 8\): \S"),
-        (nn.LSTM(8, 4), "LSTM fails on a batch"),
-    ],
-)
-def test_a_module_that_gives_no_features_is_told_what_to_do(module: nn.Module, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^backbone: .*{said}"):
-        check_backbone(module, torch.randn(2, 3, 8, 8))
-
-
-def test_a_module_that_returns_a_tuple_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"LSTM returns tuple; wanted: one tensor of shape \(N, d\)"):
-        check_backbone(nn.LSTM(8, 4, batch_first=True), torch.randn(2, 3, 8))
 
 
 def test_timm_and_torchvision_resnets_share_names_and_features() -> None:
