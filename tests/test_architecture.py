@@ -24,7 +24,7 @@ LEVELS: list[set[str]] = [
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor"},
     {"assembly", "run_folder", "scores", "evidence", "flags", "tables", "audit_tables"},
-    {"run", "calibration"},
+    {"run", "calibration", "recipe_tables"},
     {"auditing", "finishing"},
     {"pretraining"},
     {"compare", "studies"},

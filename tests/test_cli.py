@@ -63,9 +63,13 @@ def test_the_flags_of_pretrain_are_the_fields_of_recipe_and_machine(capsys: pyte
         (["pretrain", "--recipe", "imagnet"], "did you mean 'imagenet'"),
         (["pretrain", "fashion-mnist", "--data-root", "nowhere"], "--data-root"),
         (["evaluate", "no/such/run"], "wanted a run folder"),
-        (["report", "."], "no run folder"),
+        (["report", "."], "got ., wanted one or more run folders"),
         (["compare", "--recipes", "simclear"], "recipe: got 'simclear', wanted one of"),
         (["compare", "--recipes", "digits", "--minutes", "1", "--images", "9"], "wanted one of them"),
+        (["report"], "got nothing, wanted one or more run folders"),
+        (["recipes", "simcrl"], "recipe: got 'simcrl'"),
+        (["pretrain", "--resume", "x", "--epochs", "3", "--out", "y"], "got --out y, --epochs 3 too"),
+        (["pretrain", "photos", "--download"], "there is no 'photos'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(
@@ -93,6 +97,23 @@ def test_recipes_are_listed_with_source_and_published_result(
     printed = capsys.readouterr().out
     assert all(name in printed for name in RECIPES)
     assert "73.5" in printed
+
+
+def test_one_recipe_is_shown_with_every_number_and_the_options_of_its_method(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("recipes", "swav", "--data", "cifar10")[0] == 0
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["name", "swav-cifar", "custom"] in rows
+    assert ["weight_decay", "1e-06", "0.0001"] in rows
+    assert ["queue_length", "3840", "0"] in rows
+
+
+def test_the_help_of_pretrain_shows_the_numbers_that_would_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, epochs in ((["digits"], 120), (["--recipe", "imagenet"], 1000)):
+        assert run("pretrain", *words, "--help")[0] == 0
+        lines = capsys.readouterr().out.split("--epochs")[1].split("--batch-size")[0]
+        assert f"(default: {epochs})" in " ".join(lines.replace("│", " ").split())
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +151,9 @@ def test_every_command_on_a_real_run(
     assert run("export", str(out), "--to", "timm")[0] == 2
     assert "onnx" in capsys.readouterr().err
     (out / "report.html").unlink()
+    assert run("report", str(out), "--out", str(tmp_path / "page.html"))[0] == 0
+    assert (tmp_path / "page.html").exists()
+    assert not (out / "report.html").exists()
     assert run("report", str(out))[0] == 0
     assert (out / "report.html").exists()
     assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "2", "--out", str(tmp_path / "runs" / "two"))[0] == 0

@@ -83,6 +83,14 @@ def test_the_same_call_again_changes_nothing_and_another_recipe_is_refused(label
         tiny(labelled, tmp_path / "run", epochs=3)
 
 
+def test_numbers_that_are_refused_do_not_stand_in_the_way_of_better_ones(labelled: Path, tmp_path: Path) -> None:
+    for wrong, message in (({"learning_rate": -1.0}, "learning_rate"), ({"epochs": 0}, "epochs")):
+        with pytest.raises(ValueError, match=message):
+            tiny(labelled, tmp_path / "run", **wrong)
+        assert not (tmp_path / "run").exists()
+    assert tiny(labelled, tmp_path / "run", epochs=1).finished
+
+
 def test_an_opened_run_embeds_evaluates_and_writes_what_the_first_had(labelled: Path, tmp_path: Path) -> None:
     run = tiny(labelled, tmp_path / "run")
     opened = barlow.open_run(tmp_path / "run")

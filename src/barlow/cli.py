@@ -6,7 +6,7 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -17,14 +17,14 @@ from rich.table import Table
 from barlow.choices import unknown
 from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study
 from barlow.machine import Machine
-from barlow.recipes import RECIPES, recipe_for
+from barlow.recipes import Recipe, recipe_for
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
 
 HELP = """barlow: self-supervised pretraining that shows why it works.
 
-  barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, about a minute
+  barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, a minute or two
   barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
@@ -32,7 +32,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
-  barlow recipes                  complete runs by name, with source and published result
+  barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
 """
@@ -51,13 +51,20 @@ def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = 
 
 def pretrain(arguments: Sequence[str]) -> int:
     """Pretrain, evaluate and write the page; print the table and where the page is."""
-    flags = parse(Pretrain, arguments)
-    # Once more with the numbers of the recipe as defaults, so that only what was typed differs from it.
-    flags = parse(Pretrain, arguments, replace(flags, numbers=recipe_for(flags.recipe or None, flags.data)))
+    flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
+    # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
+    made_for = recipe_for(flags.recipe or None, flags.data)
+    flags = parse(Pretrain, arguments, replace(flags, numbers=made_for))
+    _check_resume(flags, made_for)
     from barlow.collectives import is_first_process
     from barlow.pretraining import pretrain as run_pretraining, resume
+    from barlow.report.learnt import nothing_learnt
     from barlow.tables import print_evaluation
 
+    if flags.download:
+        from barlow.data.sources import fetch
+
+        fetch(flags.data, flags.data_root)
     if flags.resume is not None:
         run = resume(flags.resume, machine=flags.machine)
     else:
@@ -70,8 +77,25 @@ def pretrain(arguments: Sequence[str]) -> int:
         say(f"stopped after a checkpoint; the same command goes on: {run.folder}")
         return INTERRUPTED
     print_evaluation(run.summary)
+    if warning := nothing_learnt(run.summary.get("label_free", {})):
+        say(warning)
     say(f"page: {run.folder / 'report.html'}")
     return 0
+
+
+def _check_resume(flags: Pretrain, made_for: Recipe) -> None:
+    """Refuse what a resumed run would leave aside: it keeps its data and its recipe."""
+    if flags.resume is None:
+        return
+    given = asdict(replace(flags, resume=None, machine=Machine(), numbers=Recipe()))
+    changed = {name: value for name, value in given.items() if value != asdict(Pretrain())[name]}
+    recipe = asdict(made_for)
+    changed |= {name: value for name, value in asdict(flags.numbers).items() if value != recipe[name]}
+    if changed:
+        words = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
+        raise ValueError(
+            f"resume: got {words} too, but a resumed run keeps its data and recipe; wanted the folder alone"
+        )
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -89,9 +113,7 @@ def compare(arguments: Sequence[str]) -> int:
         images=flags.images,
         out=flags.out,
         data_root=flags.data_root,
-        machine=Machine(
-            accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet
-        ),
+        machine=Machine(accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
     )
     print_comparison(found.table["rows"])
     for line in failed_runs(found.table["rows"]):
@@ -151,9 +173,10 @@ def report(arguments: Sequence[str]) -> int:
 
     found = [run for folder in flags.runs for run in find_runs(folder)]
     if not found:
-        raise ValueError(f"runs: no run folder in {', '.join(map(str, flags.runs))}")
+        where = ", ".join(map(str, flags.runs)) or "nothing"
+        raise ValueError(f"runs: got {where}, wanted one or more run folders, or a folder of them")
     if len(found) == 1:
-        say(f"page: {write_report(found[0])}")
+        say(f"page: {write_report(found[0], flags.out)}")
         return 0
     for run in found:
         write_report(run)
@@ -215,14 +238,14 @@ def study(arguments: Sequence[str]) -> int:
 
 
 def recipes(arguments: Sequence[str]) -> int:
-    """Print the recipes with source and published result."""
-    parse(Recipes, arguments)
-    table = Table("recipe", "what", "source", "published", show_lines=True)
-    for name, make in RECIPES.items():
-        recipe = make()
-        what = f"{recipe.method}, {recipe.backbone} w{recipe.width}, {recipe.epochs:g} epochs of {recipe.batch_size}"
-        table.add_row(name, what, recipe.source, recipe.published or "-")
-    Console().print(table)
+    """Print the recipes with source and published result, or every number of one."""
+    flags = parse(Recipes, arguments)
+    from barlow.recipe_tables import print_recipe, print_recipes
+
+    if flags.name:
+        print_recipe(recipe_for(flags.name, flags.data))
+    else:
+        print_recipes()
     return 0
 
 

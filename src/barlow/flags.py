@@ -22,11 +22,13 @@ class Pretrain:
     recipe: str = ""
     """Start from these numbers (`barlow recipes`); empty: the recipe made for DATA."""
     out: Path | None = None
-    """Run folder; default: runs/<name of the data>."""
+    """Run folder; default: runs/<name of the data, as its source has it>."""
     resume: Path | None = None
     """Go on with this run: its data and recipe are read from the folder."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    download: bool = False
+    """Fetch such a data set into --data-root first, where it is not there (needs the network)."""
     numbers: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
 
@@ -101,7 +103,7 @@ class Report:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders, or a folder of runs."""
     out: Path | None = None
-    """The comparing page; default: compare.html beside the runs."""
+    """The page; default: report.html in the folder of a run, compare.html beside several."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class Study:
     out: Path | None = None
     """Folder of the study; default: runs/study-NAME."""
     quick: bool = False
-    """A short form, at most about two minutes on one core."""
+    """A short form on digits or the like: half a minute of one core, for those that train six to eight."""
     whole: bool = False
     """Every cell of the grid, for studies whose grid is more than an evening's work."""
     jobs: int = 0
@@ -194,4 +196,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Recipes:
-    """List the recipes."""
+    """List the recipes with their sources, or show every number of one."""
+
+    name: tyro.conf.Positional[str] = ""
+    """A recipe, or a method for its recipe made for --data; empty: list all."""
+    data: str = ""
+    """Data by name, for a method; empty: a folder of pictures."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim import Optimizer
 
 from barlow.assembly import (
     build_fabric,
@@ -137,6 +138,8 @@ class _Job:
             num_features=num_features,
             checkpoint_minutes=self.machine.checkpoint_minutes,
         )
+        optimizer = build_run_optimizer(run.recipe, method, fabric)
+        # Everything that can refuse the recipe lies behind: from here on, the folder is this recipe's.
         first = fabric.is_global_zero
         if first or (self.where.path / "recipe.json").exists():  # so that a changed recipe is refused by all at once
             self.where.start(run.recipe, self.facts)
@@ -146,7 +149,7 @@ class _Job:
                 method.load_state_dict(load_checkpoint(self.where.checkpoints / "last.ckpt")["method"])
                 finished = True
             else:
-                finished = self._train(method, plan, num_features, journal)
+                finished = self._train(method, optimizer, plan, num_features, journal)
             if finished and not agreed(fabric, first and bool(self.where.summary()))[0]:
                 with first_process_alone(fabric) as at_work:
                     if at_work:
@@ -165,7 +168,7 @@ class _Job:
                 "pictures, or stem='small'"
             )
 
-    def _train(self, method: Method, plan: Plan, num_features: int, journal: Journal) -> bool:
+    def _train(self, method: Method, optimizer: Optimizer, plan: Plan, num_features: int, journal: Journal) -> bool:
         recipe, fabric = self.run.recipe, self.fabric
         quiet = self.machine.quiet or not fabric.is_global_zero
         progress = StepProgress(plan.epochs, unit="images" if "image_shape" in self.facts else "samples", quiet=quiet)
@@ -179,7 +182,6 @@ class _Job:
             progress.say(line)
         if dominates:
             journal.write("warning", message=line)
-        optimizer = build_run_optimizer(recipe, method, fabric)
         every = probe_interval(plan.epochs)
         limit = backbone_limit(recipe, num_features)
         figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device), limit)

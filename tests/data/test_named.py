@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from barlow.data.arrays import ArraySource
 from barlow.data.image_statistics import image_shape
-from barlow.data.sources import NAMED, load_source, splits
+from barlow.data.sources import NAMED, fetch, load_source, splits
 from tests.data.making import noise, write_folder
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -43,6 +43,26 @@ def test_every_digit_has_its_share_in_the_test_part() -> None:
     assert counts.tolist() == np.bincount(load_digits().target).tolist()
     assert (test.labels.bincount() - counts * 597 / 1797).abs().max() <= 1
     assert list(train.class_names) == [str(digit) for digit in range(10)]
+
+
+def test_fetching_asks_torchvision_for_every_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Pictures:
+        def __init__(self, root: str, download: bool, split: str) -> None:
+            asked.append((root, download, split))
+
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return torch.zeros(3, 8, 8, dtype=torch.uint8), 0
+
+    monkeypatch.setattr(torchvision.datasets, "SVHN", Pictures)
+    fetch("svhn", tmp_path)
+    assert asked == [(str(tmp_path), True, "train"), (str(tmp_path), True, "test")]
+    with pytest.raises(ValueError, match="data_root: needed"):
+        fetch("svhn", None)
 
 
 def test_digits_come_without_labels_or_in_colour_when_asked() -> None:

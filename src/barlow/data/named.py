@@ -118,7 +118,7 @@ def _needs_root(request: Request, name: str, marker: str) -> Path:
 def _how_to_get(name: str, marker: str) -> str:
     return (
         f"give --data-root, the folder that holds {marker} ({name} of torchvision); "
-        "with --download it is fetched into that folder"
+        "`barlow pretrain` with --download fetches it into that folder"
     )
 
 

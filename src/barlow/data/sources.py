@@ -96,6 +96,20 @@ def load_source(
     return _from_object(found, labels, reading)
 
 
+def fetch(data: Any, data_root: str | Path | None) -> None:
+    """Fetch every split of a data set that goes by a name, where it is not there.
+
+    Args:
+        data: a name of `NAMED`.
+        data_root: folder to hold it.
+
+    Raises:
+        ValueError: no such name, no folder given, or a data set that cannot be fetched.
+    """
+    for split in splits(data):
+        load_source(data, split=split, data_root=data_root, labels="none", download=True)
+
+
 def splits(data: Any) -> tuple[str, ...]:
     """Return the splits that `load_source` can load of `data`.
 

@@ -61,7 +61,7 @@ class Recipe:
     )
     """How embeddings are normalised before they are correlated."""
     options: dict[str, int | float | str] = field(default_factory=dict)
-    """Numbers of one method only, such as temperature 0.2; `barlow recipes` shows what each recipe sets."""
+    """Numbers of one method only, such as temperature 0.2; `barlow recipes NAME` shows them all."""
 
     # --- the optimisation
     epochs: int | float = 100

@@ -11,11 +11,12 @@ from barlow.report.run_folder import Run, read_run
 from barlow.report.words import data_name, method_name
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run folder from what the folder holds.
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Write the page of a run from what its folder holds.
 
     Args:
         folder: a run folder, finished or not: recipe.json or journal.jsonl has to be there.
+        out: the HTML file to write; None: `report.html` in the folder.
 
     Returns:
         The path of the page.
@@ -24,7 +25,7 @@ def write_report(folder: Path) -> Path:
         ValueError: `folder` is no run folder.
     """
     run = read_run(Path(folder))
-    return write_page(run.folder / "report.html", f"{method_name(run)} on {data_name(run)}", body_of(run))
+    return write_page(out or run.folder / "report.html", f"{method_name(run)} on {data_name(run)}", body_of(run))
 
 
 def body_of(run: Run) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from barlow.report.formats import count, duration, number, percent, points, shape, with_spread
+from barlow.report.learnt import nothing_learnt
 from barlow.report.run_folder import Record, Run, finite, mapping
 
 METHOD_NAMES: Mapping[str, str] = {
@@ -154,13 +155,13 @@ def epochs(run: Run) -> str:
 
 
 def sentences(run: Run) -> list[str]:
-    """Return two to four sentences that say what the numbers of the run mean."""
+    """Return two to five sentences that say what the numbers of the run mean; first, if so, that it was in vain."""
     found = [_loss_sentence(run), _few_labels_sentence(run), _linear_sentence(run), _label_free_sentence(run)]
     if not rows(run) and run.finished:
         labelled = finite(mapping(run.start.get("data")).get("num_classes"))
         why = "The features have not been evaluated on labels" if labelled else "No labels were given"
         found[1] = f"{why}, so nothing here says how well classes can be told apart; the figures below need none."
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in (nothing_learnt(run.section("label_free")), *found) if sentence]
 
 
 def _loss_sentence(run: Run) -> str:
