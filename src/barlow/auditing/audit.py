@@ -23,6 +23,7 @@ from barlow.auditing.observation import (
 )
 from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
+from barlow.auditing.spectra import doubts, spectra
 from barlow.auditing.subjects import Subject, before_training, open_subject
 from barlow.auditing.verdicts import Verdict, verdicts
 from barlow.networks.foreign_heads import widths_of
@@ -34,8 +35,6 @@ from barlow.views.views import View, Views
 
 SECONDS = 60.0
 """About how long the main passes may take, those of the untrained network as long again, effects and layers as well."""
-ROWS_PER_FEATURE = 3
-"""Fewer images than so many per feature leave the spectrum to chance."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,8 @@ class _Settings:
 def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
     odd = misbehaviour(subject)  # before the passes that it would spoil
     seen, before = _seen(subject, asked)
-    measured, spectrum = quantities(seen)
+    known = spectra(seen.moments)
+    measured, spectrum = quantities(seen, known)
     num_features = len(seen.moments.covariances().mean)
     width = asked.width or (num_features if seen.z_a is None else seen.z_a.shape[1])
     goal = objective(
@@ -202,18 +202,16 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
             "width": width, "redundancy_weight": weight, "batch_size": size or None,
             "normalization": goal.normalization or None, "seed": asked.seed, "exact": False,
         },
-        "warnings": [*subject.notes, *odd, *why_no_loss(goal, seen), *_too_few(seen, num_features),
+        "warnings": [*subject.notes, *odd, *why_no_loss(goal, seen), *doubts(known, seen.moments.num_images),
                      *_of_views(subject)],
         "quantities": measured, "spectrum": spectrum, "loss": None, "projector_share": None,
         "floors": {}, "advice": {}, "augmentations": [], "layers": [],
     }  # fmt: skip
     if weight <= 1:
-        found["spectrum"] = with_waterline(spectrum, width=width, redundancy_weight=weight)
+        found["spectrum"] = with_waterline(spectrum, known, width=width, redundancy_weight=weight)
         found["advice"] = advice(spectrum["plug_in"], width=width, redundancy_weight=weight)
-        found["floors"] = floor_curves(
-            spectrum["plug_in"], width=width, redundancy_weight=weight, batch_size=size or None
-        )
-        found |= losses(goal, seen, before, spectrum, mlp=asked.mlp)
+        found["floors"] = floor_curves(known, width=width, redundancy_weight=weight, batch_size=size or None)
+        found |= losses(goal, seen, before, known, mlp=asked.mlp)
     forwards = seen.forwards_within(asked.seconds)
     found |= sensitivity(subject, num_images=len(seen.h_a), forwards=forwards, seed=asked.seed)
     if "z" in (shares := {row["name"]: row for row in found["layers"]}):
@@ -248,13 +246,6 @@ def _about(subject: Subject) -> dict[str, Any]:
     recipe = ({"projector": widths} if widths else {}) if subject.recipe is None else asdict(subject.recipe)
     data = "" if subject.source is None else subject.source.name
     return {"name": subject.name, "kind": subject.kind, "data": data, "recipe": recipe, "versions": versions()}
-
-
-def _too_few(seen: Observation, num_features: int) -> list[str]:
-    n = seen.moments.num_images
-    if n >= ROWS_PER_FEATURE * num_features:
-        return []
-    return [f"{n} images for {num_features} features: the spectrum is mostly chance; take {15 * num_features} or more"]
 
 
 def _of_views(subject: Subject) -> list[str]:

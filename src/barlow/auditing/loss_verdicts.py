@@ -1,7 +1,9 @@
-"""What the figures say about the loss: what its fall is worth, what holds it up, and whether it can teach at all.
+"""What the figures say about the loss: what its fall is worth, and what of it is the batch's.
 
 Each function puts one question; see `verdict.Check`.
 """
+
+import math
 
 from barlow.auditing.measured import Figures, Measured, MissingFigureError
 from barlow.auditing.verdict import Level, Verdict, say
@@ -19,39 +21,32 @@ ROUNDING = 1e-3
 """A loss that is lower than its floor by less than this share is at the floor: losses are float32 sums."""
 BIAS_IS_LARGE = 0.2
 """A fifth of the loss is what sampling adds at N = 32 and D = 32; two runs with other N then differ by that alone."""
-UNUSED_OUTPUTS = 0.1
-"""Copies among fewer than a tenth of the outputs waste little; beyond, a smaller projector does the same work."""
-NO_VARIANCE_BOUND = ("raw", "covariance")
-"""Normalisations that leave the total variance free, so that a projector alone makes C the identity (equations 3-6)."""
-BELOW_LIMIT = 0.9
-"""Below the closed form by more than a tenth: the two are of the same images, and chance moves both alike."""
-NEAR_LIMIT = 1.2
-"""Trained linear projectors end 4 to 6% above their closed form; a fifth leaves room for the error of that form."""
-FAR_FROM_LIMIT = 2.0
-"""From twice the closed form on, more of the loss is the projector's than the backbone's."""
-FAR_SHARE_OF_WIDTH = 0.02
-"""...and by at least this share of D, what a network that learnt nothing pays: twice almost nothing is nothing."""
 
 
 def loss_fall(figures: Figures) -> Verdict | None:
     """Whether the loss has fallen at all."""
-    start, end = figures.number("loss.start"), figures.number("loss.complete")
-    if start <= 0:
+    start, end = (figures.measured(f"loss.{when}", least=0.0) for when in ("start", "complete"))
+    if start.value <= 0:
         raise MissingFigureError("loss.start")
-    fall = Measured(1.0 - end / start, exact=True)
-    if fall.value >= LOSS_FELL:
+    fall = Measured(1.0 - end.value / start.value, figures.find("loss.fall_error"), most=1.0)
+    enough = fall.above(LOSS_FELL)
+    if enough:
         return None
-    fell = f"fallen by {fall.as_percent()} only" if fall.value > 0 else "not fallen"
-    said = f"The loss has {fell}, from {number(start)} untrained to {number(end)} (both over all images and views)."
+    fell = f"fallen by {fall.as_percent()} only" if fall.value > 0 else f"not fallen ({fall.as_percent()})"
+    said = f"The loss has {fell}, from {start.as_number()} untrained to {end.as_number()} ({of_pairs(figures)})"
+    said += "." if enough is False else ": too close to a tenth to say whether it fell."
     advice = "If the network is meant to be trained: check that its weights change, then raise the learning rate "
-    return say("loss_fall", "warning", fall, said, f"{advice}or train longer; the other figures are of a random start.")
+    advice += "or train longer; the other figures are of a random start."
+    return say("loss_fall", "warning" if enough is False else "note", fall, said, advice)
 
 
 def projector_share(figures: Figures) -> Verdict | None:
     """How much of the fall of the loss a projector alone reaches on the untrained backbone."""
     found, which = _larger_share(figures)
-    if figures.number("projector_share.end") >= figures.number("projector_share.start"):
-        return None  # nothing fell, of which there could be a share
+    start, end = (figures.number(f"projector_share.{when}") for when in ("start", "end"))
+    fell = Measured(1.0 - end / start if start > 0 else 0.0, figures.find("loss.fall_error"))
+    if not fell.above(LOSS_FELL):
+        return None  # nothing fell for sure, of which there could be a share
     whole, most = found.above(WHOLE_FALL), found.above(MOST_OF_FALL)
     if most is False:
         return None
@@ -73,140 +68,62 @@ def projector_share(figures: Figures) -> Verdict | None:
 
 def batch_floor(figures: Figures) -> Verdict | None:
     """Whether most of the displayed loss is the floor of the batch."""
-    floor, batch = figures.number("loss.floor"), figures.number("loss.batch")
-    if batch <= 0 or floor < FLOOR_DOMINATES * batch:
+    floor, batch = figures.number("loss.floor"), figures.measured("loss.batch", least=0.0)
+    if batch.value <= 0:
         return None
-    share = Measured(floor / batch, exact=True)
-    if share.value > 1.0 + ROUNDING:
-        said = f"{_with_sizes(figures)} no network can show a loss below {number(floor)} (a closed form, without "
-        said += f"error), and yours stands at {number(batch)}: one of the two is not of this run."
+    share = _part_of(floor, 0.0, batch)
+    most = share.above(FLOOR_DOMINATES)
+    if most is False:
+        return None
+    sizes = f"{_with_sizes(figures)} no network can show a loss below {number(floor)} (a closed form, without error)"
+    if share.above(1.0 + ROUNDING):
+        said = f"{sizes}, and yours stands at {batch.as_number()}: one of the two is not of this run."
         advice = "Check that batch size, width and lambda are those of the run, and that features are centred."
         return say("batch_floor", "warning", share, said, advice)
-    above = number(max(1.0, batch / floor))
-    said = f"{_with_sizes(figures)} no network can show a loss below {number(floor)}; yours stands at {number(batch)}, "
-    said += f"{above} times that: {share.as_percent()} of it is the floor (a closed form, without error)."
-    advice = "Stop reading the loss; read what is above the floor. Twice the batch about halves the floor, half the "
-    return say(
-        "batch_floor", "warning", share, said, f"{advice}outputs about quarters it, and a batch larger than D has none."
+    share = Measured(min(share.value, 1.0), share.error, most=1.0)
+    times = Measured(batch.value / floor, None if batch.error is None else batch.error / floor)
+    said = (
+        f"{sizes}; yours stands at {batch.as_number()}, {times.as_number()} times that: {share.as_percent()} of it is "
     )
+    said += "the floor." if most else "the floor, about half, and too close to it to say which is more."
+    advice = "Stop reading the loss; read what is above the floor. Twice the batch about halves the floor, half the "
+    advice += "outputs about quarters it, and a batch larger than D has none."
+    return say("batch_floor", "warning" if most else "note", share, said, advice)
 
 
 def sampling_bias(figures: Figures) -> Verdict | None:
     """Whether noise of the batch is a large part of the displayed loss."""
-    batch = figures.number("loss.batch")
-    parts = {part.word("name"): part.find("value") for part in figures.records("loss.parts")}
-    bias = parts.get("sampling bias")
+    batch = figures.measured("loss.batch", least=0.0)
+    parts = {part.word("name"): part for part in figures.records("loss.parts")}
+    bias = parts["sampling bias"].find("value") if "sampling bias" in parts else None
     if bias is None:
         raise MissingFigureError("loss.parts")
-    if batch <= 0 or bias < BIAS_IS_LARGE * batch:
+    if batch.value <= 0:
         return None
-    share = Measured(bias / batch, exact=True)
-    said = f"{share.as_percent()} of the loss that training shows, {number(bias)} of {number(batch)}, is sampling "
-    said += f"noise of the batch{_of_size(figures)} (a difference of means, its error not measured)."
+    share = _part_of(bias, parts["sampling bias"].find("error"), batch)
+    large = share.above(BIAS_IS_LARGE)
+    if large is False:
+        return None
+    said = f"{share.as_percent()} of the loss that training shows, {number(bias)} of {batch.as_number()}, is sampling "
+    said += f"noise of the batch{_of_size(figures)}"
+    said += "." if large else ": about a fifth, and too close to it to call it much."
     advice = "Compare losses at equal batch size only. The noise falls as 1/N: take a larger batch or fewer outputs, "
-    return say("sampling_bias", "warning", share, said, f"{advice}or the loss without it (option bias = removed).")
+    advice += "or the loss without it (option bias = removed)."
+    return say("sampling_bias", "warning" if large else "note", share, said, advice)
 
 
-def waterline(figures: Figures) -> Verdict | None:
-    """Whether the best linear projector would leave outputs unused at this lambda."""
-    width, active = figures.number("settings.width"), figures.number("spectrum.num_active")
-    weight, line = figures.number("settings.redundancy_weight"), figures.number("spectrum.waterline")
-    rho, errors = figures.numbers("spectrum.plug_in"), figures.numbers("spectrum.error")
-    usable = min(width, float(len(rho))) if rho else width
-    if usable <= 0 or active >= (1.0 - UNUSED_OUTPUTS) * usable:
-        return None
-    found = Measured(active, exact=True)
-    low, high = None, None
-    if rho and len(errors) == len(rho):
-        low, high = (
-            float(sum(value + side * error > line for value, error in zip(rho, errors, strict=True)))
-            for side in (-2.0, 2.0)
-        )
-        low, high = min(low, active), min(max(high, active), usable)
-    sure = high is None or high < (1.0 - UNUSED_OUTPUTS) * usable
-    interval = "" if low is None or high is None else f" [{number(low, 9)}, {number(high, 9)}]"
-    of = f"{number(width, 9)} outputs" if usable == width else f"the {number(usable, 9)} directions that could be"
-    said = f"At lambda = {number(weight)} a linear projector at its optimum uses only {number(active, 9)}{interval} of "
-    said += f"{of}{' used' if usable < width else ''}; the rest would be copies"
-    said += "" if sure else ", but the interval allows for nearly all of them"
-    level: Level = "warning" if sure and figures.word("settings.normalization") else "note"
-    if _has_hidden_layer(figures):
-        level, said = "note", f"{said}. Your projector has hidden layers, which this does not bind"
-    said += "."
-    return Verdict("waterline", level, said, found.value, low, high, _use_all(figures, weight, width))
+def of_pairs(figures: Figures) -> str:
+    """Return what a complete loss was estimated from."""
+    pairs = figures.find("loss.num_pairs")
+    several = "" if pairs is None else f"{count(pairs, 'pair')} of views, "
+    return f"estimated from {several}one of each image" if several else "estimated from one pair of views of each image"
 
 
-def free_loss(figures: Figures) -> Verdict | None:
-    """Whether the loss has the infimum 0 for any backbone."""
-    kind, width = figures.word("settings.normalization"), figures.number("settings.width")
-    if not kind:
-        raise MissingFigureError("settings.normalization")
-    if kind not in NO_VARIANCE_BOUND:
-        return None
-    rank = figures.quantity("rank")
-    beyond = rank.above(width - 0.5)
-    if beyond is False:
-        return None
-    said = f"The loss is not normalised ({kind}) and its {number(width, 9)} outputs fit into the rank of the features, "
-    said += f"{rank.as_number()}: its infimum is 0 for this backbone, trained or not (a closed form, without error)"
-    said += "." if beyond else ", if the rank is not below the number of outputs, which its interval allows for."
-    advice = "Normalise by anything that bounds the variance of z: per feature (pearson), or one number for all "
-    advice += "(scalar); then a low loss takes a backbone that is invariant."
-    return say("free_loss", "warning" if beyond else "note", rank, said, advice)
-
-
-def projector_gap(figures: Figures) -> Verdict | None:
-    """How the loss stands to the least that a linear projector reaches on this backbone."""
-    complete, best = figures.number("loss.complete"), figures.number("loss.limit")
-    worst = max(figures.number("loss.limit_cross_fit"), best)
-    if best <= 0:
-        return None if worst <= 0 and complete <= 0 else _no_limit(figures, complete)
-    ratio, low, high = 2 * complete / (best + worst), complete / worst, complete / best
-    estimates = "closed form" if best == worst else "closed form, between an optimistic and a pessimistic estimate"
-    said = f"Over all images and views the loss is {number(complete)}; a linear projector at its optimum reaches "
-    said += f"{_range(number(best), number(worst))} on this backbone ({estimates})"
-    if high < BELOW_LIMIT:
-        said += f". Yours is at {_range(f'{100 * low:.0f}', f'{100 * high:.0f}')}% of that: a projector with hidden "
-        said += "layers does here what the backbone does not."
-        advice = "Expected of a deep projector; of a linear one, audit more images. For a backbone that is invariant "
-        advice += "itself, try a smaller projector."
-    elif high <= NEAR_LIMIT:
-        said += ": the projector is near its limit, and the backbone is what holds the loss up."
-        advice = "A better projector gains nothing here: train the backbone longer, or give it more capacity."
-    elif high >= FAR_FROM_LIMIT and _worth(figures, complete - best):
-        sure = low >= FAR_FROM_LIMIT and _worth(figures, complete - worst)
-        said += f": {_range(number(low), number(high))} times as much, "
-        said += "so the projector is what holds the loss up." if sure else "too wide a range to blame the projector."
-        advice = "Train the projector longer or with a larger learning rate; features with a large condition number "
-        advice += "slow it down: try BatchNorm before it, or the method optimal_projector."
-        return Verdict("projector_gap", "warning" if sure else "note", said, ratio, low, high, advice)
-    else:
-        return None
-    return Verdict("projector_gap", "note", said, ratio, low, high, advice)
-
-
-def _range(low: str, high: str) -> str:
-    return low if low == high else f"{low} to {high}"
-
-
-def _has_hidden_layer(figures: Figures) -> bool:
-    projector = figures.word("subject.recipe.projector")
-    return "-" in projector and not projector.startswith("linear")
-
-
-def _no_limit(figures: Figures, complete: float) -> Verdict | None:
-    """The closed form is 0, so that there is no ratio: the gap is the whole loss."""
-    if not _worth(figures, complete):
-        return None
-    said = f"Over all images and views the loss is {number(complete)}, and a linear projector at its optimum reaches "
-    said += "0 on this backbone (closed form, without error): all of the loss is the projector's."
-    advice = "Train the projector longer or with a larger learning rate; the closed-form projector shows that it can."
-    return say("projector_gap", "warning", Measured(complete, exact=True), said, advice)
-
-
-def _worth(figures: Figures, gap: float) -> bool:
-    """Whether a gap is more than next to nothing, in units of D where that is known."""
-    return gap >= FAR_SHARE_OF_WIDTH * (figures.find("settings.width") or 0.0)
+def _part_of(part: float, error: float | None, batch: Measured) -> Measured:
+    """The share that a part has in the loss of a batch, with the errors of both."""
+    if error is None or batch.error is None:
+        return Measured(part / batch.value)
+    return Measured(part / batch.value, math.hypot(error, batch.error * part / batch.value) / batch.value)
 
 
 def _larger_share(figures: Figures) -> tuple[Measured, str]:
@@ -219,19 +136,6 @@ def _larger_share(figures: Figures) -> tuple[Measured, str]:
     if not found:
         raise MissingFigureError("projector_share")
     return max(found, key=lambda pair: pair[0].value)
-
-
-def _use_all(figures: Figures, weight: float, width: float) -> str:
-    """Say which lambda or which D would use every output."""
-    enough, fitting = figures.find("advice.redundancy_weight_for_all"), figures.find("advice.width_for_all")
-    ways = []
-    if enough is not None and enough > weight:
-        ways.append(f"raise lambda above {number(enough)}")
-    if fitting is not None and 1 <= fitting < width:
-        ways.append(f"cut the outputs to {number(fitting, 9)}")
-    if not ways:
-        return "Raise lambda, cut the outputs, or train the backbone longer; then audit again."
-    return f"To use them all, {' or '.join(ways)}; audit again after more training, which moves the waterline."
 
 
 def _with_sizes(figures: Figures) -> str:

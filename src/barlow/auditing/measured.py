@@ -126,6 +126,19 @@ class Figures:
         """Return the finite number at `place`, None where there is none."""
         return finite(self._at(place))
 
+    def measured(self, place: str, *, least: float = -math.inf, most: float = math.inf) -> Measured:
+        """Return the number at `place` with its error, which stands beside it: "loss.batch" and "loss.batch_error".
+
+        Args:
+            place: of the number.
+            least: smallest possible value.
+            most: largest possible value.
+
+        Raises:
+            MissingFigureError: there is none.
+        """
+        return Measured(self.number(place), self.find(f"{place}_error"), least, most)
+
     def word(self, place: str) -> str:
         """Return the text at `place`, empty where there is none."""
         found = self._at(place)

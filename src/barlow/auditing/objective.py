@@ -1,12 +1,13 @@
 """The loss of a subject: what is known of it, and its parts where that is enough."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
-from barlow.auditing.accounting import complete_loss, loss_taken_apart
+from barlow.auditing.accounting import loss_taken_apart
+from barlow.auditing.estimated_losses import complete_loss
 from barlow.auditing.observation import Observation
 from barlow.auditing.projector_share import projector_share
+from barlow.auditing.spectra import Spectra
 from barlow.auditing.subjects import Subject
 from barlow.choices import unknown
 from barlow.methods.barlow_twins import Normalization
@@ -79,7 +80,7 @@ def why_no_loss(goal: Objective, seen: Observation) -> list[str]:
 
 
 def losses(
-    goal: Objective, seen: Observation, before: Observation | None, spectrum: Mapping[str, Any], *, mlp: bool
+    goal: Objective, seen: Observation, before: Observation | None, known: Spectra, *, mlp: bool
 ) -> dict[str, Any]:
     """Return "loss" and "projector_share" of the figures, None for what is not known.
 
@@ -87,19 +88,20 @@ def losses(
         goal: the loss; lambda at most 1.
         seen: h and z of the network.
         before: those of the network before training, where it can be built.
-        spectrum: of h.
+        known: spectra of h.
         mlp: whether the projector's share is also measured with an MLP.
     """
     found: dict[str, Any] = {"loss": None, "projector_share": None}
     if not goal.normalization or seen.z_a is None or seen.z_b is None or why_no_loss(goal, seen):
         return found
     same: Any = {"redundancy_weight": goal.redundancy_weight, "normalization": goal.normalization}
-    start = None
+    blocks = seen.moments.num_blocks
+    complete, start = complete_loss(seen.z_a, seen.z_b, num_blocks=blocks, **same), None
     if before is not None and before.z_a is not None and before.z_b is not None:
-        start = complete_loss(before.z_a, before.z_b, **same)
+        start = complete_loss(before.z_a, before.z_b, num_blocks=blocks, **same)
         if goal.recipe is not None and goal.normalization == "pearson":
-            found["projector_share"] = projector_share(before, seen, goal.recipe, mlp=mlp)
+            found["projector_share"] = projector_share(before, goal.recipe, start=start, end=complete, mlp=mlp)
     found["loss"] = loss_taken_apart(
-        seen.z_a, seen.z_b, spectrum["plug_in"], spectrum["cross_fit"], batch_size=goal.batch_size, start=start, **same
+        seen.z_a, seen.z_b, known, batch_size=goal.batch_size, complete=complete, start=start, **same
     )
     return found

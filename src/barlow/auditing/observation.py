@@ -101,7 +101,7 @@ def observe(
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2]))
-        moments.add(h_views, torch.as_tensor(batch.indices))
+        moments.add(h_views)  # the block of the i-th image is i mod G, as in the figures of pairs
         kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
         if keep_views:

@@ -15,16 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow.auditing.accounting import complete_loss
+from barlow.auditing.accounting import pearson_limits
+from barlow.auditing.estimated_losses import estimated_loss, with_replicates
 from barlow.auditing.observation import Observation, project
-from barlow.auditing.quantities import cross_fit, leading_directions
+from barlow.auditing.quantities import number
+from barlow.auditing.spectra import spectra
 from barlow.methods.barlow_twins import barlow_twins_loss
 from barlow.networks.heads import HeadSpec
 from barlow.recipes import Recipe
-from barlow.theory.covariances import Covariances
-from barlow.theory.floors import pearson_floor
-from barlow.theory.intraclass import intraclass_correlations
-from barlow.theory.moments import jackknife
+from barlow.theory.jackknifed import Jackknifed
 
 SECONDS = 30.0
 """About how long an MLP is fitted."""
@@ -38,62 +37,67 @@ FOLDS = 2
 """Each half is scored by the MLP that was fitted on the other."""
 
 
-def projector_share(before: Observation, after: Observation, recipe: Recipe, *, mlp: bool = True) -> dict[str, Any]:
+def projector_share(
+    before: Observation, recipe: Recipe, *, start: Jackknifed, end: Jackknifed, mlp: bool = True
+) -> dict[str, Any]:
     """Return "projector_share" of the figures, for Barlow Twins with Pearson normalisation.
 
     Args:
         before: features of the untrained backbone and embeddings of its projector.
-        after: those of the trained one, of the same images.
         recipe: of the run.
+        start: complete loss of those embeddings.
+        end: that of the trained network, of the same images in the same blocks.
         mlp: fit an MLP as well.
 
     Raises:
         ValueError: an observation without embeddings.
     """
-    start, end = (_complete(seen.z_a, seen.z_b, recipe) for seen in (before, after))
-    width = before.z_a.shape[1] if before.z_a is not None else 0
-    basis = leading_directions(before.moments.covariances())
-
-    def limit(c: Covariances) -> float:
-        inside = c.projected(basis)
-        rho = intraclass_correlations(inside.between, inside.total).clipped
-        return pearson_floor(rho, width, recipe.redundancy_weight)
-
-    plug_in, error = jackknife(before.moments, limit)
-    pessimistic = pearson_floor(cross_fit(before), width, recipe.redundancy_weight)
-    fall = start - end
-
-    def share(loss: float, loss_error: float) -> dict[str, float | None]:
-        known = abs(fall) > 0 and math.isfinite(loss)
-        return {
-            "loss": loss,
-            "share": (start - loss) / fall if known else None,
-            "error": loss_error / abs(fall) if known else None,
-        }
-
-    # Half of the bracket is an error as well: the truth is between plug-in and cross-fit, up to sampling.
-    bracket = abs(pessimistic - plug_in) / 4
-    linear = share((plug_in + pessimistic) / 2, math.hypot(error, bracket))
-    return {"start": start, "end": end, "linear": linear, "mlp": share(*_fitted(before, recipe)) if mlp else None}
+    if before.z_a is None:
+        raise ValueError("before: wanted embeddings of the untrained network")
+    best, worst = pearson_limits(spectra(before.moments), before.z_a.shape[1], recipe.redundancy_weight)
+    # Two errors of the middle have to reach both ends of the bracket and beyond: a quarter of it is an error as well.
+    quarter = abs(float(worst.value - best.value)) / 4
+    return {
+        "start": float(start.value),
+        "end": float(end.value),
+        "linear": _share((best + worst) / 2.0, quarter, start, end),
+        "mlp": _share(*_fitted(before, recipe), start, end) if mlp else None,
+    }
 
 
-def _complete(z_a: Tensor | None, z_b: Tensor | None, recipe: Recipe) -> float:
-    if z_a is None or z_b is None:
-        raise ValueError("projector_share: wanted embeddings of both networks")
-    return complete_loss(z_a, z_b, redundancy_weight=recipe.redundancy_weight, normalization=recipe.normalization)
+def _share(reached: Jackknifed, other_error: float, start: Jackknifed, end: Jackknifed) -> dict[str, float | None]:
+    """The share of the fall; its error is that of the three losses together, and what else the reached one has."""
+    loss, fall = float(reached.value), float(start.value - end.value)
+    share = (start - reached) / (start - end)
+    error = number(math.hypot(float(share.standard_error), other_error / abs(fall))) if fall else None
+    return {"loss": loss, "share": number(share.value), "error": error}
 
 
-def _fitted(before: Observation, recipe: Recipe) -> tuple[float, float]:
+def _fitted(before: Observation, recipe: Recipe) -> tuple[Jackknifed, float]:
     """Complete loss of an MLP fitted on frozen features, and the error that two halves show."""
     if before.h_views is None:
-        raise ValueError("projector_share: wanted the features of every view of the untrained network")
+        raise ValueError("before: wanted the features of every view of the untrained network")
     rows = torch.arange(len(before.h_views))
-    losses = []
+    scored = []
     for fold in range(FOLDS):
         mlp = _fit(before.h_views[rows % FOLDS != fold], recipe, seconds=SECONDS / FOLDS)
         score = rows % FOLDS == fold
-        losses.append(_complete(project(mlp, before.h_a[score]), project(mlp, before.h_b[score]), recipe))
-    return fmean(losses), (max(losses) - min(losses)) / 2
+        scored.append((project(mlp, before.h_a[score]), project(mlp, before.h_b[score])))
+
+    def loss(kept: Tensor) -> list[float]:
+        """Loss of each half, in the rows that count."""
+        halves = (kept[kept % FOLDS == fold] // FOLDS for fold in range(FOLDS))
+        return [_loss(z_a[half], z_b[half], recipe) for (z_a, z_b), half in zip(scored, halves, strict=True)]
+
+    found = with_replicates(lambda kept: fmean(loss(kept)), rows, scored[0][0].shape[1], before.moments.num_blocks)
+    halves = loss(rows)
+    return found, (max(halves) - min(halves)) / 2
+
+
+def _loss(z_a: Tensor, z_b: Tensor, recipe: Recipe) -> float:
+    return estimated_loss(
+        z_a, z_b, redundancy_weight=recipe.redundancy_weight, normalization=recipe.normalization
+    )  # fmt: skip
 
 
 def _fit(h_views: Tensor, recipe: Recipe, *, seconds: float) -> nn.Module:
@@ -114,7 +118,7 @@ def _fit(h_views: Tensor, recipe: Recipe, *, seconds: float) -> nn.Module:
         optimizer.step()
         over = time.perf_counter() - started > seconds
         if step % LOOK_EVERY == 0 or over:
-            loss = _complete(project(mlp.eval(), held_back[:, 0]), project(mlp, held_back[:, 1]), recipe)
+            loss = _loss(project(mlp.eval(), held_back[:, 0]), project(mlp, held_back[:, 1]), recipe)
             if loss < best_loss:
                 best, best_loss = copy.deepcopy(mlp), loss
             mlp.train()

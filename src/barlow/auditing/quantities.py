@@ -5,85 +5,46 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from barlow.auditing.observation import Observation
+from barlow.auditing.spectra import Spectra, spectra
 from barlow.theory.alignment import alignment, uniformity
 from barlow.theory.covariances import Covariances
-from barlow.theory.intraclass import (
-    cross_fit_correlations,
-    intraclass_correlations,
-    lidar,
-    num_above_edge,
-    view_information,
-    wachter_edge,
-)
+from barlow.theory.intraclass import lidar, view_information
 from barlow.theory.moments import jackknife
-from barlow.theory.spectrum import alpha_req, condition_number, effective_rank, participation_ratio, rank_me
+from barlow.theory.spectrum import alpha_req, condition_number, effective_rank, rank_me
 from barlow.theory.symmetry import swap_test
 
 Record = dict[str, Any]
-MOST_FEATURES = 512
-"""Wider features are looked at in the leading directions of T, so that one audit takes minutes: that can only hide
-invariant directions of little variance."""
 SWAP_IMAGES = 2048
 """Images behind the test of symmetry and uniformity, whose work grows with their square."""
 SCALARS = (
-    "augmentation_share", "mean_correlation", "view_information", "rank", "condition_number", "effective_rank",
-    "participation_ratio", "lidar", "alpha", "alpha_r_squared",
+    "augmentation_share", "participation_ratio", "condition_number", "effective_rank", "lidar", "alpha",
+    "alpha_r_squared",
 )  # fmt: skip
 
 
-def quantities(seen: Observation) -> tuple[dict[str, Record], Record]:
+def quantities(seen: Observation, known: Spectra | None = None) -> tuple[dict[str, Record], Record]:
     """Measure everything that needs no label.
 
     Args:
         seen: the features.
+        known: their spectra, where they were measured already.
 
     Returns:
         "quantities" and "spectrum" of the figures, budget and waterline still empty.
     """
-    basis = leading_directions(seen.moments.covariances())
-    values, errors = jackknife(seen.moments, lambda c: _statistics(c.projected(basis)))
-    found = {
-        name: {"value": number(values[place]), "error": number(errors[place])} for place, name in enumerate(SCALARS)
-    }
-    found["rank"]["error"] = None  # a count
-    whole = seen.moments.covariances().projected(basis)
-    exact = intraclass_correlations(whole.between, whole.total)
-    rank = exact.rank
-    edge = wachter_edge(rank, whole.num_images, whole.num_views)
-    above = num_above_edge(exact.correlations, whole.num_images, whole.num_views)
-    found["null_edge"] = {"value": edge, "error": None}
-    found["num_above_edge"] = {"value": above, "error": None}
-    found |= {name: {"value": number(value), "error": None} for name, value in _of_pairs(seen).items()}
-    spectrum = {
-        "plug_in": exact.clipped.tolist(),
-        "error": errors[len(SCALARS) :][:rank].tolist(),
-        "cross_fit": cross_fit(seen).tolist(),
-        "edge": edge,
-        "num_above_edge": above,
-        "eigenvalues": torch.linalg.eigvalsh(whole.total).flip(0).clamp(min=0).tolist(),
-        "budget": [],
-        "waterline": None,
-        "num_active": None,
-    }
-    return found, spectrum
-
-
-def cross_fit(seen: Observation) -> Tensor:
-    """Return the correlations of one half's directions in the other half, within [0, 1] and descending."""
-    basis = leading_directions(seen.moments.covariances())
-    halves = [half.projected(basis) for half in seen.moments.halves()]
-    return cross_fit_correlations(*halves).clamp(0, 1).sort(descending=True).values
-
-
-def leading_directions(covariances: Covariances) -> Tensor:
-    """Return the identity, or the leading `MOST_FEATURES` eigenvectors of T as rows where there are more features."""
-    if len(covariances.mean) <= MOST_FEATURES:
-        return torch.eye(len(covariances.mean), dtype=torch.float64)
-    vectors: Tensor = torch.linalg.eigh(covariances.total).eigenvectors
-    return vectors[:, -MOST_FEATURES:].T
+    rho = spectra(seen.moments) if known is None else known
+    values, errors = jackknife(seen.moments, lambda c: _statistics(c, rho.basis))
+    found = {name: _record(values[place], errors[place]) for place, name in enumerate(SCALARS)}
+    n = seen.moments.num_images
+    mean = rho.plug_in.map(lambda values: float(values.mean()) if len(values) else math.nan)
+    information = rho.plug_in.map(lambda values: view_information(values, n))
+    found["mean_correlation"] = _record(mean.value, mean.standard_error)
+    found["view_information"] = _record(information.value, information.standard_error)
+    counts = {"rank": rho.rank, "null_edge": rho.edge, "num_above_edge": rho.num_above_edge}
+    found |= {name: _record(float(value)) for name, value in {**counts, **_of_pairs(seen)}.items()}
+    return found, rho.record()
 
 
 def number(value: Tensor | float) -> float | None:
@@ -92,26 +53,27 @@ def number(value: Tensor | float) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _statistics(c: Covariances) -> Tensor:
-    """`SCALARS`, then the correlations, descending and filled up with zeros."""
-    trace = c.total.trace()
-    exact = intraclass_correlations(c.between, c.total)
-    eigenvalues = torch.linalg.eigvalsh(c.total).flip(0).clamp(min=0)
+def _record(value: Tensor | float, error: Tensor | float = math.nan) -> Record:
+    return {"value": number(value), "error": number(error)}
+
+
+def _statistics(c: Covariances, basis: Tensor) -> Tensor:
+    """`SCALARS`; what takes no eigenvalue is of all features, the rest of those directions that are looked at."""
+    total = c.total
+    trace, inside = total.trace(), c.projected(basis)
+    eigenvalues = torch.linalg.eigvalsh(inside.total).flip(0).clamp(min=0)
     slope = alpha_req(eigenvalues)
     scalars = [
         float(c.within.trace() / trace) if trace > 0 else math.nan,
-        float(exact.clipped.mean()) if exact.rank else math.nan,
-        view_information(exact.correlations, c.num_images),
-        float(exact.rank),
+        float(trace.square() / total.square().sum()) if trace > 0 else 0.0,
         condition_number(eigenvalues),
         effective_rank(eigenvalues),
-        participation_ratio(eigenvalues),
-        lidar(c.between + c.within / c.num_views, c.within),  # as its authors do: the means of K views
+        # As its authors do: the means of K views.
+        lidar(inside.between + inside.within / c.num_views, inside.within),
         slope.alpha,
         slope.r_squared,
     ]
-    rho = functional.pad(exact.clipped, (0, len(c.mean) - exact.rank))
-    return torch.cat([torch.tensor(scalars, dtype=torch.float64), rho])
+    return torch.tensor(scalars, dtype=torch.float64)
 
 
 def _of_pairs(seen: Observation) -> dict[str, float]:

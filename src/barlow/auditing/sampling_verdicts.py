@@ -5,6 +5,7 @@ Each function puts one question; see `verdict.Check`.
 
 import math
 
+from barlow.auditing.limit_verdicts import limits, said_limits
 from barlow.auditing.measured import Figures, Measured, MissingFigureError
 from barlow.auditing.verdict import Verdict, say
 from barlow.report.formats import Number, count, number
@@ -18,9 +19,9 @@ ENOUGH_VIEWS = 8
 MOST_IMAGES = 1 << 20
 """No more images than that are asked for: an audit should take minutes."""
 IMAGES_PER_FEATURE = 15
-"""With 8 views each, that many brought the bracket to 2 to 4%."""
+"""With 8 views each, that many bring the range to 4% of its middle on either side."""
 WIDE_BRACKET = 0.1
-"""Half of the distance of plug-in and cross-fit over their mean; 15 images per feature and 8 views give 2 to 4%."""
+"""Half of the range over its middle; 15 images per feature and 8 views give 4%, errors included."""
 
 
 def too_few_images(figures: Figures) -> Verdict | None:
@@ -40,21 +41,24 @@ def too_few_images(figures: Figures) -> Verdict | None:
 
 
 def wide_bracket(figures: Figures) -> Verdict | None:
-    """Whether the optimistic and the pessimistic estimate of the closed-form loss are far apart."""
-    best, worst = figures.number("loss.limit"), figures.number("loss.limit_cross_fit")
-    middle = (best + worst) / 2
-    if middle <= 0 or worst - best < 2 * WIDE_BRACKET * middle:
+    """Whether the optimistic and the pessimistic estimate of the closed-form loss, with their errors, are far apart."""
+    limit = limits(figures)
+    low, _, _, high = limit
+    middle = (low + high) / 2
+    if middle <= 0 or high - low < 2 * WIDE_BRACKET * middle:
         return None
-    half = (worst - best) / 2 / middle
-    said = f"The loss that a linear projector reaches on this backbone is only known to ±{100 * half:.0f}%: "
-    said += f"{number(middle)} [{number(best)}, {number(worst)}]."
-    features, images, views = (figures.find(f"settings.{key}") for key in ("num_features", "num_images", "num_views"))
+    said = "The loss that a linear projector reaches on this backbone is only known to "
+    said += (
+        f"±{100 * (high - low) / 2 / middle:.0f}%: {said_limits(limit)}, by an optimistic and a pessimistic estimate."
+    )
+    images, views = (figures.find(f"settings.{key}") for key in ("num_images", "num_views"))
+    features = figures.find("spectrum.num_directions") or figures.find("settings.num_features")
     wanted = "15 images per feature"
     if features is not None:
         wanted = f"at least {count(max(IMAGES_PER_FEATURE * features, 2 * (images or 0.0)), 'image')}"
     now = "" if images is None or views is None else f" (these were {count(images, 'image')}, {number(views)} views)"
     advice = f"Audit {wanted} with {ENOUGH_VIEWS} views each{now}; or read the two ends as the range that it is."
-    return Verdict("wide_bracket", "warning", said, middle, best, worst, advice)
+    return Verdict("wide_bracket", "warning", said, middle, low, high, advice)
 
 
 def null_edge(num_features: Number, num_images: Number, num_views: Number) -> float:

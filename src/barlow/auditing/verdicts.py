@@ -1,7 +1,8 @@
 """Figures of an audit -> sentences: every question that the figures can answer, put in turn.
 
 A question whose figures were not measured is left out; what an interval leaves open is said as open. Thresholds are
-constants beside the questions, each with its reason: `loss_verdicts.py`, `feature_verdicts.py`, `sampling_verdicts.py`.
+constants beside the questions, each with its reason: `loss_verdicts.py`, `limit_verdicts.py`, `feature_verdicts.py`,
+`sampling_verdicts.py`.
 """
 
 from collections.abc import Mapping
@@ -17,15 +18,8 @@ from barlow.auditing.feature_verdicts import (
     power_law,
     solved_augmentations,
 )
-from barlow.auditing.loss_verdicts import (
-    batch_floor,
-    free_loss,
-    loss_fall,
-    projector_gap,
-    projector_share,
-    sampling_bias,
-    waterline,
-)
+from barlow.auditing.limit_verdicts import free_loss, projector_gap, waterline
+from barlow.auditing.loss_verdicts import batch_floor, loss_fall, projector_share, sampling_bias
 from barlow.auditing.measured import Figures, MissingFigureError
 from barlow.auditing.sampling_verdicts import too_few_images, wide_bracket
 from barlow.auditing.verdict import Check, Verdict as Verdict

@@ -72,6 +72,30 @@ def replicate_error(left_out: Float[Tensor, "g *shape"]) -> Float64[Tensor, "*sh
     return ((num_blocks - 1) * (values - values.mean(dim=0)).square().mean(dim=0)).sqrt()
 
 
+def over_images(
+    statistic: Callable[[Tensor], float | Tensor], num_images: int, num_blocks: int = NUM_BLOCKS
+) -> Jackknifed:
+    """Return any statistic of images with its replicates, by computing it anew without each block of images.
+
+    Args:
+        statistic: (m,) places of the images that count, ascending -> a number, or a tensor of one shape.
+        num_images: n, at least 2.
+        num_blocks: G, at least 2; with fewer images, as many as those.
+
+    Returns:
+        The statistic of all images, in float64, and the statistics without each block.
+
+    Raises:
+        ValueError: fewer than 2 images or blocks.
+    """
+    block = block_of_each(num_images, num_blocks)
+    places = torch.arange(num_images)
+    left_out = [
+        torch.as_tensor(statistic(places[block != g]), dtype=torch.float64) for g in range(int(block.max()) + 1)
+    ]
+    return Jackknifed(torch.as_tensor(statistic(places), dtype=torch.float64), torch.stack(left_out))
+
+
 def image_mean(values: Float[Tensor, "n *shape"], num_blocks: int = NUM_BLOCKS) -> Jackknifed:
     """Return the mean over images of one value per image, (1/n) sum_i v_i, with its replicates.
 

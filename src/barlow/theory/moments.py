@@ -137,26 +137,30 @@ class Moments:
         Raises:
             ValueError: no such block, or too few images in the others.
         """
-        if not 0 <= g < self.num_blocks:
-            raise ValueError(f"g: got {g}, wanted a block from 0 to {self.num_blocks - 1}")
-        kept = torch.ones(self.num_blocks)
-        kept[g] = 0
-        return self._estimate(kept, enumerated)
+        return self._estimate(self._all_but(g), enumerated)
 
-    def halves(self, *, enumerated: bool = False) -> tuple[Covariances, Covariances]:
+    def halves(self, *, without: int | None = None, enumerated: bool = False) -> tuple[Covariances, Covariances]:
         """Return `covariances` (or `population` if `enumerated`) of the even and of the odd blocks, for cross-fits.
 
         Args:
+            without: a block that neither has: a jackknife replicate of the cross-fit.
             enumerated: the views are all augmentations there are.
 
         Returns:
             Two independent estimates: no image is in both.
 
         Raises:
-            ValueError: too few images in one of the halves.
+            ValueError: no such block, or too few images in one of the halves.
         """
+        kept = torch.ones(self.num_blocks) if without is None else self._all_but(without)
         odd = torch.arange(self.num_blocks) % 2
-        return self._estimate(1 - odd, enumerated), self._estimate(odd, enumerated)
+        return self._estimate((1 - odd) * kept, enumerated), self._estimate(odd * kept, enumerated)
+
+    def _all_but(self, g: int) -> Tensor:
+        """(G,) 1 for the blocks that count, 0 for block g."""
+        if not 0 <= g < self.num_blocks:
+            raise ValueError(f"g: got {g}, wanted a block from 0 to {self.num_blocks - 1}")
+        return (torch.arange(self.num_blocks) != g).double()
 
     def _estimate(self, kept: Tensor, enumerated: bool) -> Covariances:
         if self._reference is None:
