@@ -129,6 +129,36 @@ def test_C18_any_normalisation_that_bounds_the_variance_makes_c_equal_to_i_mean_
     assert float(complete_cross_correlation(invariant, None, name).trace()) == pytest.approx(WIDTH)
 
 
+def free_optimum(name: Normalization, seed: int = 0) -> Tensor:
+    """(60, 4, 8) embeddings that no network makes, at a minimum of the complete loss: C = I."""
+    z = torch.randn(60, 4, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [z], max_iter=400, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        means = normalize(z.flatten(0, 1), name, eps=0.0).view_as(z).mean(dim=1)
+        loss = (means.T @ means / len(z) - torch.eye(8, dtype=z.dtype)).square().sum()
+        torch.autograd.backward(loss)
+        return loss
+
+    optimizer.step(closure)
+    return z.detach()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("name", "left"), [("raw", 0.416), ("scalar", 0.0), ("pearson", 0.0)])
+def test_C18_free_embeddings_at_the_optimum_keep_their_augmentation_without_normalisation_only(
+    name: Normalization, left: float, seed: int
+) -> None:
+    z = free_optimum(name, seed)
+    identity = torch.eye(8, dtype=z.dtype)
+    torch.testing.assert_close(complete_cross_correlation(z, None, name), identity, rtol=0, atol=1e-3)
+    # Which of the many optima without normalisation is found depends on the start: 0.41 to 0.43 over the seeds tried.
+    assert share(z) == pytest.approx(left, abs=0.03 if left else 1e-3)
+
+
 def test_C18_with_one_scale_for_all_features_the_trace_of_c_is_d_times_the_share_of_the_image() -> None:
     h = random_backbone(digit_views())
     trace = float(complete_cross_correlation(h, None, "scalar").trace())

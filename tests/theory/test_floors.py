@@ -138,6 +138,13 @@ def test_the_pearson_floor_is_a_lower_bound_elsewhere(num_features: int, size: i
     assert -1e-9 < excess < 0.02
 
 
+def test_two_directions_stay_above_the_pearson_floor_for_odd_d_as_its_docstring_says_and_reach_it_for_even() -> None:
+    rho = torch.tensor([0.9, 0.5], dtype=torch.float64)
+    assert pearson_floor(rho, 5, 0.2) == pytest.approx(1.239478, abs=1e-6)
+    assert best_unit_rows(rho, 5, 0.2) == pytest.approx(1.265984, abs=1e-6)
+    assert best_unit_rows(rho, 6, 0.2) == pytest.approx(pearson_floor(rho, 6, 0.2), abs=1e-9)  # no Hadamard matrix
+
+
 @pytest.mark.parametrize("num_features", [3, 5, 7])
 def test_the_pearson_floor_is_reached_at_lambda_one_for_every_width(num_features: int) -> None:
     rho = spectrum(6, seed=num_features)

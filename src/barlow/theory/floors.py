@@ -107,8 +107,9 @@ def pearson_floor(
     loss: over all images and all pairs of views. A projector with a hidden layer can go below.
 
     It is attained exactly where a Hadamard matrix of size D exists, and at lambda = 1 for every D. Elsewhere it is a
-    lower bound: 1.265262 against the 1.265305 that was found at D = 5. In practice that concerns D = 3, and odd D with
-    two active directions; `pearson_projector` reaches it nearly everywhere else.
+    lower bound: for rho = (0.9, 0.5), lambda = 0.2 and D = 5 it is 1.239478, and the best that was found 1.265984.
+    Two active directions with equal diagonals take rows (+-c, +-s), whose products cancel for even D only. In practice
+    the gap concerns that case and D = 3; `pearson_projector` reaches the floor nearly everywhere else.
 
     >>> round(pearson_floor([1.0, 0.5], 2, 1.0), 6)
     0.2
