@@ -23,12 +23,13 @@ def test_an_audit_is_printed_with_verdicts_first_and_every_table(capsys: pytest.
     assert said.startswith("Audit of runs/digits-pearson\nA training run on digits: 1,438 images")
     assert said.index("Warning: 91% [90, 92] of the fall") < said.index("Note: At λ") < said.index("Good: Solved")
     assert "  Try: Raise λ above 0.0123 or cut D to 24." in said
-    assert row_of(said, "Projector gap") == ["Projector gap", "−0.81"]
+    assert row_of(said, "Projector gap") == ["Projector gap", "−0.81 ± 0.04"]
     assert row_of(said, "Loss of a batch") == ["Loss of a batch", "1.82"]
     assert row_of(said, "RankMe") == ["RankMe", "42 ± 0.5"]
     assert row_of(said, "Random resized crop") == ["Random resized crop", "27.2% ± 1.1", "61.0% ± 3.0"]
     assert row_of(said, "layer1") == ["layer1", "91.0% ± 0.4", "", "47.3"]
-    assert "uses 25 directions for its 32 outputs" in said
+    assert "uses 23 to 25 directions for its 32 outputs" in said
+    assert "The complete loss is estimated from 1,438 pairs of views, one of each image." in said
     assert "one with hidden layers reaches 90.9% ± 0.5" in said
 
 

@@ -12,6 +12,7 @@ from barlow.report.audit_quantities import change_cells, is_share, quantities, q
 from barlow.report.audit_words import (
     PARTS,
     Figures,
+    batch_sentence,
     lead,
     limit_sentence,
     listed,
@@ -48,11 +49,15 @@ def print_audit(figures: Figures) -> None:
         console.print(Text.assemble((f"{level.word}: ", level.terminal), str(verdict.get("sentence") or "")))
         if verdict.get("advice"):
             console.print(Padding(Text(f"Try: {verdict['advice']}", "dim"), (0, 0, 0, 2), expand=False))
-    for sentence in (spectrum_sentence(figures), limit_sentence(figures), projector_sentence(figures)):
+    said = (spectrum_sentence, batch_sentence, limit_sentence, projector_sentence)
+    for sentence in (say(figures) for say in said):
         if sentence:
             console.print()
             _say(console, sentence)
-    parts = [(PARTS[name][0] if name in PARTS else plain(name), number(value)) for name, value in loss_parts(figures)]
+    parts = [
+        (PARTS[name][0] if name in PARTS else plain(name), measured(value, error))
+        for name, value, error in loss_parts(figures)
+    ]
     total = loss_total(figures)
     parts += [("Loss of a batch", number(total))] if parts and total is not None else []
     _print(console, ("the loss taken apart", ""), parts)

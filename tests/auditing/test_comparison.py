@@ -138,11 +138,23 @@ def test_warnings_that_came_and_went_are_said_only_where_both_could_be_asked() -
     assert not any("warning" in said.lower() for said in unasked.sentences)
 
 
-def test_losses_are_told_as_differences_of_unknown_error_not_as_changes() -> None:
-    found = compared({"loss.complete": 2.9, "loss.limit": 2.4001, "spectrum.waterline": 0.35})
+def test_losses_are_compared_by_their_errors_and_told_as_open_without_one() -> None:
+    found = compared({"loss.complete": 2.9, "loss.limit": 2.4001, "spectrum.waterline": 0.31, "loss.floor": 0.1})
+    complete = row(found, "loss complete")
+    assert complete.significant
+    assert complete.error == pytest.approx(math.hypot(0.04, 0.04))
+    assert row(found, "loss part projector gap").error == pytest.approx(math.hypot(0.03, 0.03))
+    assert found.sentences[0] == "Complete loss fell from 3.2 to 2.9, by 0.3 [0.187, 0.413]."
+    assert found.sentences[-1] == "Differences whose error is not known: floor of the batch 0 to 0.1."
+    unknown = {"loss.complete_error": None}
+    found = compared({"loss.complete": 2.9, **unknown}, unknown)
     assert found.sentences[0].startswith("No clear change")
-    expected = "waterline 0.3 to 0.35; loss over all images and views 3.2 to 2.9."
-    assert found.sentences[-1] == f"Differences whose error is not known: {expected}"
+    assert found.sentences[-1] == "Differences whose error is not known: complete loss 3.2 to 2.9."
+
+
+def test_a_count_that_no_block_of_images_moves_is_not_called_a_clear_change() -> None:
+    found = compared({"spectrum.num_active": 31.0})
+    assert row(found, "num_active").significant is None
 
 
 def test_a_comparison_survives_json() -> None:

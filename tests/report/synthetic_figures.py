@@ -63,7 +63,8 @@ def feature_figures() -> dict[str, Any]:
     found = figures()
     found["subject"] = {"name": "features.npy", "kind": "features", "data": "", "recipe": {}, "versions": {}}
     found["settings"] |= {"width": None, "redundancy_weight": None, "batch_size": None, "normalization": None}
-    found["spectrum"] |= {"budget": [], "waterline": None, "num_active": None}
+    water = [name for name in found["spectrum"] if name.startswith(("waterline", "num_active"))]
+    found["spectrum"] |= {"budget": [], **dict.fromkeys(water)}
     found |= {"loss": None, "floors": {}, "advice": {}, "augmentations": [], "layers": [], "projector_share": None}
     for name in ("augmentation_share_z", "asymmetry_z", "skew_share"):
         del found["quantities"][name]
@@ -177,12 +178,21 @@ def _spectrum(rho: np.ndarray[Any, np.dtype[np.float64]], waterline: float, acti
         "plug_in": rho.tolist(),
         "error": (0.01 + 0.02 * (1 - rho)).tolist(),
         "cross_fit": (rho - 0.02 - 0.03 * rho * (1 - rho)).tolist(),
+        "cross_fit_error": (0.02 + 0.02 * (1 - rho)).tolist(),
         "edge": 0.057,
         "num_above_edge": int((rho > 0.057).sum()),
+        "between_rank": {"value": 49, "low": 46, "high": 52},
+        "num_directions": len(rho),
         "eigenvalues": (3.0 * np.exp(-place / 10.0)).tolist(),
         "budget": (WIDTH * budget / budget.sum()).tolist(),
         "waterline": waterline,
-        "num_active": active,
+        "waterline_error": 0.004,
+        "waterline_cross_fit": 0.95 * waterline,
+        "waterline_cross_fit_error": 0.01,
+        "num_active": float(active),
+        "num_active_error": 0.5,
+        "num_active_cross_fit": float(active - 2),
+        "num_active_cross_fit_error": 1.0,
     }
 
 
@@ -191,13 +201,22 @@ def _loss(parts: list[tuple[str, float]]) -> dict[str, Any]:
     limit = parts[0][1] + parts[1][1]
     return {
         "normalization": "pearson",
+        "num_pairs": 1438,
         "start": 24.63,
+        "start_error": 0.3,
         "batch": total,
+        "batch_error": 0.04,
+        "batch_measured_at": BATCH,
         "complete": total - 0.13,
+        "complete_error": 0.03,
+        "fall": 1 - (total - 0.13) / 24.63,
+        "fall_error": 0.002,
         "limit": limit,
+        "limit_error": 0.05,
         "limit_cross_fit": 1.12 * limit,
+        "limit_cross_fit_error": 0.1,
         "floor": parts[0][1],
-        "parts": [{"name": name, "value": value} for name, value in parts],
+        "parts": [{"name": name, "value": value, "error": None if name == "floor" else 0.04} for name, value in parts],
     }
 
 

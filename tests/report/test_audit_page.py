@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from barlow.report.audit_page import write_audit_page, write_comparison_page
+from barlow.report.audit_sections import spectrum_lines
 from tests.report.html_page import Page
 from tests.report.synthetic_figures import POOR, TRAINED, changes, feature_figures, figures, poor_figures, verdict
 from tests.report.test_in_browser import CHROMIUM, PHONE, browse
@@ -153,8 +154,38 @@ def test_the_parts_of_the_loss_are_shown_with_sign_and_meaning_and_add_up(tmp_pa
     said = page_of({"loss": figures()["loss"]}, tmp_path).text
     for label in ("+2.5", "−0.81", "+0.13", "1.82", "Loss of a batch"):
         assert label in said[: said.index("what it is")]
-    assert "Projector gap −0.81 What this projector leaves beyond the best linear one." in said
-    assert "reaches 2.5 over all pairs of views by the optimistic estimate and 2.8 by the pessimistic one" in said
+    assert "Projector gap −0.81 ± 0.04 What this projector leaves beyond the best linear one." in said
+    limit = "reaches 2.5 over all pairs of views by the optimistic estimate and 2.8 by the pessimistic one; with two "
+    assert f"{limit}errors of either, 2.4 to 3." in said
+    assert "The complete loss is estimated from 1,438 pairs of views, one of each image." in said
+    assert "scaled as 1/N" not in said
+
+
+def test_a_limit_of_some_directions_is_called_an_upper_bound(tmp_path: Path) -> None:
+    given = figures()
+    given["settings"]["num_features"] = 2048
+    said = page_of(given, tmp_path).text
+    assert "2.4 to 3; at most that, for 64 of 2,048 directions." in said
+    assert "Only the 64 strongest directions of 2,048 were looked at." in said
+    assert "at most that" not in page_of(figures(), tmp_path).text
+
+
+def test_a_batch_that_is_too_large_to_measure_is_said_to_be_scaled(tmp_path: Path) -> None:
+    given = figures()
+    given["settings"]["batch_size"] = 2048
+    given["loss"]["batch_measured_at"] = 719
+    said = page_of(given, tmp_path).text
+    assert "bias of batches of 2,048 was measured in batches of 719, half of the images, and scaled as 1/N" in said
+
+
+def test_between_plug_in_and_cross_fit_no_confidence_is_claimed(tmp_path: Path) -> None:
+    said = page_of(figures(), tmp_path).text
+    assert "should lie between" not in said
+    assert "Plug-in is too high on average and cross-fit too low." in said
+    lines, bands = spectrum_lines(figures()["spectrum"], 64)
+    plug_in, cross_fit = (line.y for line in lines)
+    assert (bands[0].low < cross_fit - 0.03).all()  # beyond both by two errors
+    assert (bands[0].high[1:] > plug_in[1:] + 0.015).all()
 
 
 def test_what_the_projector_alone_reaches_stands_between_start_and_end(tmp_path: Path) -> None:
@@ -172,10 +203,11 @@ def test_what_the_projector_alone_reaches_stands_between_start_and_end(tmp_path:
 def test_the_spectrum_says_what_is_evidence_what_is_used_and_what_would_use_all(tmp_path: Path) -> None:
     said = page_of(figures(), tmp_path).text
     assert "of 64 directions lie above the null edge of 0.057." in said
-    assert "uses 25 directions for its 32 outputs; it would use all 32 with a redundancy weight above" in said
+    assert "On images that did not choose them, 49 [46, 52] do." in said
+    assert "uses 23 to 25 directions for its 32 outputs; it would use all 32 with a redundancy weight above" in said
     assert "above 0.0123, or one for each output with at most 24 outputs." in said
     assert "null edge 0.057" in said
-    assert "waterline 0.392" in said
+    assert "waterline 0.372 to 0.392" in said
     poor = page_of(poor_figures(), tmp_path).text
     assert "0 of 64 directions lie above the null edge of 0.352." in poor
     assert "it would use" not in poor

@@ -30,7 +30,7 @@ QUANTITIES: Mapping[str, str] = {
 }
 """What is compared, the most telling first."""
 LOSSES: Mapping[str, str] = {
-    "complete": "loss over all images and views",
+    "complete": "complete loss",
     "limit": "least loss of a linear projector (optimistic)",
     "limit_cross_fit": "least loss of a linear projector (pessimistic)",
     "batch": "mean loss of a batch",
@@ -103,7 +103,7 @@ def changes(before: Figures, after: Figures, spoilt: Collection[str] = (), *, fa
         pair = _numbers(before, after, f"loss.{name}")
         if pair:
             yield _change("loss", f"loss {name}", title, *pair, fair=fair and name not in spoilt)
-    first, second = (_by_name(figures, "loss.parts", "value") for figures in (before, after))
+    first, second = (_by_name(figures, "loss.parts", "value", "error") for figures in (before, after))
     for name in first:
         if name in second:
             title = f"{name} (part of the loss)"
@@ -157,7 +157,11 @@ def _quantities(before: Figures, after: Figures, name: str) -> tuple[Measured, M
 
 def _numbers(before: Figures, after: Figures, place: str) -> tuple[Measured, Measured] | None:
     first, second = before.find(place), after.find(place)
-    return None if first is None or second is None else (Measured(first), Measured(second))
+    if first is None or second is None:
+        return None
+    # An error of 0 is that of a count that no block of images moves: what the next images do is not known.
+    errors = (figures.find(f"{place}_error") or None for figures in (before, after))
+    return Measured(first, next(errors)), Measured(second, next(errors))
 
 
 def _share(figures: Figures, place: str) -> Measured | None:

@@ -119,7 +119,7 @@ def _no_change(rows: Sequence[Change]) -> str:
 
 
 def _uncertain(rows: Sequence[Change]) -> list[str]:
-    """Say in one sentence how losses and counts differ, which have no error."""
+    """Say in one sentence how floors and counts differ, and what else has no error."""
     unknown = [row for row in rows if row.significant is None and row.fair and row.group not in LISTS]
     moved = [row for row in unknown if number(row.a) != number(row.b)]
     shown = [f"{row.title} {number(row.a)} to {number(row.b)}" for row in moved]

@@ -9,12 +9,16 @@ from barlow.report.audit_words import (
     ERRORS,
     PARTS,
     Figures,
+    batch_sentence,
+    both_ends,
     interval,
     limit_sentence,
     listed,
     loss_parts,
     loss_total,
+    measured,
     numbers,
+    partly_seen,
     plain,
     projector_sentence,
     spectrum_sentence,
@@ -76,7 +80,8 @@ def verdict_cards(figures: Figures) -> str:
         lines += f'<p class="advice"><b>Try:</b> {text(advice)}</p>' if advice else ""
         cards.append(f'<li class="{level.color}">{lines}</li>')
     reading = (
-        "Each finding with its number, the range in which that lies with about 95% certainty, and what to try next."
+        "Each finding with its number, the range in which that lies with about 95% certainty (two standard errors on "
+        "either side; of figures with an optimistic and a pessimistic estimate, beyond either), and what to try next."
     )
     return section(
         "verdicts", "What was found", reading, f'<ul class="verdicts">{"".join(cards)}</ul>' if cards else ""
@@ -85,7 +90,7 @@ def verdict_cards(figures: Figures) -> str:
 
 def part_steps(figures: Figures) -> list[Step]:
     """Return the steps of the waterfall that ends at the loss; none when the parts are not known."""
-    steps = [Step(title_of(name), value, color_of(name)) for name, value in loss_parts(figures)]
+    steps = [Step(title_of(name), value, color_of(name)) for name, value, _ in loss_parts(figures)]
     total = loss_total(figures)
     return [*steps, Step("Loss of a batch", total, "c8", total=True)] if steps and total is not None else []
 
@@ -115,15 +120,15 @@ def way_down(figures: Figures) -> list[Step]:
             steps.append(Step(name, reached - here, "c2"))
             here = reached
     rest = "Training the backbone too" if len(steps) > 1 else "Training"
-    return [*steps, Step(rest, end - here, "c1"), Step("Now, over all pairs of views", end, "c8", total=True)]
+    return [*steps, Step(rest, end - here, "c1"), Step("Now, the complete loss", end, "c8", total=True)]
 
 
 def loss(figures: Figures) -> str:
     """The loss taken apart, and how it came down."""
     known = mapping(figures.get("loss"))
     meanings = [
-        [text(title_of(name)), number(value), text(PARTS[name][2] if name in PARTS else "")]
-        for name, value in loss_parts(figures)
+        [text(title_of(name)), measured(value, error), text(PARTS[name][2] if name in PARTS else "")]
+        for name, value, error in loss_parts(figures)
     ]
     explained = table(["part", "value", "what it is"], meanings, numeric=False) if meanings else ""
     taken_apart = told(
@@ -136,18 +141,20 @@ def loss(figures: Figures) -> str:
         "Read from top to bottom: how far the loss falls when only a projector is fitted to the untrained backbone, "
         "and what is left for training the backbone. The longer the orange bars, the less a falling loss says about it."
         if projector_sentence(figures)
-        else "How far the loss fell, over all pairs of views. How much of that is the projector's work is not known.",
+        else "How far the complete loss fell. How much of that is the projector's work is not known.",
         waterfall("How the loss came down", way_down(figures)),
     )
-    body = (taken_apart, finding(limit_sentence(figures)), came_down, finding(projector_sentence(figures)))
+    sentences = " ".join(filter(None, (batch_sentence(figures), limit_sentence(figures))))
+    body = (taken_apart, finding(sentences), came_down, finding(projector_sentence(figures)))
     reading = "Not all of a loss can be learnt away, and not all that is learnt is learnt by the backbone."
     reading += f" Normalisation: {known['normalization']}." if known.get("normalization") else ""
     return section("loss", "The loss taken apart", reading, *body)
 
 
 def spectrum_lines(spectrum: Record, shown: int, name: str = "", color: str = "c1") -> tuple[list[Line], list[Band]]:
-    """Return plug-in and cross-fit curve of the first `shown` directions, and the band of two errors."""
-    plug_in, cross, error = (_array(spectrum.get(key), shown) for key in ("plug_in", "cross_fit", "error"))
+    """Return plug-in and cross-fit curve of the first `shown` directions, and the band of two errors beyond both."""
+    keys = ("plug_in", "cross_fit", "error", "cross_fit_error")
+    plug_in, cross, error, cross_error = (_array(spectrum.get(key), shown) for key in keys)
     kept = np.unique(np.linspace(0, max(len(plug_in) - 1, 0), MAX_POINTS).round().astype(int))[: len(plug_in)]
     x, scored = kept + 1.0, kept[kept < len(cross)]
     first = Line(name or "plug-in", x, plug_in[kept], color)
@@ -155,8 +162,11 @@ def spectrum_lines(spectrum: Record, shown: int, name: str = "", color: str = "c
     bands = []
     if len(plug_in) and len(error) == len(plug_in):
         reach = ERRORS * error[kept]
-        low, high = np.clip(plug_in[kept] - reach, 0.0, None), np.clip(plug_in[kept] + reach, None, 1.0)
-        bands.append(Band(x, low, high, color))
+        low, high = plug_in[kept] - reach, plug_in[kept] + reach
+        if len(cross_error) == len(cross) == len(plug_in):
+            below = ERRORS * cross_error[kept]
+            low, high = np.minimum(low, cross[kept] - below), np.maximum(high, cross[kept] + below)
+        bands.append(Band(x, np.clip(low, 0.0, None), np.clip(high, None, 1.0), color))
     return [line for line in (first, other) if len(line.x)], bands
 
 
@@ -180,7 +190,7 @@ def spectrum(figures: Figures) -> str:
     total, shown = len(numbers(known.get("plug_in"))), directions_shown(known)
     lines, bands = spectrum_lines(known, shown)
     marks = [
-        Mark(f"{name} {number(at)}", at, color)
+        Mark(f"{name} {both_ends(known, key)}", at, color)
         for name, key, color in (("null edge", "edge", "quiet"), ("waterline", "waterline", "c2"))
         if (at := finite(known.get(key))) and lines
     ]
@@ -190,10 +200,12 @@ def spectrum(figures: Figures) -> str:
     said = {
         "edge": " Directions below the null edge are not proven with so many images.",
         "waterline": " Directions below the waterline are not worth an output to the best linear projector.",
-        "cross_fit": " The truth should lie between plug-in and cross-fit.",
-        "error": " Shaded is about 95%.",
+        "cross_fit": " Plug-in is too high on average and cross-fit too low.",
+        "error": " Shaded is two errors beyond either, which holds the truth in 95% of cases or more.",
     }
     reading += "".join(sentence for key, sentence in said.items() if known.get(key))
+    seen, every = partly_seen(figures)
+    reading += f" Only the {number(seen, 9)} strongest directions of {number(every, 9)} were looked at." if seen else ""
     found = finding(spectrum_sentence(figures)) if main else ""
     small = grid(_budget(known, shown, x_name), _strengths(known))
     return section("spectrum", "Invariance spectrum", reading, found, main, small)

@@ -38,14 +38,14 @@ PARTS: Mapping[str, tuple[str, str, str]] = {
     "backbone limit": (
         "Backbone limit",
         "c1",
-        "What the best linear projector has to leave on these features. Below 0: over all data the features allow "
-        "less than the floor of a single batch.",
+        "What the best linear projector has to leave on these features, by the optimistic estimate. Below 0: over all "
+        "data the features allow less than the floor of a single batch.",
     ),
     "projector gap": (
         "Projector gap",
         "c2",
         "What this projector leaves beyond the best linear one. Below 0: its hidden layers do better than any "
-        "linear one.",
+        "linear one, or it uses directions that were not looked at.",
     ),
     "sampling bias": (
         "Sampling bias",
@@ -146,27 +146,66 @@ def lead(figures: Figures) -> str:
     return f"{said}; no labels were used{f', and it took {duration(seconds)}' if seconds else ''}."
 
 
-def loss_parts(figures: Figures) -> list[tuple[str, float]]:
-    """Return the parts of the loss that are known, in their order."""
-    found = [(str(part.get("name")), finite(part.get("value"))) for part in listed(_loss(figures).get("parts"))]
-    return [(name, value) for name, value in found if value is not None]
+def loss_parts(figures: Figures) -> list[tuple[str, float, float | None]]:
+    """Return (name, value, error) of the parts of the loss that are known, in their order."""
+    parts = listed(_loss(figures).get("parts"))
+    found = [(str(part.get("name")), finite(part.get("value")), finite(part.get("error"))) for part in parts]
+    return [(name, value, error) for name, value, error in found if value is not None]
 
 
 def loss_total(figures: Figures) -> float | None:
     """Return the loss of a batch, which the parts add up to."""
     total, parts = finite(_loss(figures).get("batch")), loss_parts(figures)
-    return sum(value for _, value in parts) if total is None and parts else total
+    return sum(value for _, value, _ in parts) if total is None and parts else total
 
 
 def limit_sentence(figures: Figures) -> str:
-    """Say what the best linear projector reaches on the features; nothing when it is not known."""
-    low, high = (finite(_loss(figures).get(key)) for key in ("limit", "limit_cross_fit"))
+    """Say what the best linear projector reaches on the features; nothing when it is not known.
+
+    The truth lies between the two estimates on average only: the range is from two errors below to two above them.
+    """
+    loss = _loss(figures)
+    low, high = (finite(loss.get(key)) for key in ("limit", "limit_cross_fit"))
     if low is None:
         return ""
     said = f"The best linear projector on these features reaches {number(low)} over all pairs of views"
-    if high is None or high == low:
-        return f"{said}."
-    return f"{said} by the optimistic estimate and {number(high)} by the pessimistic one; the truth should lie between."
+    if high is not None and high != low:
+        said += f" by the optimistic estimate and {number(high)} by the pessimistic one"
+    reach = [ERRORS * (finite(loss.get(key)) or 0.0) for key in ("limit_error", "limit_cross_fit_error")]
+    if any(reach):
+        first, last = max(0.0, low - reach[0]), max(low if high is None else high, low) + reach[1]
+        said += f"; with two errors of either, {number(first)} to {number(last)}"
+    seen, every = partly_seen(figures)
+    return f"{said}; at most that, for {number(seen, 9)} of {number(every, 9)} directions." if seen else f"{said}."
+
+
+def batch_sentence(figures: Figures) -> str:
+    """Say what the losses were estimated from; nothing when they were not."""
+    loss, size = _loss(figures), finite(mapping(figures.get("settings")).get("batch_size"))
+    pairs, measured_at = finite(loss.get("num_pairs")), finite(loss.get("batch_measured_at"))
+    said = []
+    if pairs is not None:
+        said.append(f"The complete loss is estimated from {count(pairs, 'pair')} of views, one of each image.")
+    if measured_at is not None and size is not None and measured_at < size:
+        said.append(
+            f"The sampling bias of batches of {number(size, 9)} was measured in batches of {number(measured_at, 9)}, "
+            "half of the images, and scaled as 1/N."
+        )
+    return " ".join(said)
+
+
+def partly_seen(figures: Figures) -> tuple[float, float]:
+    """Return how many directions were looked at of how many features, where it is not all of them; else zeros."""
+    seen = finite(mapping(figures.get("spectrum")).get("num_directions"))
+    every = finite(mapping(figures.get("settings")).get("num_features"))
+    return (seen, every) if seen and every and seen < every else (0.0, 0.0)
+
+
+def both_ends(record: Record, key: str) -> str:
+    """Return "24 to 25": a figure of the spectrum from its optimistic and its pessimistic end, the lower one first."""
+    ends = [found for end in ("", "_cross_fit") if (found := finite(record.get(f"{key}{end}"))) is not None]
+    shown = [number(end) for end in sorted(ends)]
+    return " to ".join(dict.fromkeys(shown))
 
 
 def transforms(figures: Figures) -> list[Record]:
@@ -195,9 +234,15 @@ def spectrum_sentence(figures: Figures) -> str:
     if above is not None and total:
         at = f" of {number(edge)}" if edge is not None else ""
         said.append(f"{number(above, 9)} of {count(total, 'direction')} lie above the null edge{at}.")
+    rank = mapping(spectrum.get("between_rank"))
+    value, low, high = (finite(rank.get(key)) for key in ("value", "low", "high"))
+    if value is not None and low is not None and high is not None:
+        proven = f"{number(value, 9)} [{number(low, 9)}, {number(high, 9)}]"
+        said.append(f"On images that did not choose them, {proven} do.")
     active, width = finite(spectrum.get("num_active")), finite(mapping(figures.get("settings")).get("width"))
     if active is not None and width:
-        used = f"The best linear projector uses {count(active, 'direction')} for its {count(width, 'output')}"
+        used = f"The best linear projector uses {both_ends(spectrum, 'num_active')} "
+        used += f"{'direction' if active == 1 else 'directions'} for its {count(width, 'output')}"
         weight, fitting = finite(advice.get("redundancy_weight_for_all")), finite(advice.get("width_for_all"))
         usable = min(width, float(total)) if total else width
         ways = (
