@@ -150,6 +150,35 @@ def test_a_crop_has_a_curve_of_the_strengths_that_it_can_have() -> None:
     assert curves == {"crop": [0.0, 0.25, 0.5, 1.0], "flip": []}
 
 
+SCALES = {"a": 2.0, "b": 0.2, "c": 0.5}
+
+
+class Own:
+    """Vectors each of whose features is moved by a transform of its own."""
+
+    def sample(self, batch: Tensor, generator: torch.Generator) -> Params:
+        return {name: {"value": torch.randn(len(batch), 1, generator=generator)} for name in SCALES}
+
+    def apply(self, batch: Tensor, params: Params) -> Tensor:
+        still = torch.zeros(len(batch), 1)
+        moved = [scale * params[name]["value"] if name in params else still for name, scale in SCALES.items()]
+        return batch + torch.cat(moved, dim=1)
+
+
+def test_the_most_invariant_directions_are_told_with_the_transform_that_they_follow() -> None:
+    vectors = ArraySource(torch.randn(600, 3, generator=torch.Generator().manual_seed(0)))
+    found = audit(lambda view: view, vectors, views=Own(), num_images=600, num_views=4)
+    rows = found.figures["directions"]
+    assert [row["transform"] for row in rows] == ["b", "c", "a"]
+    for row in rows:
+        share = SCALES[row["transform"]] ** 2 / (1 + SCALES[row["transform"]] ** 2)
+        assert row["correlation"] == pytest.approx(1 - share, abs=0.05)
+        assert abs(row["share"] - share) < 4 * row["error"] < 0.4
+    page = audit_effects.augmentations(found.figures)
+    assert "follows most" in page
+    assert "follows most" not in audit_effects.augmentations({**found.figures, "directions": []})
+
+
 def test_only_the_transforms_asked_for_are_measured_and_they_are_what_they_would_be_among_all() -> None:
     source = ArraySource(grey(60))
     everything = transform_effects(Counted(), source, GREY, num_images=60)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from barlow.auditing.accounting import advice, floor_curves, with_waterline
+from barlow.auditing.directions import top_directions
 from barlow.auditing.misbehaviour import evaluation_mode, misbehaviour
 from barlow.auditing.objective import check_normalization, losses, objective, why_no_loss
 from barlow.auditing.observation import (
@@ -205,15 +206,17 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
         "warnings": [*subject.notes, *odd, *why_no_loss(goal, seen), *doubts(known, seen.moments.num_images),
                      *_of_views(subject)],
         "quantities": measured, "spectrum": spectrum, "loss": None, "projector_share": None,
-        "floors": {}, "advice": {}, "augmentations": [], "layers": [],
+        "floors": {}, "advice": {}, "augmentations": [], "directions": [], "layers": [],
     }  # fmt: skip
     if weight <= 1:
         found["spectrum"] = with_waterline(spectrum, known, width=width, redundancy_weight=weight)
         found["advice"] = advice(spectrum["plug_in"], width=width, redundancy_weight=weight)
         found["floors"] = floor_curves(known, width=width, redundancy_weight=weight, batch_size=size or None)
         found |= losses(goal, seen, before, known, mlp=asked.mlp)
-    forwards = seen.forwards_within(asked.seconds)
-    found |= sensitivity(subject, num_images=len(seen.h_a), forwards=forwards, seed=asked.seed)
+    found |= sensitivity(
+        subject, directions=top_directions(seen.moments, known.basis), num_images=len(seen.h_a),
+        forwards=seen.forwards_within(asked.seconds), seed=asked.seed,
+    )  # fmt: skip
     if "z" in (shares := {row["name"]: row for row in found["layers"]}):
         share = shares["z"]
         measured["augmentation_share_z"] = {"value": share["augmentation_share"], "error": share["error"]}

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from barlow.auditing.augmentations import TransformEffect, strength_curve, transform_effects
+from barlow.auditing.directions import Directions, followed
 from barlow.auditing.layers import backbone_stages, layer_shares
 from barlow.auditing.observation import set_apart
 from barlow.auditing.quantities import number
@@ -59,11 +60,14 @@ class Plan:
     layers: int
 
 
-def sensitivity(subject: Subject, *, num_images: int, forwards: float, seed: int) -> dict[str, Any]:
-    """Return "augmentations" and "layers" of the figures; nothing for features without a network.
+def sensitivity(
+    subject: Subject, *, directions: Directions, num_images: int, forwards: float, seed: int
+) -> dict[str, Any]:
+    """Return "augmentations", "directions" and "layers" of the figures; nothing for features without a network.
 
     Args:
         subject: what is audited.
+        directions: of h, to say which transform each follows most.
         num_images: at most so many images.
         forwards: at most about so many views through the network, all together; at least `LEAST_IMAGES` are looked at.
         seed: of the views.
@@ -76,7 +80,7 @@ def sensitivity(subject: Subject, *, num_images: int, forwards: float, seed: int
     plan = plan_within(forwards, num_images=num_images, num_bars=[len(bars) for bars in passes])
     measured: list[tuple[Bar, TransformEffect]] = []
     for bars in passes:
-        measured += _effects(trained.backbone, source, bars, num_images=plan.effects, seed=seed)
+        measured += _effects(trained.backbone, source, bars, directions, num_images=plan.effects, seed=seed)
     curves = {}
     for bar in _strongest(measured):
         points = strength_curve(
@@ -90,6 +94,7 @@ def sensitivity(subject: Subject, *, num_images: int, forwards: float, seed: int
     )  # fmt: skip
     return {
         "augmentations": [_record(bar, effect, curves.get(bar.name, [])) for bar, effect in measured],
+        "directions": followed(directions, {bar.name: effect for bar, effect in measured}),
         "layers": [{key: _plain(value) for key, value in asdict(layer).items()} for layer in layers.values()],
     }
 
@@ -133,11 +138,13 @@ def plan_within(forwards: float, *, num_images: int, num_bars: Sequence[int]) ->
 
 
 def _effects(
-    represent: Any, source: Source, bars: Sequence[Bar], *, num_images: int, seed: int
+    represent: Any, source: Source, bars: Sequence[Bar], directions: Directions, *, num_images: int, seed: int
 ) -> list[tuple[Bar, TransformEffect]]:
     """Effects of transforms of one pipeline."""
     only = [bar.transform for bar in bars]
-    found = transform_effects(represent, source, bars[0].view, num_images=num_images, seed=seed, only=only)
+    found = transform_effects(
+        represent, source, bars[0].view, num_images=num_images, seed=seed, only=only, directions=directions.vectors
+    )
     return [(bar, found[bar.transform]) for bar in bars if bar.transform in found]
 
 

@@ -83,7 +83,19 @@ def augmentations(figures: Figures) -> str:
             " The views have different pipelines: what they draw differently is there for each of them, all else as in "
             "view a."
         )
-    return section("augmentations", "Each augmentation", reading, grid(*charts))
+    return section("augmentations", "Each augmentation", reading, grid(*charts), _directions(figures))
+
+
+def _directions(figures: Figures) -> str:
+    """What the most invariant directions still follow; nothing where that was not measured."""
+    lines = []
+    for place, one in enumerate(listed(figures.get("directions")), start=1):
+        correlation, share = finite(one.get("correlation")), finite(one.get("share"))
+        if correlation is not None and share is not None:
+            said = measured(share, finite(one.get("error")), share=True)
+            lines.append([str(place), number(correlation), text(plain(one.get("transform"))), text(said)])
+    head = ["most invariant directions", "correlation, other images", "follows most", "of its variance"]
+    return table(head, lines) if lines else ""
 
 
 def strengths(figures: Figures) -> str:
