@@ -48,6 +48,7 @@ def test_a_name_is_one_folder_below_runs_that_every_file_system_takes() -> None:
 def test_what_makes_it_another_network_is_in_the_name() -> None:
     assert folder("timm:resnet50", weights="none") == Path("runs/audit-timm-resnet50-none")
     assert folder("x/a.pth", weights="none") == folder("x/a.pth")  # weights are of models by name
+    assert folder("x/a.pth", prefix="teacher") == Path("runs/audit-x-a.pth-teacher")
 
 
 def test_a_run_keeps_its_audit_and_not_that_of_the_network_before_training(run: str) -> None:
