@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from barlow.auditing.verdicts import Verdict
 from barlow.data.arrays import ArraySource
 from barlow.data.shapes import ShapesSource, shape_views
 from barlow.views.views import Params, Views
+from tests.auditing.figures import neutral
 from tests.auditing.small_run import small_run
 
 small_audit = partial(audit, num_images=300, num_views=3)
@@ -139,6 +141,26 @@ def test_the_loss_of_a_run_is_taken_apart_without_a_rest(of_run: Audit, run: bar
     journal = (run.folder / "journal.jsonl").read_text().splitlines()
     last = [json.loads(line)["loss"] for line in journal if '"step"' in line and "loss" in line][-1]
     assert 0.5 * last < loss["batch"] < 2 * last  # what training showed, in evaluation mode
+
+
+def kinds(part: Any) -> Any:
+    """What is there, by key: numbers, lists or nothing. Of a list of records the first."""
+    if isinstance(part, dict):
+        return {key: kinds(value) for key, value in part.items()}
+    if isinstance(part, list) and part and isinstance(part[0], dict):
+        return [kinds(row) for row in part]
+    number = isinstance(part, (int, float)) and not isinstance(part, bool)
+    return "number" if number else type(part).__name__
+
+
+def test_the_figures_that_verdicts_are_tested_on_are_those_of_an_audit(of_run: Audit) -> None:
+    real, made_up = kinds(of_run.figures), kinds(neutral())
+    assert made_up.keys() <= real.keys()
+    for part in ("settings", "quantities", "spectrum", "loss", "projector_share"):
+        assert made_up[part] == real[part], part
+    for part in ("layers", "augmentations"):
+        for row in made_up[part]:
+            assert row.items() <= real[part][-1].items(), part
 
 
 def test_the_projectors_share_is_measured_on_the_untrained_backbone(of_run: Audit) -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from barlow.theory import alignment as module
-from barlow.theory.alignment import alignment, uniformity
+from barlow.theory.alignment import alignment, jackknifed_uniformity, uniformity
+from barlow.theory.jackknifed import over_images
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -138,3 +139,13 @@ def test_wrong_arguments_are_named() -> None:
             alignment(z, z * bad)
         with pytest.raises(ValueError, match="z: has values that are not finite"):
             uniformity(z * bad)
+
+
+def test_the_replicates_of_the_uniformity_are_those_of_computing_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = normal(41, 5, seed=6)
+    monkeypatch.setattr(module, "ROWS", 16)  # pairs within and between blocks of rows
+    found, anew = jackknifed_uniformity(z, 6), over_images(lambda rows: uniformity(z[rows]), 41, 6)
+    torch.testing.assert_close(found.value, anew.value)
+    torch.testing.assert_close(found.left_out, anew.left_out)
+    with pytest.raises(ValueError, match=r"z: got shape \(2, 5\), wanted at least 3"):
+        jackknifed_uniformity(z[:2])

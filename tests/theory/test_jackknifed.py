@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from barlow.theory.jackknifed import Jackknifed, image_mean, replicate_error
+from barlow.theory.jackknifed import Jackknifed, image_mean, over_images, replicate_error
 
 
 def test_one_image_per_block_gives_the_standard_error_of_a_mean() -> None:
@@ -37,6 +37,14 @@ def test_sums_differences_and_functions_act_on_value_and_replicates() -> None:
     assert (a / 2.0).left_out.tolist() == [[0.5], [2.5]]
     assert float(a.map(torch.sum).value) == 3.0
     assert a.map(lambda part: part.sum(dim=-1)).left_out.tolist() == [1.0, 5.0]
+
+
+def test_any_statistic_of_images_has_the_replicates_of_its_closed_form() -> None:
+    values = torch.randn(50, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found, expected = over_images(lambda rows: values[rows].mean(dim=0), 50, 7), image_mean(values, 7)
+    torch.testing.assert_close(found.value, expected.value)
+    torch.testing.assert_close(found.left_out, expected.left_out)
+    assert over_images(lambda rows: float(len(rows)), 5).left_out.tolist() == [4.0] * 5
 
 
 def test_too_few_images_or_blocks_are_refused() -> None:

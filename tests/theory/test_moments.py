@@ -91,6 +91,17 @@ def test_half_precision_and_gradients_are_taken_as_values() -> None:
     assert_same(summed(h.requires_grad_()).covariances(), summed(h.detach().double()).covariances())
 
 
+def test_halves_without_a_block_are_those_of_the_other_images() -> None:
+    h = views(24, 3)
+    without = summed(h, num_blocks=4).halves(without=1)
+    kept = torch.arange(24) % 4 != 1
+    for half, parity in zip(without, (0, 1), strict=True):
+        alone = summed(h[kept & (torch.arange(24) % 2 == parity)], num_blocks=1).covariances()
+        assert_same(half, alone)
+    with pytest.raises(ValueError, match="g: got 4"):
+        summed(h, num_blocks=4).halves(without=4)
+
+
 def test_halves_share_no_image() -> None:
     h = views(40, 2)
     even, odd = summed(h, num_blocks=4).halves()

@@ -9,6 +9,7 @@ from torch import Tensor
 from barlow.correlation import cross_correlation, standardize
 from barlow.theory.symmetry import (
     asymmetry,
+    asymmetry_and_chance,
     diagonalisable_features,
     expected_asymmetry,
     skew_share,
@@ -84,6 +85,13 @@ def test_the_swap_test_works_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) 
     whole = swap_test(*views)
     monkeypatch.setattr("barlow.theory.symmetry.ROWS", 7)
     assert swap_test(*views).z == pytest.approx(whole.z, rel=1e-10)
+
+
+def test_the_asymmetry_and_its_chance_are_those_of_the_swap_test() -> None:
+    z_a, z_b = two_views(60, RHO[:7])
+    found = swap_test(z_a, 2 * z_b + 1)
+    assert asymmetry_and_chance(z_a, 2 * z_b + 1) == pytest.approx((found.asymmetry, found.expected), rel=1e-12)
+    assert all(math.isnan(value) for value in asymmetry_and_chance(torch.ones(4, 2), torch.ones(4, 2)))
 
 
 def test_correlated_and_skewed_features_of_one_pipeline_are_not_flagged() -> None:

@@ -19,7 +19,7 @@ from barlow.theory.moments import NUM_BLOCKS
 BATCHES = 16
 """Batches behind the batch loss."""
 MOST_WORK = 5e11
-"""Multiplications that all replicates of one loss may take, about 10 s on one core; beyond, it has no error."""
+"""Multiplications that all replicates of one figure may take, about 10 s on one core; beyond, it has no error."""
 
 
 def estimated_loss(

@@ -14,6 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from barlow.theory.jackknifed import Jackknifed, block_of_each
+from barlow.theory.moments import NUM_BLOCKS
+
 ROWS = 1024
 """Rows per block: the pairs of two blocks take 8 MiB in float64, whatever the number of images."""
 
@@ -86,6 +89,42 @@ def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
                 exponents.masked_fill_(torch.ones_like(exponents, dtype=torch.bool).tril(), -math.inf)
             log_sum = torch.logaddexp(log_sum, exponents.flatten().logsumexp(dim=0))
     return float(log_sum) - math.log(len(z) * (len(z) - 1) / 2)
+
+
+def jackknifed_uniformity(z: Float[Tensor, "n d"], num_blocks: int = NUM_BLOCKS, t: float = 2.0) -> Jackknifed:
+    """Return the uniformity with its replicates, from one pass over the pairs: sums over the pairs of two blocks.
+
+    With S_gh = sum of exp(-t |u_i - u_j|^2) over i in block g and j in block h, j not i, S the sum of them all and
+    S_g that of row g, the pairs without block g add up to (S - 2 S_g + S_gg)/2.
+
+    Args:
+        z: (n, d) embeddings, n at least 3, one view of each image.
+        num_blocks: G; fewer where there are fewer images, so that two are left.
+        t: above 0, and small enough that exp(-4t) is a number.
+
+    Returns:
+        `uniformity` and its replicates.
+
+    Raises:
+        ValueError: what `uniformity` refuses, or fewer than 3 samples.
+    """
+    _check("z", z, 3)
+    whole = torch.tensor(uniformity(z, t), dtype=torch.float64)
+    block = block_of_each(len(z), num_blocks)
+    member = torch.nn.functional.one_hot(block).double()
+    sums = torch.zeros(member.shape[1], member.shape[1], dtype=torch.float64)
+    pieces = list(zip(z.split(ROWS), member.split(ROWS), strict=True))
+    for first, (rows, mine) in enumerate(pieces):
+        points = _on_sphere(rows)
+        for second, (others, theirs) in enumerate(pieces[first:], first):
+            near = torch.exp(-t * _squared_distances(points, points if second == first else _on_sphere(others)))
+            if second == first:
+                near.fill_diagonal_(0.0)
+            found = mine.T @ near @ theirs
+            sums += found if second == first else found + found.T
+    left = sums.sum() - 2 * sums.sum(dim=1) + sums.diagonal()
+    kept = len(z) - member.sum(dim=0)
+    return Jackknifed(whole, (left / (kept * (kept - 1))).log())
 
 
 def _squared_distances(points: Tensor, others: Tensor) -> Tensor:

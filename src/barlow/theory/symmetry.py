@@ -199,6 +199,30 @@ def swap_test(z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"]) -> SwapTest:
     return SwapTest(math.sqrt(observed) / norm, math.sqrt(max(0.0, mean)) / norm, z)
 
 
+def asymmetry_and_chance(z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"]) -> tuple[float, float]:
+    """Return the first two numbers of `swap_test`, asymmetry and what chance explains of it, without the third.
+
+    That takes the N x N matrices of all pairs of samples, and these two do not: n d^2 multiplications.
+
+    Args:
+        z_a: (n, d) embeddings of one view of n >= 2 images.
+        z_b: (n, d) embeddings of the other view.
+
+    Returns:
+        (|C - C^T|_F / |C|_F, the same in root mean square over random swaps); NaN for features without variance.
+
+    Raises:
+        ValueError: shapes that differ, fewer than 2 samples, or values that are not finite.
+    """
+    a, b = _standardised_together(z_a, z_b)
+    c = a.T @ b / len(a)
+    norm = float(c.norm())
+    if norm == 0:
+        return math.nan, math.nan
+    own = 2.0 * (a.square().sum(dim=1) * b.square().sum(dim=1) - (a * b).sum(dim=1).square()).sum()
+    return float((c - c.T).norm()) / norm, math.sqrt(max(0.0, float(own))) / len(a) / norm
+
+
 def _standardised_together(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:
     """Both views in float64, centred and divided by mean and deviation over the two; constant features become 0."""
     if z_a.shape != z_b.shape or len(z_a) < 2:
