@@ -33,6 +33,7 @@ def test_what_is_pure_augmentation_does_not_count_as_rank_of_an_unnormalised_los
     truth = raw_floor(30, 10, 0.02)
     assert (figures["loss"]["limit"], figures["loss"]["limit_cross_fit"]) == pytest.approx((truth, truth))
     assert truth == pytest.approx(1.154, abs=1e-3)
+    assert (figures["loss"]["limit_error"], figures["loss"]["parts"][1]["error"]) == (0.0, None)  # a count has ends
     verdict = named(figures, "free_loss")
     assert verdict is not None
     assert verdict.level == "note"

@@ -29,6 +29,8 @@ from barlow.theory.water_filling import num_features_for, redundancy_weight_for,
 
 Record = dict[str, Any]
 CENTRED = ("pearson", "scalar", "covariance", "whiten")
+ROUNDING = 1e-12
+"""Errors of less than this share of a value are those of float64 sums."""
 NO_VARIANCE_BOUND = ("raw", "covariance")
 """Normalisations that leave the total variance free: C is P B P^T, and only the rank of B counts (Theorem 1)."""
 
@@ -78,14 +80,11 @@ def loss_taken_apart(
         gap = complete - best
         parts = {
             "floor": (floor, None),
-            "backbone limit": (float(best.value) - floor, best.standard_error),
-            "projector gap": (float(gap.value), gap.standard_error),
-            "sampling bias": bias[:2],
+            "backbone limit": (float(best.value) - floor, _error(best) or None),  # a count has no error
+            "projector gap": (float(gap.value), _error(gap)),
+            "sampling bias": (bias[0], number(bias[1])),
         }
-        found["parts"] = [
-            {"name": name, "value": value, "error": None if error is None else number(error)}
-            for name, (value, error) in parts.items()
-        ]
+        found["parts"] = [{"name": name, "value": value, "error": error} for name, (value, error) in parts.items()]
     return found
 
 
@@ -214,4 +213,10 @@ def _fall(start: Jackknifed | None, complete: Jackknifed) -> Jackknifed | None:
 def _with_error(name: str, found: Jackknifed | None) -> Record:
     if found is None:
         return {name: None, f"{name}_error": None}
-    return {name: number(found.value), f"{name}_error": number(found.standard_error)}
+    return {name: number(found.value), f"{name}_error": _error(found)}
+
+
+def _error(found: Jackknifed) -> float | None:
+    """The standard error, None where no replicate is known; equal replicates have none but that of rounding."""
+    error = number(found.standard_error)
+    return 0.0 if error is not None and error < ROUNDING * abs(float(found.value)) else error
