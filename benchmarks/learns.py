@@ -21,7 +21,7 @@ from barlow.recipes import recipe_for
 DATA, TRAIN, TEST = "fashion-mnist", 6_000, 5_000
 EPOCHS, WIDTH, SEEDS = 4, 32, (0, 1, 2)
 OWN_NETWORK = ("vicregl",)
-PROTOCOLS = {"few_labels": "10 labels per class", "linear": "linear, all labels"}
+PROTOCOLS = {"few_labels": "10 labels per class", "linear": "linear, all labels", "knn": "kNN"}
 
 
 def gains(method: str, seed: int, flags: argparse.Namespace) -> dict[str, tuple[float, float]]:
