@@ -89,6 +89,17 @@ def test_a_mistake_is_one_line_and_exit_status_2(
         main(["--debug", *words])
 
 
+@pytest.mark.parametrize(("given", "expected"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(
+    given: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given)  # so that it is put back
+    if not given:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert run("--version")[0] == 0
+    assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
 def test_recipes_are_listed_with_source_and_published_result(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -269,6 +269,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. Errors of the user are one line and exit status 2; --debug shows the traceback."""
+    # Threads spin while they wait unless told otherwise, and where another program shares the CPU a run is then ten
+    # times slower and more. Said before torch is loaded, or it has no effect.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
