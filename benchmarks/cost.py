@@ -46,7 +46,9 @@ def main() -> None:
             channels = 1 if side == 28 else 3
             generator = np.random.default_rng(0)
             np.save(path, generator.integers(0, 256, (PICTURES, side, side, channels), dtype=np.uint8))
-            found = calibrate_apart(replace(recipe, batch_size=BATCH), str(path), None, seconds=flags.seconds)
+            found = calibrate_apart(
+                replace(recipe, batch_size=BATCH, image_size=side), str(path), None, seconds=flags.seconds
+            )
             rate = found.batch_size / found.seconds_per_step
             hours = 100 * 1000 / rate / HOUR
             memory = found.peak_memory / 2**20
