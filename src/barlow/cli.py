@@ -6,7 +6,7 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from barlow.choices import unknown
-from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study
+from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study, check_resume
 from barlow.machine import Machine
-from barlow.recipes import Recipe, recipe_for
+from barlow.recipes import recipe_for
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
@@ -55,7 +55,7 @@ def pretrain(arguments: Sequence[str]) -> int:
     # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
     made_for = recipe_for(flags.recipe or None, flags.data)
     flags = parse(Pretrain, arguments, replace(flags, numbers=made_for))
-    _check_resume(flags, made_for)
+    check_resume(flags, made_for)
     from barlow.collectives import is_first_process
     from barlow.pretraining import pretrain as run_pretraining, resume
     from barlow.report.learnt import nothing_learnt
@@ -81,21 +81,6 @@ def pretrain(arguments: Sequence[str]) -> int:
         say(warning)
     say(f"page: {run.folder / 'report.html'}")
     return 0
-
-
-def _check_resume(flags: Pretrain, made_for: Recipe) -> None:
-    """Refuse what a resumed run would leave aside: it keeps its data and its recipe."""
-    if flags.resume is None:
-        return
-    given = asdict(replace(flags, resume=None, machine=Machine(), numbers=Recipe()))
-    changed = {name: value for name, value in given.items() if value != asdict(Pretrain())[name]}
-    recipe = asdict(made_for)
-    changed |= {name: value for name, value in asdict(flags.numbers).items() if value != recipe[name]}
-    if changed:
-        words = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
-        raise ValueError(
-            f"resume: got {words} too, but a resumed run keeps its data and recipe; wanted the folder alone"
-        )
 
 
 def compare(arguments: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 The string under each field is its help. No torch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +31,29 @@ class Pretrain:
     """Fetch such a data set into --data-root first, where it is not there (needs the network)."""
     numbers: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+
+
+def check_resume(flags: Pretrain, made_for: Recipe) -> None:
+    """Refuse what a resumed run would leave aside: it keeps its data and its recipe.
+
+    Args:
+        flags: as typed.
+        made_for: the recipe that they began with.
+
+    Raises:
+        ValueError: --resume together with anything else than the flags of the machine; names it.
+    """
+    if flags.resume is None:
+        return
+    given = asdict(replace(flags, resume=None, machine=Machine(), numbers=Recipe()))
+    changed = {name: value for name, value in given.items() if value != asdict(Pretrain())[name]}
+    recipe = asdict(made_for)
+    changed |= {name: value for name, value in asdict(flags.numbers).items() if value != recipe[name]}
+    if changed:
+        words = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
+        raise ValueError(
+            f"resume: got {words} too, but a resumed run keeps its data and recipe; wanted the folder alone"
+        )
 
 
 @dataclass(frozen=True)
