@@ -27,7 +27,8 @@ from barlow.theory.complete import complete_cross_correlation
 WEIGHT = 0.02
 """lambda, that of the small recipes."""
 RATES = (0.001, 0.003, 0.01, 0.03)
-"""Of Adam; the best lay at 0.003 or 0.01 on digits, so that both ends of the list are worse."""
+"""Of Adam; the best lay at 0.003 or 0.01 on digits, so that both ends of the list are worse there. On Fashion-MNIST the
+smallest was the best of four arms of eleven (docs/studies.md)."""
 BATCH = 256
 """N, well above D = 32, so that the batch loss has no floor of its own."""
 LAST_STEPS = 10
