@@ -163,10 +163,10 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
             f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
             "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
         )
-    if recipe.batch_size < 2 or not 0 < recipe.epochs < math.inf:
-        raise ValueError(
-            f"batch_size, epochs: got {recipe.batch_size} and {recipe.epochs}, wanted at least 2, and more than 0"
-        )
+    if recipe.batch_size < 2:
+        raise ValueError(f"batch_size: got {recipe.batch_size}, wanted at least 2")
+    if not 0 < recipe.epochs < math.inf:
+        raise ValueError(f"epochs: got {recipe.epochs}, wanted a number above 0")
     per_epoch = steps_per_epoch(num_samples, recipe.batch_size)
     total = steps_of(recipe.epochs, per_epoch)
     warmup = min(recipe.warmup_epochs * per_epoch, total / 10)

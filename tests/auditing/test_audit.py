@@ -14,8 +14,9 @@ from barlow.auditing.audit import Audit, audit, open_audit
 from barlow.auditing.verdicts import Verdict
 from barlow.data.arrays import ArraySource
 from barlow.data.shapes import ShapesSource, shape_views
-from barlow.views.views import Params, Views
+from barlow.views.views import Views
 from tests.auditing.figures import neutral
+from tests.auditing.shift import Shift
 from tests.auditing.small_run import small_run
 
 small_audit = partial(audit, num_images=300, num_views=3)
@@ -75,19 +76,6 @@ def test_features_that_exist_already_give_the_share_they_were_made_with(share: f
     mean = found.figures["quantities"]["mean_correlation"]
     assert abs(mean["value"] - (1 - share)) < 0.05
     assert found.figures["spectrum"]["num_above_edge"] == 6
-
-
-class Shift:
-    """A view that adds a number to every pixel."""
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-
-    def sample(self, batch: Tensor, generator: torch.Generator) -> Params:
-        return {"shift": {"value": self.scale * torch.randn(len(batch), 1, generator=generator)}}
-
-    def apply(self, batch: Tensor, params: Params) -> Tensor:
-        return batch + params["shift"]["value"] if "shift" in params else batch
 
 
 def vectors(n: int = 200) -> ArraySource:

@@ -16,6 +16,7 @@ from barlow.report import audit_effects
 from barlow.views.images import image_views
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import Params, View, Views
+from tests.auditing.shift import Shift
 
 COLOURS = torch.randint(0, 256, (300, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 GREY = ImagePipeline(size=12, mean=(0.5,), std=(0.25,), flip=0.5, translation=0.2, gain=0.4, noise=0.1)
@@ -120,19 +121,6 @@ def test_solarisation_of_the_second_view_is_seen_and_said() -> None:
     for bar in bars.values():
         bar["view"] = ""
     assert both not in audit_effects.augmentations(found.figures)
-
-
-class Shift:
-    """A view that adds a number to every pixel."""
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-
-    def sample(self, batch: Tensor, generator: torch.Generator) -> Params:
-        return {"shift": {"value": self.scale * torch.randn(len(batch), 1, generator=generator)}}
-
-    def apply(self, batch: Tensor, params: Params) -> Tensor:
-        return batch + params["shift"]["value"] if "shift" in params else batch
 
 
 def test_of_views_that_are_no_pictures_each_pipeline_has_all_of_its_bars() -> None:

@@ -239,7 +239,7 @@ def test_figures_of_the_wrong_kind_never_crash(changes: Changes, place: str, jun
     except (KeyError, IndexError, TypeError):
         return  # the changes took that place away
     for verdict in verdicts(figures):
-        json.dumps(verdict.to_dict())
+        assert set(json.loads(json.dumps(verdict.to_dict()))) == set(verdict.to_dict())
 
 
 def test_a_question_without_its_figures_is_not_answered() -> None:

@@ -74,9 +74,9 @@ compute_cells(pathlib.Path(sys.argv[1]), cells, jobs=2, quiet=True)
 """
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[2]) as study:
         files = [tmp_path / "work" / f"endless-{value}" / "process" for value in (1, 2)]
-        wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+        assert holds_soon(lambda: all(file.exists() and file.read_text() for file in files))
         study.kill()
-    wait_for(lambda: not any(runs(file.read_text()) for file in files))
+    assert holds_soon(lambda: not any(runs(file.read_text()) for file in files))
 
 
 def runs(process: str) -> bool:
@@ -87,12 +87,14 @@ def runs(process: str) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def holds_soon(condition: Callable[[], bool]) -> bool:
     """Wait until it holds; a minute is enough for two processes to begin, and to end, on a busy machine."""
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.1)
+    return True
 
 
 def test_a_cell_of_other_arguments_is_computed_again(tmp_path: Path) -> None:

@@ -80,13 +80,6 @@ MADE_FOR = {
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
 
 
-LENDERS = {"digits": "small-grey"}
-"""Data for which most methods have no recipe of their own: whose loss and head they take there."""
-
-PAIRS = frozenset({"small-grey-flip"})
-"""Views that only suit their data; the others (many crops, known places) belong to the method and go with it."""
-
-
 def recipe_for(name: str | None, data: Any = None) -> Recipe:
     """Return a recipe by name, or the one made for the data.
 
@@ -102,9 +95,8 @@ def recipe_for(name: str | None, data: Any = None) -> Recipe:
     for full_name in (name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    lender = f"{name}-{LENDERS.get(made_for, '')}"
-    if lender in RECIPES:
-        return _with_loss_of(RECIPES[made_for](), RECIPES[lender]())
+    if made_for == "digits" and f"{name}-small-grey" in RECIPES:
+        return _with_loss_of(RECIPES["digits"](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])
 
@@ -115,7 +107,8 @@ def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
         name=f"{lender.method}-{recipe.name}",
         source=f"ours, untuned: {recipe.name} with the loss and the head of {lender.name}",
         published="",
-        views=recipe.views if lender.views in PAIRS else lender.views,
+        # pairs of views keep to their data; many crops, or known places, belong to the method and go with it
+        views=recipe.views if lender.views == RECIPES["small-grey"]().views else lender.views,
         method=lender.method,
         projector=lender.projector,
         projector_norm=lender.projector_norm,

@@ -1,4 +1,4 @@
-"""The optimal projector: there is no published recipe, for the method is ours."""
+"""The optimal projector: there is no published recipe, for the method is ours; its shrinkage is the method's own."""
 
 from dataclasses import replace
 
@@ -15,7 +15,6 @@ def digits() -> Recipe:
         source="ours: shrinkage and learning rate chosen on 300 of the 1,200 training digits, see benchmarks/README.md",
         projector="none",
         learning_rate=4e-3,
-        options={"shrinkage": 0.2},
     )
 
 
@@ -31,7 +30,6 @@ def cifar() -> Recipe:
         source="ours, never run: network, views and optimizer of cifar; shrinkage and head as on small-grey",
         published="",
         projector="linear-128",
-        options={"shrinkage": 0.2},
     )
 
 
@@ -50,7 +48,6 @@ def small_grey() -> Recipe:
             "after 312 steps: see benchmarks/README.md"
         ),
         projector="linear-64",
-        options={"shrinkage": 0.2},
     )
 
 
@@ -63,7 +60,6 @@ def imagenet() -> Recipe:
         source="ours, never run: network, views and optimizer of imagenet; shrinkage as on small-grey",
         published="",
         projector="linear-512",
-        options={"shrinkage": 0.2},
     )
 
 
@@ -75,5 +71,4 @@ def pictures() -> Recipe:
         method="optimal_projector",
         source="ours, untuned: network, views and schedule of pictures; shrinkage and head as on small-grey",
         projector="linear-64",
-        options={"shrinkage": 0.2},
     )
