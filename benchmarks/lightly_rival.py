@@ -26,7 +26,7 @@ from barlow.assembly import (
     image_views_of,
     untrained_backbone,
 )
-from barlow.calibration import peak_memory
+from barlow.calibration import Calibration, peak_memory
 from barlow.data.source import Batch, Source
 from barlow.data.sources import load_source
 from barlow.evidence import label_free_figures
@@ -193,14 +193,21 @@ def lightly_on_our_backbone(data: str, data_root: str | None, seed: int) -> tupl
     return method, pairs, recipe, image_views_of(recipe, facts)
 
 
-def rival_calibration(arm: str, data: str, data_root: str | None) -> dict[str, float]:
+def rival_calibration(arm: str, data: str, data_root: str | None) -> Calibration:
     """Measure what a step of a rival takes on this machine, loading included."""
     method, pairs, recipe, _ = lightly_on_our_backbone(data, data_root, seed=0)
     batch_size = BATCH if LOOPS[arm] is its_loop else recipe.batch_size
     few = pairs_subset(pairs, CALIBRATION_STEPS * batch_size)
     times = LOOPS[arm](method, few, recipe, CALIBRATION_STEPS)
-    per_step = statistics.fmean(after - before for before, after in list(pairwise(times))[NOT_COUNTED:])
-    return {"seconds_per_step": per_step, "batch_size": batch_size, "peak_memory": peak_memory()}
+    counted = [after - before for before, after in pairwise(times)][NOT_COUNTED:]
+    return Calibration(
+        seconds_per_step=statistics.fmean(counted),
+        steps=len(counted),
+        probe_seconds=0.0,
+        peak_memory=peak_memory(),
+        num_samples=len(pairs),
+        batch_size=batch_size,
+    )
 
 
 def rival(arm: str, data: str, data_root: str | None, seed: int, steps: int) -> dict[str, Any]:

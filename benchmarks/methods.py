@@ -12,8 +12,8 @@ twice on the backbone of our recipe, in a process of its own for each seed:
                                recipe, precision of the machine
 
 Time is met by calibration: before anything is trained, what a step costs each arm is measured with the machine to
-itself (plan.json, rivals.json). Every schedule is complete. So a machine that is busy later changes nobody's share;
-the figures that ours take in between are to nobody's harm but ours.
+itself, all arms by turns, the fastest of three measurements for each (costs.json). Every schedule is complete. So a
+machine that is busy later changes nobody's share; the figures that ours take in between are to nobody's harm but ours.
 
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
 data. Results are kept in benchmarks/runs/methods/<arm>-<seed>.json and our runs beside them, so the same command goes
@@ -24,27 +24,58 @@ import argparse
 import json
 import multiprocessing
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightly_rival import LOOPS, rival, rival_calibration
 
 from barlow.assembly import METHODS
-from barlow.calibration import Calibration
+from barlow.calibration import SECONDS, TURNS, Calibration, calibrate_apart, calibrate_in_turns
 from barlow.compare import compare_recipes
 from barlow.recipes import RECIPES, Recipe, recipe_for
 
+Found = TypeVar("Found")
 COLUMNS = {"few_labels": "10 labels per class", "linear": "linear, all labels", "knn": "kNN"}
 
 
-def results_of_ours(flags: argparse.Namespace, methods: Sequence[str], seeds: Sequence[int]) -> list[dict[str, Any]]:
+def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Calibration]:
+    """Return what a step of every arm costs, from the file or measured now, by turns, before anything is trained."""
+    path = flags.out / "costs.json"
+    rivals = [] if flags.no_lightly else list(LOOPS)
+    if not path.exists():
+        measures: dict[str, Callable[[], Calibration]] = {
+            name: partial(
+                calibrate_apart, _recipe(name, flags.data), flags.data, flags.data_root, seconds=SECONDS / TURNS
+            )
+            for name in methods
+        }
+        measures |= {arm: partial(_apart, rival_calibration, arm, flags.data, flags.data_root) for arm in rivals}
+        found, refused = calibrate_in_turns(measures, said=partial(print, flush=True))
+        if refused:
+            raise SystemExit(f"cannot run: {refused}")
+        _write(path, {"data": flags.data, "arms": {arm: asdict(cost) for arm, cost in found.items()}})
+    kept = json.loads(path.read_text())
+    if kept["data"] != flags.data or not {*methods, *rivals} <= kept["arms"].keys():
+        raise SystemExit(f"{path} is of other data or other arms; choose another --out")
+    return {arm: Calibration(**cost) for arm, cost in kept["arms"].items()}
+
+
+def _recipe(method: str, data: str) -> Recipe:
+    return recipe_for(None if method == recipe_for(None, data).method else method, data)
+
+
+def results_of_ours(
+    flags: argparse.Namespace, methods: Sequence[str], seeds: Sequence[int], costs: Mapping[str, Calibration]
+) -> list[dict[str, Any]]:
     """Train what is missing of our recipes, and return one result per row and seed."""
     found = compare_recipes(
-        flags.data, methods, seeds=seeds, minutes=flags.minutes, out=flags.out / "ours", data_root=flags.data_root
-    )
+        flags.data, methods, seeds=seeds, minutes=flags.minutes, out=flags.out / "ours", data_root=flags.data_root,
+        calibrate=lambda recipe, *_: costs[recipe.method],
+    )  # fmt: skip
     if not found.finished:
         raise SystemExit("stopped; the same command goes on")
     plan = json.loads((found.folder / "plan.json").read_text())["arms"]
@@ -61,36 +92,24 @@ def results_of_ours(flags: argparse.Namespace, methods: Sequence[str], seeds: Se
     return results
 
 
-def rival_plan(flags: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return what a step of each rival costs, from the file or measured now, before anything is trained."""
-    path = flags.out / "rivals.json"
-    if not path.exists():
-        found = {arm: _apart(rival_calibration, arm, flags.data, flags.data_root) for arm in LOOPS}
-        _write(path, {"minutes": flags.minutes, "data": flags.data, "arms": found})
-    plan = json.loads(path.read_text())
-    if (plan["minutes"], plan["data"]) != (flags.minutes, flags.data):
-        raise SystemExit(f"{path} is of another time or data set; choose another --out")
-    return dict(plan["arms"])
-
-
-def results_of_rivals(flags: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
+def results_of_rivals(flags: argparse.Namespace, seed: int, costs: Mapping[str, Calibration]) -> list[dict[str, Any]]:
     """Return the result of each rival, from its file or from a fresh process."""
     results = []
-    for arm, cost in rival_plan(flags).items():
+    for arm in LOOPS:
+        cost = costs[arm]
         path = flags.out / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}.json"
-        steps = round(60 * flags.minutes / cost["seconds_per_step"])
+        steps = max(1, int(60 * flags.minutes / cost.seconds_per_step))
         if not path.exists():
             print(f"{arm}, seed {seed}: {steps} steps", flush=True)
             found = _apart(rival, arm, flags.data, flags.data_root, seed, steps)
-            images = found["steps"] * cost["batch_size"]
-            planned = found["steps"] * cost["seconds_per_step"]
-            about = {"arm": arm, "seed": seed, "images": images, "planned_seconds": planned}
-            _write(path, {**about, "peak_memory": cost["peak_memory"], **found})
+            about = {"arm": arm, "seed": seed, "images": found["steps"] * cost.batch_size}
+            planned = {"planned_seconds": found["steps"] * cost.seconds_per_step, "peak_memory": cost.peak_memory}
+            _write(path, {**about, **planned, **found})
         results.append(json.loads(path.read_text()))
     return results
 
 
-def _apart(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+def _apart(function: Callable[..., Found], *arguments: Any) -> Found:
     """Call in a process of its own, so that nobody inherits another's threads, caches or memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
@@ -150,13 +169,12 @@ def main() -> None:
     made_for = recipe_for(None, flags.data)
     has_recipe = partial(_has_recipe, data=flags.data, made_for=made_for)
     methods = flags.methods or [name for name in METHODS if has_recipe(name)]
-    if not flags.no_lightly:
-        rival_plan(flags)
+    costs = costs_of(flags, methods)
     rivals: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     for seed in range(flags.seeds):
-        ours = results_of_ours(flags, methods, list(range(seed + 1)))
-        rivals += [] if flags.no_lightly else results_of_rivals(flags, seed)
+        ours = results_of_ours(flags, methods, list(range(seed + 1)), costs)
+        rivals += [] if flags.no_lightly else results_of_rivals(flags, seed, costs)
     print_table(ours + rivals)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import barlow
 from barlow import compare as module
-from barlow.calibration import FEWEST, Calibration, calibrate, calibrate_apart, peak_memory
+from barlow.calibration import FEWEST, TURNS, Calibration, calibrate, calibrate_apart, calibrate_in_turns, peak_memory
 from barlow.compare import compare_recipes, epochs_for
 from barlow.evaluation.arms import evaluate_arms
 from barlow.machine import Machine
@@ -194,6 +194,44 @@ def test_the_time_plan_is_kept_although_the_machine_has_become_faster(
 
     compare(kinds, tmp_path / "new", images=0, minutes=0.1, calibrate=never)
     assert (tmp_path / "new" / "plan.json").read_bytes() == plan
+
+
+def test_recipes_are_measured_by_turns_and_the_fastest_measurement_of_each_counts(
+    kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slow spell within the turns, of another recipe each time, changes no plan."""
+    stopped = barlow.Run(tmp_path, TINY, nn.Identity(), barlow.Views(()), finished=False)
+    monkeypatch.setattr(module, "pretrain", lambda *_, **__: stopped)
+    measured: list[str] = []
+
+    def with_a_slow_spell(recipe: Recipe, data: str, data_root: str | None) -> Calibration:
+        measured.append(recipe.name)
+        cost = costs(recipe, data, data_root)
+        slow = len(measured) in (1, 4)
+        return replace(
+            cost, seconds_per_step=cost.seconds_per_step * (3 if slow else 1), peak_memory=2**20 * len(measured)
+        )
+
+    compare(kinds, tmp_path / "new", images=0, minutes=0.1, calibrate=with_a_slow_spell)
+    assert measured == ["plain", "wide"] * TURNS
+    arms = json.loads((tmp_path / "new" / "plan.json").read_text())["arms"]
+    assert {name: arm["epochs"] for name, arm in arms.items()} == {"plain": 10, "wide": 5}
+    assert [arm["calibration"]["peak_memory"] for arm in arms.values()] == [5 * 2**20, 6 * 2**20]
+
+
+def test_a_measurement_that_is_refused_once_refuses_the_recipe_and_is_not_taken_again() -> None:
+    taken: list[str] = []
+
+    def second_time_refused() -> Calibration:
+        taken.append("second")
+        if len(taken) > 1:
+            raise ValueError("no memory")
+        return costs(PLAIN, "", None)
+
+    found, refused = calibrate_in_turns({"second": second_time_refused, "fine": partial(costs, PLAIN, "", None)})
+    assert list(found) == ["fine"]
+    assert refused == {"second": "no memory"}
+    assert len(taken) == 2
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(kinds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 import barlow
 from barlow import calibration, compare as module
-from barlow.calibration import Calibration
+from barlow.calibration import SECONDS, Calibration
 from barlow.cli import main
 from barlow.machine import Machine
 from barlow.recipes import Recipe
@@ -100,8 +100,8 @@ def test_the_accelerator_of_the_command_reaches_calibration_and_runs_on_one_devi
 ) -> None:
     trainer, calibrated = Trainer(refused="digits"), []
 
-    def measure(recipe: Recipe, data: str, data_root: str | None, *, accelerator: str) -> Calibration:
-        calibrated.append(accelerator)
+    def measure(recipe: Recipe, data: str, data_root: str | None, *, seconds: float, accelerator: str) -> Calibration:
+        calibrated.append((accelerator, seconds))
         return costs(recipe, data, data_root)
 
     monkeypatch.setattr(module, "pretrain", trainer)
@@ -110,7 +110,7 @@ def test_the_accelerator_of_the_command_reaches_calibration_and_runs_on_one_devi
     with pytest.raises(SystemExit) as status:
         main([*command, "--accelerator", "cpu", "--out", str(tmp_path / "new")])
     assert status.value.code == 0
-    assert calibrated == ["cpu"]
+    assert calibrated == [("cpu", SECONDS)]  # once: no budget of time hangs on it
     assert trainer.machines == [Machine(accelerator="cpu", devices="1", quiet=True)] * 2
     assert "digits, seeds 0, 1: projector: got '1-1', wanted wider\n" in capsys.readouterr().out
     given = Machine(accelerator="mps", devices="8", num_nodes=2, tensorboard=True, quiet=True)

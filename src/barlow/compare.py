@@ -1,6 +1,6 @@
 """Recipes side by side: the same data, the same number of images or the same time, several seeds, one table.
 
-    plan (calibrate, choose steps) -> every arm an ordinary run folder, one after another -> table, page
+    plan (calibrate by turns, choose steps) -> every arm an ordinary run folder, one after another -> table, page
 
 Everything is decided in `plan.json` before the first arm is trained, so the same call goes on where it stopped: plans,
 finished arms and checkpoints are kept. No schedule is cut short: a budget is met by the number of steps.
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from barlow.calibration import Calibration, calibrate_apart
+from barlow.calibration import SECONDS, TURNS, Calibration, calibrate_apart, calibrate_in_turns
 from barlow.machine import Machine
 from barlow.pretraining import pretrain, probe_interval
 from barlow.recipes import Recipe, recipe_for, with_numbers
@@ -66,14 +66,14 @@ def compare_recipes(
         data: a name or a path, as for `pretrain`.
         recipes: names of `RECIPES`, names of methods (their recipe made for `data`), or Recipes of different names.
         seeds: their number, counted from 0, or the seeds themselves.
-        minutes: time of pretraining for every run. The rate of each recipe is measured on this machine first, and
-            as many steps as fit (at least one) are trained with their complete schedule.
+        minutes: time of pretraining for every run. The rate of each recipe is measured on this machine first, by
+            turns, and as many steps as fit (at least one) are trained with their complete schedule.
         images: images that every run sees, repeats included, to the nearest step. With neither this nor `minutes`:
             those of the own epochs of the first recipe that can run.
         out: folder of the comparison.
         data_root: where named data sets live.
         machine: accelerator, checkpoint interval, progress; runs take one device, whatever else it says.
-        calibrate: measures a recipe; in a process of its own unless told otherwise.
+        calibrate: measures a recipe once; in a process of its own unless told otherwise.
         numbers: fields to change in every recipe, such as width=16.
 
     Returns:
@@ -89,9 +89,9 @@ def compare_recipes(
     _check(data, chosen, minutes, images)
     settings = {"data": str(data), "data_root": str(data_root or ""), "minutes": minutes, "images": images}
     plan = _Plan.open(Path(out), settings)
-    measure = calibrate or partial(calibrate_apart, accelerator=machine.accelerator)
-    said = Progress("calibration", total=0, quiet=machine.quiet)
-    refused = {name: plan.settle(name, recipe, measure, said) for name, recipe in asked.items()}
+    turns = TURNS if minutes else 1  # without a budget of time, only the memory and the time expected hang on it
+    measure = calibrate or partial(calibrate_apart, seconds=SECONDS / turns, accelerator=machine.accelerator)
+    refused = plan.settle(asked, measure, turns, Progress("calibration", total=0, quiet=machine.quiet))
     if all(refused.values()):
         alike = len(set(refused.values())) == 1  # then it is the data or the machine, not the recipes
         raise ValueError(refused.popitem()[1] if alike else "; ".join(map(": ".join, refused.items())))
@@ -139,34 +139,38 @@ class _Plan:
             )
         return cls(folder, content)
 
-    def settle(self, name: str, recipe: Recipe, calibrate: Calibrate, progress: Progress) -> str:
-        """Calibrate a recipe and choose its steps; one that is in the plan has to be the same.
+    def settle(
+        self, asked: Mapping[str, Recipe], calibrate: Calibrate, turns: int, progress: Progress
+    ) -> dict[str, str]:
+        """Calibrate the recipes that are new, by turns, and choose their steps; one in the plan has to be the same.
 
         Returns:
-            Why the recipe cannot run, or nothing. A refusal is no part of the plan: the next call tries again.
+            By name, why a recipe cannot run, or nothing. A refusal is no part of the plan: the next call tries again.
         """
-        arms, given = self.content["arms"], asdict(recipe)
-        if name in arms:
-            differences = recipe_differences(arms[name]["asked"], given)
-            if differences:
-                raise RecipeChangedError([f"{name}: {difference}" for difference in differences])
-            return ""
-        progress.say(f"calibration: some steps of {name}")
-        try:
-            cost = calibrate(recipe, self.content["data"], self.content["data_root"] or None)
-        except ValueError as error:
-            reason = str(error).removeprefix(f"recipe {recipe.name}: ")
+        arms = self.content["arms"]
+        known = {name: asdict(recipe) for name, recipe in asked.items() if name in arms}
+        changed = {name: recipe_differences(arms[name]["asked"], given) for name, given in known.items()}
+        if any(changed.values()):
+            raise RecipeChangedError([f"{name}: {one}" for name, several in changed.items() for one in several])
+        data, root = self.content["data"], self.content["data_root"] or None
+        new = {name: partial(calibrate, asked[name], data, root) for name in asked if name not in arms}
+        found, why = calibrate_in_turns(new, turns=turns, said=lambda text: progress.say(f"calibration: {text}"))
+        refused = {name: reason.removeprefix(f"recipe {asked[name].name}: ") for name, reason in why.items()}
+        for name, reason in refused.items():
             progress.say(f"calibration: {name} cannot run: {reason}")
-            return reason
+        for name, cost in found.items():
+            self._add(name, asked[name], cost, progress)
+        return {name: refused.get(name, "") for name in asked}
+
+    def _add(self, name: str, recipe: Recipe, cost: Calibration, progress: Progress) -> None:
         minutes = self.content["minutes"]
         if not minutes and not self.content["images_per_run"]:
             self.content["images_per_run"] = self.content["images"] or round(recipe.epochs * cost.images_per_epoch)
         epochs = epochs_for(cost, minutes=minutes, images=self.content["images_per_run"])
-        arms[name] = {"asked": given, "epochs": epochs, "calibration": asdict(cost)}
+        self.content["arms"][name] = {"asked": asdict(recipe), "epochs": epochs, "calibration": asdict(cost)}
         _write(self.folder / "plan.json", self.content)
         expected = duration(cost.seconds(epochs, probe_interval(epochs)))
         progress.say(f"calibration: {name}: {epochs:.3g} epochs, about {expected} for each seed")
-        return ""
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe of the plan with its epochs."""
