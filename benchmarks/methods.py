@@ -12,7 +12,7 @@ twice on the backbone of our recipe, in a process of its own for each seed:
                                recipe, precision of the machine
 
 Time is met by calibration: before anything is trained, what a step costs each arm is measured with the machine to
-itself, all arms by turns, the fastest of three measurements for each (costs.json). Every schedule is complete. So a
+itself, all arms by turns, the fastest of five measurements for each (costs.json). Every schedule is complete. So a
 machine that is busy later changes nobody's share; the figures that ours take in between are to nobody's harm but ours.
 
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
@@ -34,10 +34,12 @@ from typing import Any, TypeVar
 from lightly_rival import LOOPS, rival, rival_calibration
 
 from barlow.assembly import METHODS
-from barlow.calibration import SECONDS, TURNS, Calibration, calibrate_apart, calibrate_in_turns
+from barlow.calibration import Calibration, calibrate_apart, calibrate_in_turns
 from barlow.compare import compare_recipes
 from barlow.recipes import RECIPES, Recipe, recipe_for
 
+TURNS, SECONDS = 5, 4.0
+"""Measurements of each arm, and about how long the steps of one take; three left equal arms a fifth apart."""
 Found = TypeVar("Found")
 COLUMNS = {"few_labels": "10 labels per class", "linear": "linear, all labels", "knn": "kNN"}
 
@@ -48,13 +50,11 @@ def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Cal
     rivals = [] if flags.no_lightly else list(LOOPS)
     if not path.exists():
         measures: dict[str, Callable[[], Calibration]] = {
-            name: partial(
-                calibrate_apart, _recipe(name, flags.data), flags.data, flags.data_root, seconds=SECONDS / TURNS
-            )
+            name: partial(calibrate_apart, _recipe(name, flags.data), flags.data, flags.data_root, seconds=SECONDS)
             for name in methods
         }
         measures |= {arm: partial(_apart, rival_calibration, arm, flags.data, flags.data_root) for arm in rivals}
-        found, refused = calibrate_in_turns(measures, said=partial(print, flush=True))
+        found, refused = calibrate_in_turns(measures, turns=TURNS, said=partial(print, flush=True))
         if refused:
             raise SystemExit(f"cannot run: {refused}")
         _write(path, {"data": flags.data, "arms": {arm: asdict(cost) for arm, cost in found.items()}})

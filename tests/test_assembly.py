@@ -11,6 +11,7 @@ from barlow.assembly import (
     build_image_backbone,
     build_method,
     build_plan,
+    build_run_optimizer,
     fitted,
     image_views_of,
     untrained_backbone,
@@ -21,6 +22,7 @@ from barlow.machine import Machine
 from barlow.methods.method import Method
 from barlow.recipes import RECIPES, Recipe, recipe_for, with_numbers
 from barlow.theory.floors import batch_floor, raw_floor
+from barlow.training.schedules import set_learning_rate
 from barlow.views.images import image_views
 
 SMALL = Recipe(backbone="resnet10", width=4, projector="16-16", views="small-grey", precision="32-true")
@@ -157,14 +159,36 @@ def test_options_are_added_to_those_of_the_recipe() -> None:
     assert recipe.options == {"a": 1, "b": 3}
 
 
+def test_what_is_constant_what_decays_and_where_the_warm_up_starts_reach_the_run() -> None:
+    recipe = replace(
+        SMALL, method="simsiam", optimizer="sgd", weight_decay=0.1, exclude_biases=False, constant_part="predictor",
+        warmup_start=0.5, warmup_epochs=1.0, batch_size=16, epochs=10, image_size=10,
+    )  # fmt: skip
+    backbone = untrained_backbone(recipe, 1)
+    method = build_method(recipe, backbone, backbone.num_features)
+    optimizer = build_run_optimizer(recipe, method, build_fabric(recipe, Machine(accelerator="cpu")))
+    plan = build_plan(recipe, num_samples=64, num_features=8, checkpoint_minutes=1.0)
+    set_learning_rate(optimizer, plan.factor(0))
+    assert plan.factor(0) == pytest.approx(0.5 + 0.5 / 4)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1] * 4
+    factors = [group["lr"] / recipe.learning_rate for group in optimizer.param_groups]
+    assert factors == pytest.approx([plan.factor(0)] * 2 + [1.0] * 2)
+    assert sum(p.numel() for group in optimizer.param_groups[2:] for p in group["params"]) == sum(
+        p.numel() for p in method.get_submodule("predictor").parameters()
+    )
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_can_be_built(name: str) -> None:
     recipe = recipe_for(name)
     views = image_views(recipe.views, size=recipe.image_size or 32, channels=1)
     assert len(views.pipelines) >= 2
     with torch.device("meta"):  # the widest heads have half a gigabyte of weights
-        method = build_method(recipe, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512)
+        method = build_method(recipe, nn.Sequential(nn.Conv2d(3, 512, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 512)
     assert isinstance(method, Method)
+    groups = build_run_optimizer(recipe, method, build_fabric(replace(recipe, precision="32-true"), Machine()))
+    in_groups = sum(p.numel() for group in groups.param_groups for p in group["params"])
+    assert in_groups == sum(p.numel() for p in method.parameters() if p.requires_grad)
 
 
 SMALL_RECIPES = [name for name in RECIPES if name.endswith(("small-grey", "digits"))]

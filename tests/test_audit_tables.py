@@ -33,6 +33,19 @@ def test_an_audit_is_printed_with_verdicts_first_and_every_table(capsys: pytest.
     assert "one with hidden layers reaches 90.9% ± 0.5" in said
 
 
+def test_what_the_most_invariant_directions_follow_is_printed_where_it_was_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = {"correlation": 0.97, "transform": "random_crop", "share": 0.021, "error": 0.004}
+    print_audit(figures() | {"directions": [known, known | {"share": None}]})
+    said = capsys.readouterr().out
+    assert "┃ follows most ┃" in said
+    assert row_of(said, "1") == ["1", "0.97", "Random crop", "2.1% ± 0.4"]
+    assert "Random crop" not in said.replace("Random crop ", "", 1)
+    print_audit(figures() | {"directions": []})
+    assert "most invariant directions" not in capsys.readouterr().out
+
+
 def test_warnings_stand_above_the_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
     print_audit(poor_figures())
     said = capsys.readouterr().out

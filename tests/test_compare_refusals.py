@@ -19,6 +19,7 @@ from barlow.calibration import SECONDS, Calibration
 from barlow.cli import main
 from barlow.machine import Machine
 from barlow.recipes import Recipe
+from barlow.training.checkpoint import RecipeChangedError
 from tests.test_compare import PLAIN, TINY, WIDE, compare, costs
 
 DATA = Path("digits")
@@ -79,6 +80,21 @@ def test_a_recipe_that_is_refused_when_it_is_trained_leaves_the_others_alone(
     assert found.finished
     assert [len(row["failed"]) for row in found.table["rows"]] == [2, 0]
     assert "plain, seeds 0, 1: projector: got &#x27;1-1&#x27;, wanted wider" in found.page.read_text()
+
+
+def test_a_comparison_that_an_older_version_began_goes_on_where_a_recipe_has_gained_a_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field that the plan does not know has its default there: a recipe that has another value is refused."""
+    monkeypatch.setattr(module, "pretrain", Trainer())
+    path = compare(DATA, tmp_path / "new").folder / "plan.json"
+    plan = json.loads(path.read_text())
+    for arm in plan["arms"].values():
+        del arm["asked"]["warmup_start"]
+    path.write_text(json.dumps(plan))
+    assert compare(DATA, tmp_path / "new").finished
+    with pytest.raises(RecipeChangedError, match=r"plain: warmup_start was 0.0, now 0.5"):
+        compare(DATA, tmp_path / "new", (replace(PLAIN, warmup_start=0.5), WIDE))
 
 
 def test_when_no_recipe_can_run_the_call_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

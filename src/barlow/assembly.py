@@ -179,6 +179,7 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
             total_steps=total,
             warmup_steps=math.floor(warmup),
             final=recipe.final_learning_rate,
+            start=recipe.warmup_start,
         ),
         clip_norm=recipe.clip_norm,
         checkpoint_minutes=checkpoint_minutes,
@@ -195,6 +196,8 @@ def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> to
         bias_learning_rate=recipe.bias_learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
+        exclude_biases=recipe.exclude_biases,
+        constant_part=recipe.constant_part,
         fused=fabric.device.type == "cpu",
     )
 

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from barlow.report.audit_quantities import change_cells, is_share, quantities, quantity_title
 from barlow.report.audit_words import (
+    DIRECTIONS_HEAD,
     PARTS,
     Figures,
     batch_sentence,
+    direction_cells,
     lead,
     limit_sentence,
     listed,
@@ -68,6 +70,7 @@ def print_audit(figures: Figures) -> None:
     _print(console, ("without labels", "± one standard error"), known)
     head = ("augmentation", "in context, of all variance", "alone, of the distance between images")
     _print(console, head, _effects(figures))
+    _print(console, DIRECTIONS_HEAD, direction_cells(figures))
     _print(console, ("layer", "augmentation share", "mean correlation", "effective rank"), _layers(figures))
 
 

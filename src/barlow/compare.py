@@ -148,8 +148,8 @@ class _Plan:
             By name, why a recipe cannot run, or nothing. A refusal is no part of the plan: the next call tries again.
         """
         arms = self.content["arms"]
-        known = {name: asdict(recipe) for name, recipe in asked.items() if name in arms}
-        changed = {name: recipe_differences(arms[name]["asked"], given) for name, given in known.items()}
+        known = {name: (Recipe(**arms[name]["asked"]), recipe) for name, recipe in asked.items() if name in arms}
+        changed = {name: recipe_differences(*map(asdict, both)) for name, both in known.items()}
         if any(changed.values()):
             raise RecipeChangedError([f"{name}: {one}" for name, several in changed.items() for one in several])
         data, root = self.content["data"], self.content["data_root"] or None

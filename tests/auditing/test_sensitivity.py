@@ -108,6 +108,13 @@ def small_audit(network: Any, data: Any, views: View | Views | str) -> Audit:
     return audit(network, data, views=views, num_images=100, num_views=2)
 
 
+def test_who_waits_for_effects_curves_and_layers_is_told_how_far_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    audit(lambda view: view.mean(dim=(1, 2)), grey(100), views=GREY, num_images=100, num_views=2, quiet=False)
+    said = capsys.readouterr().err
+    assert "audit of augmentations and layers: effects (0/4)" in said
+    assert "audit of augmentations and layers (4/4)" in said
+
+
 def test_solarisation_of_the_second_view_is_seen_and_said() -> None:
     found = small_audit(lambda view: view.mean(dim=(2, 3)), COLOURS, "byol")
     bars = {bar["name"]: bar for bar in found.figures["augmentations"]}

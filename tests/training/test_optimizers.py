@@ -128,7 +128,7 @@ def test_lars_calls_a_closure_once_with_gradients_enabled_and_returns_its_loss()
     assert calls == [True]
 
 
-@pytest.mark.parametrize("name", ["adamw", "lars", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "adam", "lars", "sgd"])
 def test_biases_and_norms_have_their_own_group_without_weight_decay(name: Any) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     optimizer = build_optimizer(
@@ -141,6 +141,57 @@ def test_biases_and_norms_have_their_own_group_without_weight_decay(name: Any) -
     assert (weights["peak"], biases["peak"]) == (0.2, 0.0048)
     assert (weights["lr"], biases["lr"]) == (0.2, 0.0048)
     assert name != "lars" or (weights["adapt"], biases["adapt"]) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "lars", "sgd"])
+def test_biases_decay_as_weights_do_where_a_recipe_says_so(name: Any) -> None:
+    optimizer = build_optimizer(
+        TwoParameters(), name=name, learning_rate=0.2, momentum=0.9, weight_decay=0.1, exclude_biases=False
+    )
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.1]
+
+
+def test_under_lars_an_included_bias_takes_an_adapted_step_as_in_apex() -> None:
+    """Apex's LARC without clip, as SwAV calls it: trust * |p| / |g + decay * p| for parameters of any shape."""
+    method = TwoParameters()
+    optimizer = build_optimizer(
+        method, name="lars", learning_rate=0.2, momentum=0.9, weight_decay=0.1, exclude_biases=False
+    )
+    method.receive(GRADIENTS[0], 0.7)
+    optimizer.step()
+    close(method.bias, [2.0 - 0.2 * adapted([2.0], [0.7], decay=0.1)[0]])
+
+
+def test_the_decay_of_adam_is_part_of_the_gradient() -> None:
+    """The first step of Adam is lr * sign(g + decay * p): a decay larger than the gradient turns it round."""
+    method = TwoParameters()
+    optimizer = build_optimizer(method, name="adam", learning_rate=0.2, momentum=0.9, weight_decay=1.0)
+    method.receive([-0.6, 0.6], 0.7)
+    optimizer.step()
+    assert method.weight.detach().flatten().tolist() == pytest.approx([3.0 - 0.2, -4.0 + 0.2], abs=1e-6)
+    assert method.bias.item() == pytest.approx(2.0 - 0.2, abs=1e-6)
+
+
+def test_a_constant_part_keeps_its_learning_rate_while_the_rest_follows_the_schedule() -> None:
+    method = nn.ModuleDict({"backbone": nn.Linear(2, 2), "predictor": nn.Linear(2, 2), "predictor_2": nn.Linear(2, 2)})
+    optimizer = build_optimizer(
+        method, name="sgd", learning_rate=0.2, momentum=0.9, weight_decay=0.1, constant_part="predictor"
+    )
+    set_learning_rate(optimizer, 0.5)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    assert {name: rates[id(parameter)] for name, parameter in method.named_parameters()} == {
+        "backbone.weight": 0.1, "backbone.bias": 0.1,
+        "predictor.weight": 0.2, "predictor.bias": 0.2,
+        "predictor_2.weight": 0.1, "predictor_2.bias": 0.1,
+    }  # fmt: skip
+
+
+def test_a_constant_part_that_is_not_there_is_refused_with_those_that_are() -> None:
+    method = nn.ModuleDict({"backbone": nn.Linear(2, 2), "predictor": nn.Linear(2, 2)})
+    with pytest.raises(ValueError, match=r"constant_part: got 'predicter', wanted one of backbone, predictor; did you"):
+        build_optimizer(
+            method, name="sgd", learning_rate=0.2, momentum=0.9, weight_decay=0.1, constant_part="predicter"
+        )
 
 
 def test_a_bias_learning_rate_of_zero_means_that_of_the_weights() -> None:
@@ -156,7 +207,7 @@ def test_frozen_parameters_are_left_out_and_an_empty_group_is_not_made() -> None
     assert not optimizer.param_groups[0]["adapt"]
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_a_fused_step_equals_the_plain_one(name: Any) -> None:
     methods = TwoParameters(), TwoParameters()
     for method, fused in zip(methods, (False, True), strict=True):
@@ -172,7 +223,7 @@ def test_a_fused_step_equals_the_plain_one(name: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "adamv"}, r"optimizer: got 'adamv', wanted one of adamw, lars, sgd; did you mean 'adamw'"),
+        ({"name": "adanw"}, r"optimizer: got 'adanw', wanted one of adamw, adam, lars, sgd; did you mean 'adamw'"),
         ({"learning_rate": 0.0}, r"learning_rate: got 0\.0, wanted a positive number"),
         ({"learning_rate": math.nan}, r"learning_rate: got nan"),
         ({"bias_learning_rate": -1.0}, r"bias_learning_rate: got -1\.0, wanted a number >= 0"),

@@ -22,6 +22,13 @@ def test_the_warm_up_rises_linearly_per_step_and_never_stands_still() -> None:
     assert factors == [0.25, 0.5, 0.75, 1.0]
 
 
+def test_the_warm_up_rises_from_where_it_is_told() -> None:
+    factors = [warmup_cosine(step, total_steps=100, warmup_steps=4, final=0.0, start=0.2) for step in range(5)]
+    assert factors == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0])
+    with pytest.raises(ValueError, match=r"start: got 1\.5, wanted a fraction of the peak"):
+        warmup_cosine(0, total_steps=100, warmup_steps=4, final=0.0, start=1.5)
+
+
 @given(st.integers(1, 500), st.integers(0, 499), st.integers(0, 500), st.floats(0, 1))
 def test_after_the_warm_up_it_is_the_published_cosine(total: int, warmup: int, step: int, final: float) -> None:
     warmup, step = min(warmup, total - 1), min(step, total)

@@ -215,7 +215,7 @@ def _figures(subject: Subject, asked: _Settings) -> dict[str, Any]:
         found |= losses(goal, seen, before, known, mlp=asked.mlp)
     found |= sensitivity(
         subject, directions=top_directions(seen.moments, known.basis), num_images=len(seen.h_a),
-        forwards=seen.forwards_within(asked.seconds), seed=asked.seed,
+        forwards=seen.forwards_within(asked.seconds), seed=asked.seed, quiet=asked.quiet,
     )  # fmt: skip
     if "z" in (shares := {row["name"]: row for row in found["layers"]}):
         share = shares["z"]

@@ -22,6 +22,7 @@ from barlow.auditing.subjects import Subject
 from barlow.auditing.transforms import drawn_alike, scaled, transforms_of
 from barlow.data.source import Source
 from barlow.evidence import spread
+from barlow.training.progress import Progress
 from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import View, Views
 
@@ -61,7 +62,7 @@ class Plan:
 
 
 def sensitivity(
-    subject: Subject, *, directions: Directions, num_images: int, forwards: float, seed: int
+    subject: Subject, *, directions: Directions, num_images: int, forwards: float, seed: int, quiet: bool = True
 ) -> dict[str, Any]:
     """Return "augmentations", "directions" and "layers" of the figures; nothing for features without a network.
 
@@ -71,6 +72,7 @@ def sensitivity(
         num_images: at most so many images.
         forwards: at most about so many views through the network, all together; at least `LEAST_IMAGES` are looked at.
         seed: of the views.
+        quiet: no progress on the terminal.
     """
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
@@ -78,20 +80,23 @@ def sensitivity(
     wanted = bars_of(views, source)
     passes = [bars for view in set_apart(views) if (bars := [bar for bar in wanted if bar.view is view])]
     plan = plan_within(forwards, num_images=num_images, num_bars=[len(bars) for bars in passes])
+    parts = Progress("audit of augmentations and layers", len(passes) + STRONGEST + 1, unit="parts", quiet=quiet)
     measured: list[tuple[Bar, TransformEffect]] = []
-    for bars in passes:
-        measured += _effects(trained.backbone, source, bars, directions, num_images=plan.effects, seed=seed)
     curves = {}
-    for bar in _strongest(measured):
-        points = strength_curve(
-            trained.backbone, source, bar.view, bar.transform, _magnitudes(bar), num_images=plan.curves, seed=seed
-        )
-        curves[bar.name] = [[0.0, 0.0], *([point.magnitude, _or_zero(point.total_effect)] for point in points)]
-    stages = backbone_stages(trained.backbone) if isinstance(trained.backbone, nn.Module) else {}
-    layers = layer_shares(
-        trained.backbone, trained.projector, source, views.pipelines[0],
-        stages=stages, num_images=plan.layers, seed=seed,
-    )  # fmt: skip
+    with parts as progress:
+        for place, bars in enumerate(passes):
+            progress.update(place, "effects")
+            measured += _effects(trained.backbone, source, bars, directions, num_images=plan.effects, seed=seed)
+        for place, bar in enumerate(_strongest(measured)):
+            progress.update(len(passes) + place, f"strength of {bar.name}")
+            curves[bar.name] = _curve(trained.backbone, source, bar, num_images=plan.curves, seed=seed)
+        progress.update(len(passes) + STRONGEST, "layers")
+        stages = backbone_stages(trained.backbone) if isinstance(trained.backbone, nn.Module) else {}
+        layers = layer_shares(
+            trained.backbone, trained.projector, source, views.pipelines[0],
+            stages=stages, num_images=plan.layers, seed=seed,
+        )  # fmt: skip
+        progress.update(len(passes) + STRONGEST + 1)
     return {
         "augmentations": [_record(bar, effect, curves.get(bar.name, [])) for bar, effect in measured],
         "directions": followed(directions, {bar.name: effect for bar, effect in measured}),
@@ -146,6 +151,14 @@ def _effects(
         represent, source, bars[0].view, num_images=num_images, seed=seed, only=only, directions=directions.vectors
     )
     return [(bar, found[bar.transform]) for bar in bars if bar.transform in found]
+
+
+def _curve(represent: Any, source: Source, bar: Bar, *, num_images: int, seed: int) -> list[list[float]]:
+    """Points of magnitude and total effect, from no change at all."""
+    points = strength_curve(
+        represent, source, bar.view, bar.transform, _magnitudes(bar), num_images=num_images, seed=seed
+    )
+    return [[0.0, 0.0], *([point.magnitude, _or_zero(point.total_effect)] for point in points)]
 
 
 def _strongest(measured: Sequence[tuple[Bar, TransformEffect]]) -> list[Bar]:

@@ -68,8 +68,8 @@ class Recipe:
     """Passes over the data; 0.5 is half of one, 2.3 ends within the third."""
     batch_size: int = 256
     """Samples per step over all processes; at most the number of samples."""
-    optimizer: Literal["adamw", "lars", "sgd"] = "adamw"
-    """Optimizer; biases and norms are excluded from weight decay and from LARS adaptation."""
+    optimizer: Literal["adamw", "adam", "lars", "sgd"] = "adamw"
+    """Optimizer; adam is the one whose weight decay is part of the gradient."""
     learning_rate: float = 1e-3
     """Peak learning rate at the batch size given (not scaled by it)."""
     bias_learning_rate: float = 0.0
@@ -78,8 +78,14 @@ class Recipe:
     """Momentum of LARS and SGD."""
     weight_decay: float = 1e-4
     """Weight decay of the weight matrices."""
+    exclude_biases: bool = True
+    """Biases and norms neither decay nor, under LARS, adapt; False: as the weights."""
+    constant_part: str = ""
+    """Part of the method whose learning rate stays at its peak, such as SimSiam's predictor; empty: none."""
     warmup_epochs: float = 5.0
     """Linear warm-up, per step; at most a tenth of the run."""
+    warmup_start: float = 0.0
+    """Where the warm-up rises from, as a fraction of the peak."""
     final_learning_rate: float = 0.001
     """End of the cosine as a fraction of the peak."""
     clip_norm: float = 0.0

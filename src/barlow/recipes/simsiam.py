@@ -14,8 +14,8 @@ def imagenet() -> Recipe:
         source=(
             "Chen & He 2021, section 3, and facebookresearch/simsiam: SGD lr 0.05 per 256 samples, momentum 0.9, "
             "weight decay 1e-4, cosine to 0 without warm-up, projector 2048-2048-2048, predictor 512-2048. The "
-            "official code steps the cosine per epoch, decays biases and norms too and, with --fix-pred-lr, keeps the "
-            "predictor's learning rate constant: here per step, weights only, all of it decays"
+            "README's --fix-pred-lr keeps the predictor's learning rate constant; biases and norms decay too. The "
+            "official code steps the cosine per epoch: here per step"
         ),
         published="official repository: linear probe 68.1 top-1 (100 epochs, constant predictor learning rate)",
         image_size=224,
@@ -28,6 +28,8 @@ def imagenet() -> Recipe:
         optimizer="sgd",
         learning_rate=0.1,
         weight_decay=1e-4,
+        exclude_biases=False,
+        constant_part="predictor",
         warmup_epochs=0.0,
         final_learning_rate=0.0,
     )
@@ -40,8 +42,8 @@ def cifar() -> Recipe:
         method="simsiam",
         source=(
             "Chen & He 2021, appendix D: SGD lr 0.03 per 256 samples, weight decay 5e-4, batch 512, 800 epochs, "
-            "cosine to 0 without warm-up, projector of two layers, views of ImageNet without blur. Weight decay here "
-            "on weights only"
+            "cosine to 0 without warm-up, projector of two layers, views of ImageNet without blur. Biases and norms "
+            "decay too, as in the official code"
         ),
         published=(
             "paper: CIFAR-10 91.8 (linear probe). solo-learn with numbers of its own (batch 256, lr 0.5, 3 layers): "
@@ -55,6 +57,7 @@ def cifar() -> Recipe:
         optimizer="sgd",
         learning_rate=0.06,
         weight_decay=5e-4,
+        exclude_biases=False,
         warmup_epochs=0.0,
         final_learning_rate=0.0,
     )

@@ -12,9 +12,8 @@ def imagenet() -> Recipe:
         name="swav-imagenet",
         method="swav",
         source=(
-            "facebookresearch/swav, scripts/swav_800ep_pretrain.sh, no queue at this batch size. Its warm-up starts at "
-            "lr 0.3, ours at 0; its LARC adapts and decays biases and norms too, ours gives them plain steps at the "
-            "same rate, as SimCLR does"
+            "facebookresearch/swav, scripts/swav_800ep_pretrain.sh, no queue at this batch size. Warm-up from lr 0.3; "
+            "LARC adapts and decays biases and norms too"
         ),
         published="official repository: linear probe 75.3 top-1 (400 epochs 74.6, 200 epochs 73.9, 100 epochs 72.1)",
         image_size=224,
@@ -35,7 +34,9 @@ def imagenet() -> Recipe:
         optimizer="lars",
         learning_rate=4.8,
         weight_decay=1e-6,
+        exclude_biases=False,
         warmup_epochs=10.0,
+        warmup_start=0.3 / 4.8,
         final_learning_rate=0.001,
     )
 
@@ -47,7 +48,7 @@ def imagenet_256() -> Recipe:
         name="swav-imagenet-256",
         source=(
             "facebookresearch/swav, scripts/swav_400ep_bs256_pretrain.sh: lr 0.6 without warm-up, queue 3840 from "
-            "epoch 15, prototypes frozen for 5005 steps (1 epoch). LARC against ours: see swav-imagenet"
+            "epoch 15, prototypes frozen for 5005 steps (1 epoch)"
         ),
         published="official repository: linear probe 74.3 top-1 (200 epochs 72.7)",
         options=imagenet().options | {"queue_length": 3840, "queue_start": 15.0},
@@ -55,6 +56,7 @@ def imagenet_256() -> Recipe:
         batch_size=256,
         learning_rate=0.6,
         warmup_epochs=0.0,
+        warmup_start=0.0,
     )
 
 

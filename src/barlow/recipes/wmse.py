@@ -16,8 +16,8 @@ def imagenet() -> Recipe:
         method="wmse",
         source=(
             "htdt/self-supervised, README (ImageNet-100, 2 views): Adam lr 2e-3, L2 1e-6, batch 512, sub-batches of "
-            "256, 128 features, head 1024-128, 240 epochs. Here: AdamW, and a cosine instead of steps of 0.2 at 50 and "
-            "25 epochs before the end; its warm-up is 500 steps (2 epochs)"
+            "256, 128 features, head 1024-128, 240 epochs. Here: a cosine instead of steps of 0.2 at 50 and 25 epochs "
+            "before the end; its warm-up is 500 steps (2 epochs)"
         ),
         published=(
             "none for these numbers. solo-learn with its own: ImageNet-100 67.60 (online linear probe, ResNet-18). "
@@ -32,8 +32,10 @@ def imagenet() -> Recipe:
         options={"w_size": 256, "iterations": 1},
         epochs=240,
         batch_size=512,
+        optimizer="adam",
         learning_rate=2e-3,
         weight_decay=1e-6,
+        exclude_biases=False,
         warmup_epochs=2.0,
     )
 
@@ -45,8 +47,8 @@ def cifar() -> Recipe:
         method="wmse",
         source=(
             "htdt/self-supervised, README (W-MSE 2): Adam lr 3e-3, L2 1e-6, batch 512, sub-batches of 128, 64 "
-            "features, head 1024-64. Here: AdamW, and a cosine instead of steps of 0.2 at 50 and 25 epochs before the "
-            "end; its warm-up is 500 steps (5 epochs)"
+            "features, head 1024-64. Here: a cosine instead of steps of 0.2 at 50 and 25 epochs before the end; its "
+            "warm-up is 500 steps (5 epochs)"
         ),
         published=(
             "solo-learn with numbers of its own (Adam lr 2e-3, batch 256, cosine): CIFAR-10 88.67, CIFAR-100 61.33 "
@@ -59,8 +61,10 @@ def cifar() -> Recipe:
         options={"w_size": 128, "iterations": 1},
         epochs=1000,
         batch_size=512,
+        optimizer="adam",
         learning_rate=3e-3,
         weight_decay=1e-6,
+        exclude_biases=False,
         warmup_epochs=5.0,
     )
 

@@ -6,7 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from barlow.report.audit_sections import told
-from barlow.report.audit_words import Figures, listed, measured, numbers, plain, transforms
+from barlow.report.audit_words import (
+    DIRECTIONS_HEAD,
+    Figures,
+    direction_cells,
+    listed,
+    measured,
+    numbers,
+    plain,
+    transforms,
+)
 from barlow.report.charts import Bar, Line, bar_chart, line_chart
 from barlow.report.formats import number, text
 from barlow.report.run_folder import finite
@@ -88,14 +97,8 @@ def augmentations(figures: Figures) -> str:
 
 def _directions(figures: Figures) -> str:
     """What the most invariant directions still follow; nothing where that was not measured."""
-    lines = []
-    for place, one in enumerate(listed(figures.get("directions")), start=1):
-        correlation, share = finite(one.get("correlation")), finite(one.get("share"))
-        if correlation is not None and share is not None:
-            said = measured(share, finite(one.get("error")), share=True)
-            lines.append([str(place), number(correlation), text(plain(one.get("transform"))), text(said)])
-    head = ["most invariant directions", "correlation, other images", "follows most", "of its variance"]
-    return table(head, lines) if lines else ""
+    lines = [[text(cell) for cell in line] for line in direction_cells(figures)]
+    return table(list(DIRECTIONS_HEAD), lines) if lines else ""
 
 
 def strengths(figures: Figures) -> str:

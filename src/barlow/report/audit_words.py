@@ -66,6 +66,7 @@ SETTINGS: Mapping[str, str] = {
     "exact": "All views enumerated",
 }
 """What settings of the audit are called; others by their own names."""
+DIRECTIONS_HEAD = ("most invariant directions", "correlation, other images", "follows most", "of its variance")
 KINDS = {
     "run": "A training run",
     "model": "A pretrained model",
@@ -251,6 +252,17 @@ def spectrum_sentence(figures: Figures) -> str:
         ways += [f"one for each output with at most {count(fitting, 'output')}"] if fitting else []
         said.append(f"{used}; it would use {', or '.join(ways)}." if ways and active < usable else f"{used}.")
     return " ".join(said)
+
+
+def direction_cells(figures: Figures) -> list[list[str]]:
+    """Return the cells under `DIRECTIONS_HEAD`, one line for each direction of which they are known."""
+    lines = []
+    for place, one in enumerate(listed(figures.get("directions")), start=1):
+        correlation, share = finite(one.get("correlation")), finite(one.get("share"))
+        if correlation is not None and share is not None:
+            said = measured(share, finite(one.get("error")), share=True)
+            lines.append([str(place), number(correlation), plain(one.get("transform")), said])
+    return lines
 
 
 def setting_title(name: str) -> str:

@@ -1,8 +1,8 @@
-"""Optimizers: two groups of parameters, and LARS as the Barlow Twins repository applies it.
+"""Optimizers: groups of parameters, and LARS as the Barlow Twins repository applies it.
 
-Weights (two axes or more) decay and, under LARS, adapt. Biases and norms (at most one axis) do neither and
-may have a learning rate of their own. Each group keeps its highest learning rate as `peak`, which
-`schedules.py` scales.
+Weights (two axes or more) decay and, under LARS, adapt. Biases and norms (at most one axis) do neither, unless a
+recipe says so, and may have a learning rate of their own. Each group keeps its highest learning rate as `peak`,
+which `schedules.py` scales, unless the group is `constant`.
 """
 
 import math
@@ -15,8 +15,8 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from barlow.choices import unknown
 
-OptimizerName = Literal["adamw", "lars", "sgd"]
-NAMES = ("adamw", "lars", "sgd")
+OptimizerName = Literal["adamw", "adam", "lars", "sgd"]
+NAMES = ("adamw", "adam", "lars", "sgd")
 
 
 class LARS(Optimizer):
@@ -107,46 +107,67 @@ def build_optimizer(
     bias_learning_rate: float = 0.0,
     momentum: float,
     weight_decay: float,
+    exclude_biases: bool = True,
+    constant_part: str = "",
     fused: bool = False,
 ) -> Optimizer:
     """Return an optimizer over the parameters of `method` that require a gradient.
 
     Args:
         method: the module to train, heads included.
-        name: "adamw", "lars" or "sgd".
+        name: "adamw", "adam" (the decay is part of the gradient), "lars" or "sgd".
         learning_rate: peak for weights (two axes or more).
         bias_learning_rate: peak for biases and norms (at most one axis); 0: the same as `learning_rate`.
-        momentum: momentum of LARS and SGD, in [0, 1); AdamW keeps torch's betas.
-        weight_decay: weight decay of the weights; biases and norms have none.
-        fused: one pass over memory per step for AdamW and SGD; several times faster on a CPU. Fabric refuses
+        momentum: momentum of LARS and SGD, in [0, 1); Adam and AdamW keep torch's betas.
+        weight_decay: weight decay of the weights.
+        exclude_biases: biases and norms neither decay nor, under LARS, adapt; False: they do as weights do.
+        constant_part: name of a part of `method`, such as "predictor", whose learning rate stays at its peak.
+        fused: one pass over memory per step for all but LARS; several times faster on a CPU. Fabric refuses
             it together with float16 and gradient clipping. LARS has no such form and ignores it.
 
     Returns:
         The optimizer; each of its groups carries its highest learning rate as `peak`.
 
     Raises:
-        ValueError: an unknown name, a number out of range, or nothing to train.
+        ValueError: an unknown name, a number out of range, a part that `method` does not have, or nothing to train.
     """
     _check(name, learning_rate, bias_learning_rate, momentum, weight_decay)
-    trainable = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    weights = [parameter for parameter in trainable if parameter.ndim > 1]
-    biases = [parameter for parameter in trainable if parameter.ndim <= 1]
-    if not trainable:
-        raise ValueError(f"method: {type(method).__name__} has no parameter that requires a gradient; nothing to train")
-
-    groups = [_group(weights, peak=learning_rate, weight_decay=weight_decay)] if weights else []
-    if biases:
-        groups.append(_group(biases, peak=bias_learning_rate or learning_rate, weight_decay=0.0))
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, fused=fused)
+    groups: list[dict[str, Any]] = []
+    for constant, parameters in _parts(method, constant_part).items():
+        weights = [parameter for parameter in parameters if parameter.ndim > 1]
+        biases = [parameter for parameter in parameters if parameter.ndim <= 1]
+        shared = {"constant": constant} if constant else {}
+        if weights:
+            groups.append({**_group(weights, learning_rate, weight_decay), "adapt": True, **shared})
+        if biases:
+            decay = 0.0 if exclude_biases else weight_decay
+            group = _group(biases, bias_learning_rate or learning_rate, decay)
+            groups.append({**group, "adapt": not exclude_biases, **shared})
+    if name == "lars":
+        return LARS(groups, lr=learning_rate, momentum=momentum)
+    for group in groups:
+        del group["adapt"]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=fused)
-    for group in groups:
-        group["adapt"] = group["params"] is weights
-    return LARS(groups, lr=learning_rate, momentum=momentum)
+    adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return adam(groups, lr=learning_rate, fused=fused)
 
 
-def _group(parameters: list[nn.Parameter], *, peak: float, weight_decay: float) -> dict[str, Any]:
+def _parts(method: nn.Module, constant_part: str) -> dict[bool, list[nn.Parameter]]:
+    """Trainable parameters, those that follow the schedule first, then those that do not."""
+    trainable = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ValueError(f"method: {type(method).__name__} has no parameter that requires a gradient; nothing to train")
+    parts: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in trainable:
+        parts[bool(constant_part) and name.startswith(f"{constant_part}.")].append(parameter)
+    if constant_part and not parts[True]:
+        known = list(dict.fromkeys(name.partition(".")[0] for name, _ in trainable))
+        raise unknown("constant_part", constant_part, known)
+    return parts
+
+
+def _group(parameters: list[nn.Parameter], peak: float, weight_decay: float) -> dict[str, Any]:
     return {"params": parameters, "lr": peak, "peak": peak, "weight_decay": weight_decay}
 
 
