@@ -162,21 +162,34 @@ def test_a_batch_norm_at_the_end_is_pearson(tmp_path: Path) -> None:
     assert found["gradient_difference"] < 1e-4
 
 
-def test_a_shrunk_quick_study_ends_in_a_page(tmp_path: Path) -> None:
-    """Marked small: 4 steps on 124 images, whose verdicts mean nothing. It is the way through that is tested."""
+def test_a_short_study_of_the_digits_says_of_the_predictions_what_the_quick_form_says(tmp_path: Path) -> None:
+    """The quick form in half a minute: one seed, 60 of 300 steps, one rate, 400 of the images.
 
-    def shrunk(settings: Settings) -> list[Cell]:
-        small = FEW | {"steps": 4, "trial_steps": 4, "draws": 1} | {"rates": [0.01]}
+    Distances of L*_P(h) from Pearson's: scalar .4, centred cosine .04; without normalisation 2.9, uncentred cosine 2.1.
+    """
+    small = {"most_train": 400, "most_test": 200, "steps": 60, "trial_steps": 60, "draws": 1, "rates": [0.01]}
+
+    def shorter(settings: Settings) -> list[Cell]:
         cells = normalization.plan(settings)
         fewer = [{key: small.get(key, value) for key, value in cell.arguments.items()} for cell in cells]
-        return [replace(cell, arguments=arguments) for cell, arguments in zip(cells, fewer, strict=True)]
+        return [
+            replace(cell, arguments=arguments | ({"steps": 5} if cell.name.startswith("solved") else {}))
+            for cell, arguments in zip(cells, fewer, strict=True)
+        ]
 
-    study = replace(normalization.STUDY, cells=shrunk)
+    study = replace(normalization.STUDY, cells=shorter)
     found = carry_out("normalization", study, QUICK, tmp_path / "out", jobs=1, quiet=True)
-    verdicts = {verdict.claim: verdict for verdict in found.findings.verdicts}
-    assert verdicts["P1"].outcome == "held"
-    assert "not measured" not in verdicts["P3"].evidence + verdicts["P5"].evidence
-    assert "not measured" in verdicts["P4"].evidence
+    verdicts = [(verdict.claim, verdict.outcome) for verdict in found.findings.verdicts]
+    assert verdicts == [
+        ("P1", "held"),
+        ("P2", "undecided"),  # 200 test images do not tell accuracies apart
+        ("P3", "held"),  # centred
+        ("P3", "failed"),  # not centred
+        ("P4", "undecided"),  # not part of the form
+        ("P5", "held"),
+        ("P7", "undecided"),  # not part of the form
+        ("P8", "held"),
+    ]
     page = Page.of(found.page)
     assert not page.problems
-    assert verdicts["P5"].evidence in page.text
+    assert next(one.evidence for one in found.findings.verdicts if one.claim == "P5") in page.text
