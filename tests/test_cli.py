@@ -21,6 +21,7 @@ from barlow.evaluation.arms import evaluate_arms
 from barlow.recipes import RECIPES
 from barlow.report.side_by_side import COLUMNS
 from barlow.training.journal import read_journal
+from tests.data.making import write_folder
 from tests.test_pretraining import two_kinds
 
 
@@ -170,6 +171,18 @@ def test_every_command_on_a_real_run(
     assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "2", "--out", str(tmp_path / "runs" / "two"))[0] == 0
     assert run("report", str(tmp_path / "runs"))[0] == 0
     assert (tmp_path / "runs" / "compare.html").exists()
+
+
+def test_a_file_that_cannot_be_read_is_said_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "photos"
+    write_folder(folder, 120)
+    broken = folder / "0007.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    numbers = [*NUMBERS, "--epochs", "1", "--image-size", "8", "--out", str(tmp_path / "run"), "--quiet"]
+    assert run("pretrain", str(folder), *numbers)[0] == 0
+    said = capsys.readouterr().out
+    assert f"1 unreadable sample left out:\n  {broken} (number 7): " in said
+    assert said.index("unreadable") < said.index("page: ")
 
 
 def test_a_frozen_backbone_is_evaluated_on_data_of_other_sizes_and_colours(

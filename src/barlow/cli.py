@@ -59,6 +59,8 @@ def pretrain(arguments: Sequence[str]) -> int:
     from barlow.collectives import is_first_process
     from barlow.pretraining import pretrain as run_pretraining, resume
     from barlow.report.learnt import nothing_learnt
+    from barlow.report.record import left_out
+    from barlow.report.run_folder import read_run
     from barlow.tables import print_evaluation
 
     if flags.download:
@@ -79,6 +81,8 @@ def pretrain(arguments: Sequence[str]) -> int:
     print_evaluation(run.summary)
     if warning := nothing_learnt(run.summary.get("label_free", {})):
         say(warning)
+    for line in left_out(read_run(run.folder)):
+        say(line)
     say(f"page: {run.folder / 'report.html'}")
     return 0
 

@@ -113,7 +113,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     write_folder(tmp_path / "extra", 2)
     (tmp_path / "train" / "list.csv").touch()
     notes = folder_source(tmp_path).notes
-    assert notes[0].endswith("1 files in " + f"{tmp_path}/train are no pictures and are left out: .csv (1)")
+    assert notes[0].endswith(f"files in {tmp_path}/train that are no pictures, left out: 1, by ending .csv (1)")
     assert notes[1] == "folders beside the splits are left out: extra"
 
 

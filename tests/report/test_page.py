@@ -13,6 +13,8 @@ import pytest
 
 from barlow.recipes import RECIPES
 from barlow.report.page import write_report
+from barlow.report.record import left_out
+from barlow.report.run_folder import read_run
 from tests.report.html_page import Page
 from tests.report.synthetic_run import DIGITS, evidence, pictures, records, summary, unfinished_run, write_run
 
@@ -82,6 +84,7 @@ def test_a_run_killed_while_it_wrote_gives_a_page_that_says_so(tmp_path: Path) -
     assert found.ids == ["loss", "probes", "recipe"]
     assert "This run has not finished: 9.75 of 30 epochs done" in found.text
     assert "could not be read" not in found.text
+    assert "left out" not in found.text
     assert found.problems == []
 
 
@@ -138,7 +141,12 @@ def test_incidents_are_listed_and_long_lists_folded(tmp_path: Path) -> None:
     found = Page.of(write_report(write_run(tmp_path, journal=journal)))
     assert "incidents" in found.ids
     assert found.tags.count("details") == 1
-    assert "7 samples left out because they could not be read" in found.text
+    assert "7 unreadable samples left out" in found.text
+    assert left_out(read_run(tmp_path)) == [
+        "7 unreadable samples left out:",
+        *(f"  {i}.jpg (number {i}): truncated" for i in range(5)),
+        f"  and 2 more, listed in {tmp_path / 'report.html'}",
+    ]
     assert "the floor dominates (× 3)" in found.text
     assert "Went on from step 39" in found.text
 

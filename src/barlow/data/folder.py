@@ -135,7 +135,8 @@ def _notes(index: FolderIndex, unused_folders: Sequence[str]) -> list[str]:
     notes = []
     if index.ignored:
         counts = ", ".join(f"{suffix} ({count})" for suffix, count in index.ignored.items())
-        notes.append(f"{sum(index.ignored.values())} files in {index.root} are no pictures and are left out: {counts}")
+        files = sum(index.ignored.values())
+        notes.append(f"files in {index.root} that are no pictures, left out: {files}, by ending {counts}")
     if unused_folders:
         notes.append(f"folders beside the splits are left out: {', '.join(unused_folders)}")
     return notes

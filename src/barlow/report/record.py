@@ -16,14 +16,21 @@ OPEN_UP_TO = 5
 """Longer lists are folded."""
 
 
+def left_out(run: Run) -> list[str]:
+    """Return lines for the terminal: how many samples could not be read, and the first of them; none if all could."""
+    bad = _unreadable_samples(run)
+    if not bad:
+        return []
+    rest = len(bad) - OPEN_UP_TO
+    more = [f"  and {rest} more, listed in {run.folder / 'report.html'}"] if rest > 0 else []
+    return [f"{count(len(bad), 'unreadable sample')} left out:", *(f"  {one}" for one in bad[:OPEN_UP_TO]), *more]
+
+
 def incidents(run: Run) -> str:
     """Errors, warnings, samples that could not be read, resumes, and files of the run that are damaged."""
     errors = [str(record.get("message", "")) for record in run.events("error")]
     warnings = Counter(str(record.get("message", "")) for record in run.events("warning"))
-    bad = [
-        f"{record.get('what', 'sample')} (number {record.get('index', '?')}): {record.get('reason', '')}"
-        for record in run.events("bad_sample")
-    ]
+    bad = _unreadable_samples(run)
     resumes = [
         f"Went on from step {number(finite(record.get('step')) or 0.0, 9)}{_at(record.get('time'))}"
         for record in run.events("resume")
@@ -35,7 +42,7 @@ def incidents(run: Run) -> str:
         "What the run had to say beside its numbers; nothing here stopped it unless it says so.",
         _listed(count(len(errors), "error"), errors),
         _listed(count(len(warned), "warning"), warned),
-        _listed(f"{count(len(bad), 'sample')} left out because they could not be read", bad),
+        _listed(f"{count(len(bad), 'unreadable sample')} left out", bad),
         _listed(count(len(resumes), "interruption"), resumes),
         _listed("Damaged files of this run", run.unreadable),
     )
@@ -130,6 +137,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 def _two_columns(lines: Sequence[Sequence[str]]) -> str:
     half = (len(lines) + 1) // 2
     return grid(*(table([], part, numeric=False) for part in (lines[:half], lines[half:]) if part), kind="grid pair")
+
+
+def _unreadable_samples(run: Run) -> list[str]:
+    return [
+        f"{record.get('what', 'sample')} (number {record.get('index', '?')}): {record.get('reason', '')}"
+        for record in run.events("bad_sample")
+    ]
 
 
 def _listed(title: str, lines: Sequence[str]) -> str:
