@@ -187,7 +187,7 @@ def p5(arms: Arms) -> Verdict:
             _mean([one[when]["pearson_loss"] for one in arm]) for arm in (frozen, trained) for when in ("start", "end")
         ]
         return outcome, (
-            f"{100 * _mean(shares):.0f}% of it (+- {100 * room.margin:.0f}): {falls[0]:.2f} to {falls[1]:.2f} frozen, "
+            f"{100 * _mean(shares):.0f}% of it (± {100 * room.margin:.0f}): {falls[0]:.2f} to {falls[1]:.2f} frozen, "
             f"{falls[2]:.2f} to {falls[3]:.2f} trained. The frozen backbone's accuracy moved by {moved:.2g} (it "
             f"cannot), the trained one's by {gained}."
         )

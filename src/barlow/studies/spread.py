@@ -27,7 +27,7 @@ class Spread:
 
     def __str__(self) -> str:
         about = "one seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
-        return f"{self.mean:.3g} +- {self.margin:.1g} ({about})"
+        return f"{self.mean:.3g} ± {self.margin:.1g} ({about})"
 
 
 def spread(values: Sequence[float], alone: float) -> Spread:
