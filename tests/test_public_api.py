@@ -24,8 +24,8 @@ FLAGS = [
     "name", "source", "published", "image_size", "views", "backbone", "width", "zero_init", "pretrained", "stem",
     "projector", "projector_norm", "projector_activation", "projector_bias", "method", "redundancy_weight",
     "normalization", "options", "epochs", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum",
-    "weight_decay", "exclude_biases", "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate", "clip_norm", "accumulate", "seed", "precision",
-    "channels_last",
+    "weight_decay", "exclude_biases", "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate",
+    "clip_norm", "accumulate", "seed", "precision", "channels_last",
 ]  # fmt: skip
 
 
