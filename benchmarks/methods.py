@@ -50,7 +50,7 @@ def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Cal
     rivals = [] if flags.no_lightly else list(LOOPS)
     if not path.exists():
         measures: dict[str, Callable[[], Calibration]] = {
-            name: partial(calibrate_apart, _recipe(name, flags.data), flags.data, flags.data_root, seconds=SECONDS)
+            name: partial(calibrate_apart, recipe_for(name, flags.data), flags.data, flags.data_root, seconds=SECONDS)
             for name in methods
         }
         measures |= {arm: partial(_apart, rival_calibration, arm, flags.data, flags.data_root) for arm in rivals}
@@ -62,10 +62,6 @@ def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Cal
     if kept["data"] != flags.data or not {*methods, *rivals} <= kept["arms"].keys():
         raise SystemExit(f"{path} is of other data or other arms; choose another --out")
     return {arm: Calibration(**cost) for arm, cost in kept["arms"].items()}
-
-
-def _recipe(method: str, data: str) -> Recipe:
-    return recipe_for(None if method == recipe_for(None, data).method else method, data)
 
 
 def results_of_ours(

@@ -140,12 +140,6 @@ def test_impossible_arguments_are_named(kinds: Path, given: dict[str, Any], mess
     assert not (tmp_path / "new").exists()
 
 
-def test_a_method_stands_for_its_recipe_made_for_the_data() -> None:
-    assert module._recipe_named("barlow_twins", "digits").name == "digits"
-    assert module._recipe_named("barlow_twins", "fashion-mnist").name == "small-grey"
-    assert module._recipe_named("cifar", "digits").name == "cifar"
-
-
 def test_a_budget_is_met_by_steps_at_least_one() -> None:
     cost = Calibration(
         seconds_per_step=0.5, steps=10, probe_seconds=0.0, peak_memory=0, num_samples=1000, batch_size=100

@@ -226,14 +226,8 @@ def _asked(recipes: Sequence[str | Recipe], data: Any, numbers: Mapping[str, Any
         name = given.name if isinstance(given, Recipe) else given
         if name in asked or not name or Path(name).name != name:
             raise ValueError(f"recipes: {name!r} is there twice or is no name for a folder")
-        asked[name] = with_numbers(given if isinstance(given, Recipe) else _recipe_named(given, data), numbers)
+        asked[name] = with_numbers(given if isinstance(given, Recipe) else recipe_for(given, data), numbers)
     return asked
-
-
-def _recipe_named(name: str, data: Any) -> Recipe:
-    """A recipe by its name, or that of a method which was made for the data."""
-    made = recipe_for(None, data)
-    return made if name == made.method else recipe_for(name, data)
 
 
 def _check(data: Any, seeds: Sequence[int], minutes: float, images: int) -> None:

@@ -76,3 +76,9 @@ def test_a_mistyped_method_is_told_the_methods_and_the_nearest() -> None:
         recipe_for("x", "photos/")
     wanted = str(refused.value).split("wanted one of ")[1].split(", ")
     assert set(METHODS) | set(RECIPES) <= set(wanted)
+
+
+def test_barlow_twins_stands_for_the_recipe_made_for_the_data_and_a_full_name_for_itself() -> None:
+    assert recipe_for("barlow_twins", "digits").name == "digits"
+    assert recipe_for("barlow_twins", "fashion-mnist").name == "small-grey"
+    assert recipe_for("cifar", "digits").name == "cifar"

@@ -28,7 +28,7 @@ WEIGHT = 0.02
 """lambda, that of the small recipes."""
 RATES = (0.001, 0.003, 0.01, 0.03)
 """Of Adam; the best lay at 0.003 or 0.01 on digits, so that both ends of the list are worse there. On Fashion-MNIST the
-smallest was the best of four arms of eleven (docs/studies.md)."""
+smallest was the best for five arms of eleven, in two seeds of three at least (docs/studies.md)."""
 BATCH = 256
 """N, well above D = 32, so that the batch loss has no floor of its own."""
 LAST_STEPS = 10

@@ -136,17 +136,15 @@ def build_optimizer(
     for constant, parameters in _parts(method, constant_part).items():
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
         biases = [parameter for parameter in parameters if parameter.ndim <= 1]
-        shared = {"constant": constant} if constant else {}
-        if weights:
-            groups.append({**_group(weights, learning_rate, weight_decay), "adapt": True, **shared})
-        if biases:
-            decay = 0.0 if exclude_biases else weight_decay
-            group = _group(biases, bias_learning_rate or learning_rate, decay)
-            groups.append({**group, "adapt": not exclude_biases, **shared})
+        for members, peak, included in (
+            (weights, learning_rate, True),
+            (biases, bias_learning_rate or learning_rate, not exclude_biases),
+        ):
+            decay = weight_decay if included else 0.0
+            group = {"params": members, "lr": peak, "peak": peak, "weight_decay": decay}
+            groups += [{**group, "adapt": included, "constant": constant}] if members else []
     if name == "lars":
         return LARS(groups, lr=learning_rate, momentum=momentum)
-    for group in groups:
-        del group["adapt"]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=fused)
     adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -165,10 +163,6 @@ def _parts(method: nn.Module, constant_part: str) -> dict[bool, list[nn.Paramete
         known = list(dict.fromkeys(name.partition(".")[0] for name, _ in trainable))
         raise unknown("constant_part", constant_part, known)
     return parts
-
-
-def _group(parameters: list[nn.Parameter], peak: float, weight_decay: float) -> dict[str, Any]:
-    return {"params": parameters, "lr": peak, "peak": peak, "weight_decay": weight_decay}
 
 
 def _check(name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float) -> None:
