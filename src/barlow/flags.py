@@ -102,7 +102,7 @@ class Evaluate:
     augmented: bool = False
     """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
     protocol: Literal["ours", "published"] = "ours"
-    """published: linear on crops and fine-tuning on 1% and 10%, with the numbers of the run's method (for ImageNet)."""
+    """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Run:
                 the shares that the method's source fine-tunes on.
             protocol: "ours": Barlow Twins' numbers for `sgd_linear`, and for `finetune` those that each network chooses
                 on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
-                `evaluation/published.py`), on crops and flips; made for ImageNet, and long.
+                `evaluation/published.py`), on crops and flips where the source draws them; for large data.
             quiet: no progress on the terminal.
 
         Raises:
@@ -178,7 +178,7 @@ def _protocols(
         return Protocols(sgd_linear=sgd_linear, augmented=augmented, finetune=tuple(map(float, finetune or ())))
     published = published_protocol(method)
     shares = tuple(published.finetune) if finetune is None else tuple(map(float, finetune))
-    return Protocols(sgd_linear=True, augmented=True, finetune=shares, published=published)
+    return Protocols(sgd_linear=True, augmented=published.linear.augmented, finetune=shares, published=published)
 
 
 def _same(data: Any, path: str) -> bool:

@@ -17,8 +17,7 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
         few = rows[0]["few_labels"]
         table = Table("features", "kNN", "linear, all labels", f"linear, {few['per_class']} labels per class")
         if "sgd_linear" in rows[0]:
-            epochs = published["linear"]["epochs"] if published else 100
-            table.add_column(f"linear, {epochs} epochs of SGD")
+            table.add_column(f"linear, {_linear_protocol(published['linear'] if published else {})}")
         tuned = [f"fine-tuned, {100 * found['fraction']:g}% of labels" for found in rows[0].get("finetune", ())]
         for title in tuned:
             table.add_column(title)
@@ -32,9 +31,15 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
         Console().print(table)
     if published:
         note = f" ({published['note']})" if published["note"] else ""
-        Console().print(f"numbers of SGD and fine-tuning: {published['source']}{note}", highlight=False)
+        Console().print(f"numbers of these protocols: {published['source']}{note}", highlight=False)
     for name, value in summary.get("label_free", {}).items():
         Console().print(f"{name.replace('_', ' ')}: {value:.3g}", highlight=False)
+
+
+def _linear_protocol(numbers: Mapping[str, Any]) -> str:
+    """What stands above the column; no numbers: those of Barlow Twins."""
+    optimizer = {"sgd": "SGD", "larc": "LARC", "adam": "Adam"}[numbers.get("optimizer", "sgd")]
+    return f"{numbers.get('epochs', 100)} epochs of {optimizer}"
 
 
 def print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:

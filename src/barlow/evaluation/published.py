@@ -1,7 +1,8 @@
 """How the papers evaluate: their linear protocol, and fine-tuning on 1% and 10% of the labels, in numbers.
 
-All of them are for ImageNet. Common to the sources: crops and flips in training, BatchNorm fixed in the linear protocol
-and training along in fine-tuning, a test on the central square. What differs here for all: the last epoch counts, not
+All are for ImageNet but W-MSE's, which are for CIFAR, STL-10 and Tiny ImageNet. Common to the sources: crops and flips
+in training (W-MSE: neither), BatchNorm fixed in the linear protocol and training along in fine-tuning, a test on the
+central square. What differs here for all: the last epoch counts, not
 the best on test data; crops and flips are those of the run's own views; labels are drawn evenly by class, not from
 SimCLR's lists; the test square has the side of the run's views instead of 224 pixels out of 256.
 """
@@ -71,7 +72,9 @@ PUBLISHED: dict[str, PublishedProtocol] = {
     ),
     "simsiam": PublishedProtocol(
         source="facebookresearch/simsiam, main_lincls.py --lars and README",
-        linear=SgdNumbers(epochs=90, batch_size=4096, learning_rate=0.1 * 4096 / 256, weight_decay=0.0, adapted=True),
+        linear=SgdNumbers(
+            epochs=90, batch_size=4096, learning_rate=0.1 * 4096 / 256, weight_decay=0.0, optimizer="larc"
+        ),
     ),
     "simclr": PublishedProtocol(
         source="Chen et al. 2020, appendices B.5 and B.6, and google-research/simclr, README",
@@ -100,9 +103,28 @@ PUBLISHED: dict[str, PublishedProtocol] = {
         },
         note="fine-tuning: the layer starts with a deviation of 0.01, officially at torch's default, 0.013",
     ),
+    "wmse": PublishedProtocol(
+        source="Ermolov et al. 2021, section 4, and htdt/self-supervised, eval/sgd.py",
+        linear=SgdNumbers(
+            epochs=500,
+            batch_size=1000,
+            learning_rate=1e-2,
+            final_learning_rate=1e-6,
+            optimizer="adam",
+            weight_decay=5e-6,
+            augmented=False,
+        ),
+        note="the layer starts with a deviation of 0.01, officially at torch's default, 0.026; the last samples of an "
+        "epoch make a smaller batch, officially they are left out; beside it the source votes among 5 neighbours",
+    ),
+    "byol": PublishedProtocol(
+        source="google-deepmind/deepmind-research, byol/configs/eval.py, byol/main_loop.py and README",
+        linear=SgdNumbers(epochs=80, batch_size=4096, learning_rate=0.2 * 4096 / 256, weight_decay=0.0, nesterov=True),
+        note="the cosine goes by epochs, officially by steps; the layer starts with a deviation of 0.01, officially "
+        "0.022; the paper chooses among five rates on validation data",
+    ),
 }
-"""By method. W-MSE's (Adam, 500 epochs on features without augmentation) has no counterpart here; BYOL, SIGReg and
-the optimal projector have none or none that was checked."""
+"""By method. SIGReg has none that was checked, and the optimal projector, which is ours, has none."""
 
 
 def published_protocol(method: str) -> PublishedProtocol:

@@ -1,4 +1,4 @@
-"""The linear protocol of the papers: 100 epochs of SGD on a linear layer over frozen features.
+"""The linear protocol of the papers: a linear layer over frozen features, by default 100 epochs of SGD.
 
 For comparison with published figures; `linear.py` is the better measure, because it has no learning rate that may
 not suit the features. What is returned is the accuracy after the last epoch: the official code reports that of the
@@ -8,7 +8,7 @@ best one, chosen on the very data it is reported for.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,25 +27,38 @@ class SgdNumbers:
     Attributes:
         epochs: passes over the training data.
         batch_size: samples per step.
-        learning_rate: at the start, for that batch size; a cosine to 0 in steps of one epoch.
-        momentum: of SGD.
-        nesterov: whether the momentum is Nesterov's.
-        adapted: steps of LARS: each as long as 0.001 of its parameter, times the rate; the bias, which starts at 0,
-            adapts from its second step on.
-        weight_decay: of weight and bias.
+        learning_rate: at the start, for that batch size.
+        final_learning_rate: 0: a cosine to 0 in steps of one epoch. Otherwise the rate falls by the same factor after
+            every epoch, so that one epoch after the last it would be this.
+        optimizer: "sgd"; "larc": steps as long as 0.001 of their parameter, times the rate, where the bias, which
+            starts at 0, adapts from its second step on; or "adam", with torch's other defaults.
+        momentum: of SGD and LARC.
+        nesterov: whether the momentum of SGD is Nesterov's.
+        weight_decay: of weight and bias; for Adam it is added to the gradient.
         init_std: standard deviation of the first weights; the bias starts at 0.
+        augmented: whether the source draws crops and flips anew in every epoch. `sgd_linear_accuracy` takes what it is
+            given; `Run.evaluate` goes by it.
         seed: of the first weights, and of the order of the samples.
     """
 
     epochs: int = 100
     batch_size: int = 256
     learning_rate: float = 0.3
+    final_learning_rate: float = 0.0
+    optimizer: Literal["sgd", "larc", "adam"] = "sgd"
     momentum: float = 0.9
     nesterov: bool = False
-    adapted: bool = False
     weight_decay: float = 1e-6
     init_std: float = 0.01
+    augmented: bool = True
     seed: int = 0
+
+    def rate_of(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        if self.final_learning_rate:
+            ratio = self.final_learning_rate / self.learning_rate
+            return self.learning_rate * float(ratio ** (epoch / self.epochs))
+        return self.learning_rate * 0.5 * (1.0 + cos(pi * epoch / self.epochs))
 
 
 BARLOW_TWINS = SgdNumbers()
@@ -86,7 +99,7 @@ def sgd_linear_accuracy(
             layer = _first_layer(seen, numbers, generator)
             optimizer = _optimizer(layer, numbers)
         for group in optimizer.param_groups:
-            group["lr"] = numbers.learning_rate * 0.5 * (1.0 + cos(pi * epoch / numbers.epochs))
+            group["lr"] = numbers.rate_of(epoch)
         _pass_over(seen, layer, optimizer, numbers.batch_size, generator)
         if progress:
             progress(epoch + 1, numbers.epochs)
@@ -136,7 +149,9 @@ def augmented_features(
 
 def _optimizer(layer: list[Tensor], numbers: SgdNumbers) -> torch.optim.Optimizer:
     rate, momentum, decay = numbers.learning_rate, numbers.momentum, numbers.weight_decay
-    if numbers.adapted:
+    if numbers.optimizer == "adam":
+        return torch.optim.Adam(layer, rate, weight_decay=decay)
+    if numbers.optimizer == "larc":
         return LARS(layer, lr=rate, momentum=momentum, weight_decay=decay)
     return torch.optim.SGD(layer, rate, momentum, weight_decay=decay, nesterov=numbers.nesterov)
 
