@@ -17,7 +17,7 @@ machine that is busy later changes nobody's share; the figures that ours take in
 
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
 data. Results are kept in benchmarks/runs/methods/<arm>-<seed>.json and our runs beside them, so the same command goes
-on where it stopped. Seeds take turns: no arm has the quiet hours for itself.
+on where it stopped; all of them together in results.json. Seeds take turns: no arm has the quiet hours for itself.
 """
 
 import argparse
@@ -135,13 +135,26 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
         cells += [_spread([one["peak_memory"] for one in ones if "peak_memory" in one], 2**-20, 0, spread=False)]
         cells += [_spread([one["effective_rank"] for one in ones if "effective_rank" in one], 1, 1)]
         print(f"| {arm} | {len(ones)} | {' | '.join(cells)} |")
-    best = {True: 0.0, False: 0.0}
-    for arm, ones in arms.items():
-        if "images" in ones[0]:
-            best[arm in LOOPS] = max(best[arm in LOOPS], statistics.fmean(one["few_labels"] for one in ones))
-    print(
-        f"\nbest of ours above the better of lightly's two: {100 * (best[False] - best[True]):.1f} points of few labels"
-    )
+
+
+def print_leads(results: Sequence[dict[str, Any]]) -> None:
+    """Print by how many points of few-label accuracy ours are above the better of lightly's two, seed by seed."""
+    few: dict[str, dict[int, float]] = {}
+    for result in results:
+        if "images" in result:  # trained
+            few.setdefault(result["arm"], {})[result["seed"]] = result["few_labels"]
+    mean = {arm: statistics.fmean(by_seed.values()) for arm, by_seed in few.items()}
+    ours, rivals = [arm for arm in few if arm not in LOOPS], [arm for arm in few if arm in LOOPS]
+    if not ours or not rivals:
+        return
+    better = max(rivals, key=mean.__getitem__)
+    for arm in dict.fromkeys((max(ours, key=mean.__getitem__), "barlow_twins")):
+        if arm in few:
+            leads = [few[arm][seed] - few[better][seed] for seed in sorted(few[arm].keys() & few[better].keys())]
+            print(
+                f"{arm} above {better!r}: {_spread(leads, 100, 1)} points of few-label accuracy, by seed "
+                f"{', '.join(f'{100 * lead:.1f}' for lead in leads)}"
+            )
 
 
 def _spread(values: Sequence[float], factor: float, digits: int, *, spread: bool = True) -> str:
@@ -171,7 +184,9 @@ def main() -> None:
     for seed in range(flags.seeds):
         ours = results_of_ours(flags, methods, list(range(seed + 1)), costs)
         rivals += [] if flags.no_lightly else results_of_rivals(flags, seed, costs)
+    _write(flags.out / "results.json", {"minutes": flags.minutes, "results": ours + rivals})
     print_table(ours + rivals)
+    print_leads(ours + rivals)
 
 
 def _has_recipe(method: str, *, data: str, made_for: Recipe) -> bool:
