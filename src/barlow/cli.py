@@ -17,7 +17,7 @@ from rich.table import Table
 from barlow.choices import unknown
 from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study, check_resume
 from barlow.machine import Machine
-from barlow.recipes import recipe_for
+from barlow.recipes import recipe_for, with_numbers
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
@@ -49,13 +49,25 @@ def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = 
     return tyro.cli(flags, args=list(arguments), prog=prog, default=default)
 
 
-def pretrain(arguments: Sequence[str]) -> int:
-    """Pretrain, evaluate and write the page; print the table and where the page is."""
+def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
+    """Return the flags of `pretrain`, its numbers complete: those of the recipe, and what was typed.
+
+    Raises:
+        ValueError: no such recipe; flags beside --resume that it would leave aside.
+    """
     flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
     # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
+    # But not its options: a dict with defaults would be other flags (--options.temperature) than one without.
     made_for = recipe_for(flags.recipe or None, flags.data)
-    flags = parse(Pretrain, arguments, replace(flags, numbers=made_for))
+    flags = parse(Pretrain, arguments, replace(flags, numbers=replace(made_for, options={})))
+    flags = replace(flags, numbers=with_numbers(flags.numbers, {"options": made_for.options | flags.numbers.options}))
     check_resume(flags, made_for)
+    return flags
+
+
+def pretrain(arguments: Sequence[str]) -> int:
+    """Pretrain, evaluate and write the page; print the table and where the page is."""
+    flags = parse_pretrain(arguments)
     from barlow.collectives import is_first_process
     from barlow.pretraining import pretrain as run_pretraining, resume
     from barlow.report.learnt import nothing_learnt

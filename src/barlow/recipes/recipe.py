@@ -61,7 +61,8 @@ class Recipe:
     )
     """How embeddings are normalised before they are correlated."""
     options: dict[str, int | float | str] = field(default_factory=dict)
-    """Numbers of one method only, such as temperature 0.2; `barlow recipes NAME` shows them all."""
+    """Numbers of one method only: temperature 0.2 base_momentum 0.99; `barlow recipes NAME` shows all with their
+    defaults."""
 
     # --- the optimisation
     epochs: int | float = 100

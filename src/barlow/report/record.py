@@ -2,11 +2,12 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
-from barlow.recipes import RECIPES, Recipe, recipe_for
+from barlow.recipes import Recipe, recipe_for
 from barlow.report.formats import count, duration, moment, number, shape, text
 from barlow.report.run_folder import Run, finite, mapping
 from barlow.report.sections import grid, section, table
@@ -54,11 +55,11 @@ def recipe(run: Run) -> str:
     changed = set(changed_fields(run))
     lines = [
         [f"<code>{text(name)}</code>", f"<b>{_value(value)}</b>" if name in changed else _value(value)]
-        for name, value in run.recipe.items()
+        for name, value in _flat(run.recipe).items()
         if not isinstance(value, (dict, list)) and value != ""
     ]
-    name = str(run.recipe.get("name", ""))
-    usual = f"the recipe {name}" if name in RECIPES else "the recipe that these data get"
+    asked, made = _usual(run)
+    usual = f"the recipe {made.name}" if asked else "the recipe that these data get"
     note = f'<p class="reading">Bold: differs from {text(usual)}.</p>' if changed else ""
     facts = [[text(name), text(value)] for name, value in _facts(run)]
     return section(
@@ -72,14 +73,17 @@ def recipe(run: Run) -> str:
 
 
 def changed_fields(run: Run) -> dict[str, Any]:
-    """Return the fields of this run whose values are not those of the recipe that it names, or that its data get."""
-    name = str(run.recipe.get("name", ""))
-    usual = asdict(recipe_for(name if name in RECIPES else None, _path(run)))
-    about = ("name", "source", "published")
+    """Return what in this run is not as in the recipe that it names, or that its data get: field -> value.
+
+    An option of the method stands as "options.temperature".
+    """
+    _, made = _usual(run)
+    usual, about = _flat(asdict(made)), ("name", "source", "published")
+    known = [field.name for field in fields(Recipe) if field.name not in about]
     return {
-        field.name: run.recipe[field.name]
-        for field in fields(Recipe)
-        if field.name not in about and field.name in run.recipe and run.recipe[field.name] != usual[field.name]
+        name: value
+        for name, value in _flat(run.recipe).items()
+        if name.partition(".")[0] in known and (name not in usual or value != usual[name])
     }
 
 
@@ -88,19 +92,41 @@ def command_of(run: Run) -> str:
 
     A command line when the data go by a path or a name, else a call in Python.
     """
-    name, changed, path = str(run.recipe.get("name", "")), changed_fields(run), _path(run)
+    (asked, _), changed, path = _usual(run), changed_fields(run), _path(run)
+    options = {name.partition(".")[2]: value for name, value in changed.items() if "." in name}
+    plain = {name: value for name, value in changed.items() if "." not in name}
     if not path:
-        numbers = [f"{field}={value!r}" for field, value in changed.items()]
-        named = [f"recipe={name!r}"] if name in RECIPES else []
+        numbers = [f"{name}={value!r}" for name, value in (plain | ({"options": options} if options else {})).items()]
+        named = [f"recipe={asked!r}"] if asked else []
         return f"barlow.pretrain({', '.join(['data', *named, *numbers])})"
     root = str(mapping(run.start.get("data")).get("data_root") or "")
     words = ["barlow", "pretrain", path]
     words += ["--data-root", root] if root else []
-    words += ["--recipe", name] if name in RECIPES else []
-    for field, value in changed.items():
-        flag = field.replace("_", "-")
+    words += ["--recipe", asked] if asked else []
+    for name, value in plain.items():
+        flag = name.replace("_", "-")
         words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    words += ["--options", *(str(word) for pair in options.items() for word in pair)] if options else []
     return shlex.join(words)
+
+
+def _usual(run: Run) -> tuple[str, Recipe]:
+    """Return the name that asks for the recipe the run began with, and that recipe; no name: the one made for its data.
+
+    A method's name alone stands for its recipe made for the data, which need not be one of `RECIPES`.
+    """
+    name, path = str(run.recipe.get("name", "")), _path(run)
+    for asked in (name, str(run.recipe.get("method", ""))):
+        with suppress(ValueError):
+            if asked and (made := recipe_for(asked, path)).name == name:
+                return asked, made
+    return "", recipe_for(None, path)
+
+
+def _flat(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields, with each option of the method as a field of its own."""
+    options = {f"options.{name}": value for name, value in mapping(numbers.get("options")).items()}
+    return {name: value for name, value in numbers.items() if name != "options"} | options
 
 
 def _path(run: Run) -> str:
