@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import barlow
 from barlow.machine import Machine
@@ -46,7 +47,7 @@ def tiny(data: object, out: Path, **numbers: Any) -> barlow.Run:
         "batch_size": 32,
         "precision": "32-true",
     } | numbers
-    return barlow.pretrain(data, recipe="digits", out=out, machine=QUIET, **given)
+    return barlow.pretrain(data, **{"recipe": "digits", "out": out, "machine": QUIET, **given})
 
 
 def test_a_labelled_file_gives_features_figures_evidence_and_a_page(labelled: Path, tmp_path: Path) -> None:
@@ -136,6 +137,51 @@ def test_resume_needs_only_the_folder_and_data_given_as_objects_have_to_come_aga
     tiny(two_kinds(64, 0)[0], tmp_path / "tensor")
     with pytest.raises(ValueError, match="was given its data as an object"):
         barlow.resume(tmp_path / "tensor")
+
+
+class Pooled(nn.Sequential):
+    """A network of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_network_given_as_an_object_is_recorded_by_its_class_and_has_to_come_again(
+    labelled: Path, tmp_path: Path
+) -> None:
+    run = tiny(labelled, tmp_path / "own", backbone=Pooled())
+    assert run.recipe.backbone == "own:Pooled"
+    page = (run.folder / "report.html").read_text()
+    assert "Pooled, " in page
+    assert "backbone=&lt;Pooled&gt;" in page
+    assert "resnet18" not in page
+    with pytest.raises(ValueError, match="was given its backbone as an object; call pretrain again"):
+        barlow.resume(tmp_path / "own")
+    with pytest.raises(ValueError, match="backbone was 'own:Pooled', now 'own:Sequential'"):
+        tiny(labelled, tmp_path / "own", backbone=nn.Sequential(*Pooled()))
+    with pytest.raises(ValueError, match="backbone: got 'own:Pooled', wanted the object itself"):
+        tiny(labelled, tmp_path / "other", recipe=run.recipe)
+    assert tiny(labelled, tmp_path / "own", backbone=Pooled()).finished
+
+
+def test_a_resumed_run_is_evaluated_on_the_test_data_it_was_given(labelled: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    images, labels = two_kinds(40, 3)
+    np.savez(other, images=images, labels=labels)
+    run = tiny(labelled, tmp_path / "run", test=str(other))
+    expected = run.summary["evaluation"]
+    (run.folder / "summary.json").unlink()
+    assert barlow.resume(run.folder, machine=QUIET).summary["evaluation"] == expected
+    (run.folder / "summary.json").unlink()
+    assert tiny(labelled, run.folder).summary["evaluation"] != expected  # so that the above says something
+
+
+def test_other_data_of_the_same_size_are_not_taken_for_those_of_the_run(tmp_path: Path) -> None:
+    images = two_kinds(64, 0)[0]
+    tiny(images, tmp_path / "run")
+    assert tiny(images.clone(), tmp_path / "run").finished
+    with pytest.raises(ValueError, match=r"mean of the pixels was \[.*\], now \["):
+        tiny(255 - images, tmp_path / "run")
 
 
 def test_time_series_pretrain_through_the_public_api_in_under_sixty_lines(

@@ -44,6 +44,14 @@ def test_a_changed_recipe_or_other_data_name_the_fields(tmp_path: Path) -> None:
     assert "learning_rate" not in str(caught.value)
 
 
+def test_a_corrected_source_is_no_change_and_other_pixels_are(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path)
+    where.start(Recipe(source="section 4"), FACTS)
+    where.start(Recipe(source="section 4.1", published="73.2"), FACTS | {"mean": (0.302,)})
+    with pytest.raises(RecipeChangedError, match=r"mean of the pixels was \[0.3\] \(digits\), now \[0.31\] \(b\)"):
+        where.start(Recipe(), FACTS | {"mean": (0.31,), "path": "b"})
+
+
 def test_a_folder_without_a_run_and_a_recipe_from_the_future_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"wanted a run folder with recipe\.json"):
         RunFolder(tmp_path / "nothing").recipe()

@@ -32,7 +32,7 @@ from barlow.methods.vicregl import vicregl
 from barlow.methods.wmse import wmse
 from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.heads import HeadSpec
-from barlow.recipes import Recipe
+from barlow.recipes import OWN, Recipe
 from barlow.training.allocator import keep_freed_memory
 from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
@@ -89,7 +89,13 @@ def fitted(recipe: Recipe, source: Source, *, images: bool) -> tuple[Recipe, dic
 
 
 def image_views_of(recipe: Recipe, facts: Mapping[str, Any]) -> Views:
-    """Build the image pipelines of `recipe`, normalised by the statistics of its data."""
+    """Build the image pipelines of `recipe`, normalised by the statistics of its data.
+
+    Raises:
+        ValueError: no such pipelines, or some that a run was given as objects.
+    """
+    if recipe.views.startswith(OWN):
+        raise ValueError(f"views: got {recipe.views!r}, wanted the object itself: no name stands for it")
     return image_views(
         recipe.views,
         size=recipe.image_size,
@@ -100,7 +106,13 @@ def image_views_of(recipe: Recipe, facts: Mapping[str, Any]) -> Views:
 
 
 def build_image_backbone(recipe: Recipe, channels: int) -> Backbone:
-    """Build the network that `recipe` names; its weights follow from torch's generator."""
+    """Build the network that `recipe` names; its weights follow from torch's generator.
+
+    Raises:
+        ValueError: no such network, or one that a run was given as an object.
+    """
+    if recipe.backbone.startswith(OWN):
+        raise ValueError(f"backbone: got {recipe.backbone!r}, wanted the object itself: no name stands for it")
     return build_backbone(
         recipe.backbone,
         in_channels=channels,

@@ -16,7 +16,7 @@ from typing import Any
 from barlow.calibration import SECONDS, TURNS, Calibration, calibrate_apart, calibrate_in_turns
 from barlow.machine import Machine
 from barlow.pretraining import pretrain, probe_interval
-from barlow.recipes import Recipe, recipe_for, with_numbers
+from barlow.recipes import ABOUT, Recipe, recipe_for, with_numbers
 from barlow.report.side_by_side import Arm, side_by_side, write_side_by_side
 from barlow.run_folder import RunFolder
 from barlow.training.checkpoint import RecipeChangedError, recipe_differences
@@ -149,7 +149,7 @@ class _Plan:
         """
         arms = self.content["arms"]
         known = {name: (Recipe(**arms[name]["asked"]), recipe) for name, recipe in asked.items() if name in arms}
-        changed = {name: recipe_differences(*map(asdict, both)) for name, both in known.items()}
+        changed = {name: recipe_differences(*map(asdict, both), may_change=ABOUT) for name, both in known.items()}
         if any(changed.values()):
             raise RecipeChangedError([f"{name}: {one}" for name, several in changed.items() for one in several])
         data, root = self.content["data"], self.content["data_root"] or None

@@ -34,7 +34,7 @@ from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
 from barlow.networks.small_map import single_pixel_convolutions
 from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
-from barlow.recipes import Recipe, recipe_for, with_numbers
+from barlow.recipes import OWN, Recipe, recipe_for, with_numbers
 from barlow.run import Run
 from barlow.run_folder import RunFolder, versions
 from barlow.training.checkpoint import load_checkpoint
@@ -91,13 +91,15 @@ def pretrain(
     named = {k: v for k, v in (("backbone", backbone), ("views", views)) if isinstance(v, str)}
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
     own_views = None if views is None or isinstance(views, str) else _as_views(views)
+    objects = _objects(backbone=backbone, views=views, test=test)
+    asked = replace(asked, **{name: f"{OWN}{kind}" for name, kind in objects.items() if name != "test"})
     asked = resolve_precision(asked)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
     guard_children(fabric)
     source = _load(data, data_root, asked.image_size, quiet=machine.quiet or not fabric.is_global_zero)
     settled, facts = fitted(asked, source, images=own_views is None)
-    facts |= {"path": str(data) if isinstance(data, (str, Path)) else "", "data_root": str(data_root or "")}
+    facts |= {"path": _path(data), "data_root": str(data_root or ""), "test": _path(test), "objects": objects}
     if settled.batch_size < fabric.world_size:
         raise ValueError(
             f"batch_size: got {settled.batch_size}, wanted at least one sample per process: {fabric.world_size}"
@@ -233,6 +235,19 @@ def _load(data: Any, data_root: str | Path | None, image_size: int, *, quiet: bo
         return load_source(data, data_root=data_root, decode_size=decode_size, progress=show)
 
 
+def _path(data: Any) -> str:
+    return str(data) if _is_name(data) else ""
+
+
+def _objects(**given: Any) -> dict[str, str]:
+    """Return what kind of object each argument is, where it is one that only the caller can give again."""
+    return {name: type(one).__name__ for name, one in given.items() if one is not None and not _is_name(one)}
+
+
+def _is_name(given: Any) -> bool:
+    return isinstance(given, (str, Path))
+
+
 def _as_views(views: Views | View | Sequence[View]) -> Views:
     """Make Views of one pipeline (used for both views) or of several."""
     if isinstance(views, Views):
@@ -242,18 +257,26 @@ def _as_views(views: Views | View | Sequence[View]) -> Views:
 
 
 def resume(folder: str | Path, *, machine: Machine | None = None) -> Run:
-    """Go on with a run whose data go by a name or a path, from what its folder says.
+    """Go on with a run whose data, network and views go by a name or a path, from what its folder says.
 
     Args:
         folder: made by `pretrain`.
         machine: devices, checkpoint interval, progress.
 
     Raises:
-        ValueError: no such run, or one whose data were given as an object.
+        ValueError: no such run, or one that was given one of them, or its test data, as an object.
     """
     where = RunFolder(Path(folder))
     facts = where.data()
-    if not facts.get("path"):
-        raise ValueError(f"resume: the run in {str(folder)!r} was given its data as an object; call pretrain again")
-    recipe = where.recipe()
-    return pretrain(facts["path"], recipe=recipe, out=folder, data_root=facts["data_root"] or None, machine=machine)
+    objects = [*([] if facts.get("path") else ["data"]), *facts.get("objects", {})]
+    if objects:
+        what = f"the run in {str(folder)!r} was given its {' and '.join(objects)} as an object"
+        raise ValueError(f"resume: {what}; call pretrain again, with the same folder")
+    return pretrain(
+        facts["path"],
+        recipe=where.recipe(),
+        out=folder,
+        test=facts.get("test") or None,
+        data_root=facts["data_root"] or None,
+        machine=machine,
+    )

@@ -2,20 +2,24 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from barlow.recipes import Recipe
+import numpy as np
+
+from barlow.recipes import ABOUT, Recipe
 from barlow.training.checkpoint import RecipeChangedError, recipe_differences
 from barlow.training.durable_file import durable_file
 from barlow.training.journal import read_journal
 
 VERSIONS = ("barlow", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy")
 """Packages whose version may change a run's numbers."""
+SAME_STATISTICS = 0.003
+"""Of pixels in [0, 1]: about what one picture in a hundred changes that can no longer be read."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,9 @@ class RunFolder:
         Raises:
             RecipeChangedError: a field differs; names each with its old and new value.
         """
-        facts = {key: data[key] for key in ("name", "num_samples", "image_shape") if key in data}
         if (self.path / "recipe.json").exists():
-            differences = recipe_differences(asdict(self.recipe()), asdict(recipe))
-            differences += recipe_differences({k: self.data().get(k) for k in facts}, facts)
+            differences = recipe_differences(asdict(self.recipe()), asdict(recipe), may_change=ABOUT)
+            differences += _data_differences(self.data(), data)
             if differences:
                 raise RecipeChangedError(differences)
             return
@@ -89,6 +92,25 @@ class RunFolder:
         if not path.exists():
             raise ValueError(f"folder: got {str(self.path)!r}, wanted a run folder with recipe.json")
         return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _data_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name what tells two data sets apart: name, size, and the means and deviations of the channels.
+
+    The path may differ, for the data may have moved; the statistics may differ a little, for a file may have broken.
+    """
+    facts = {key: new[key] for key in ("name", "num_samples", "image_shape") if key in new}
+    found = recipe_differences({key: old.get(key) for key in facts}, facts)
+    for key in ("mean", "std"):
+        before, now = old.get(key), new.get(key)
+        if before and now and not found and not np.allclose(before, now, rtol=0, atol=SAME_STATISTICS):
+            paths = [f" ({one['path']})" if one.get("path") else "" for one in (old, new)]
+            found.append(f"{key} of the pixels was {_rounded(before)}{paths[0]}, now {_rounded(now)}{paths[1]}")
+    return found
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 4) for value in values]
 
 
 def versions() -> dict[str, str]:

@@ -66,5 +66,5 @@ def test_options_are_typed_as_names_and_values() -> None:
     assert {k: v for k, v in flags.numbers.options.items() if k not in ("epsilon", "queue_length")} == {
         k: v for k, v in kept.items() if k not in ("epsilon", "queue_length")
     }
-    with pytest.raises(ValueError, match="got --options .* too"):
+    with pytest.raises(ValueError, match=r"got --options .* too"):
         parse_pretrain(["--resume", "runs/x", "--recipe", "", "--options", "bias", "removed"])

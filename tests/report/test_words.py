@@ -81,9 +81,10 @@ def test_a_projector_without_a_width_gives_no_claim_about_features(tmp_path: Pat
     assert sentences(run)[0].startswith("The loss began at")
 
 
-def test_samples_that_are_no_pictures_are_not_called_images_nor_their_network_by_the_recipe(tmp_path: Path) -> None:
-    journal = records()
+def test_samples_that_are_no_pictures_are_not_called_images_and_their_network_goes_by_its_class(tmp_path: Path) -> None:
+    recipe = replace(DIGITS, backbone="own:Recurrent", views="own:Crops")
+    journal = records(recipe)
     del journal[0]["data"]["image_shape"]
-    run = read_run(write_run(tmp_path, journal=journal, arrays={}))
-    assert subtitle(run).startswith("A network, 2.8 million parameters, pretrained without labels on 1,438 samples,")
+    run = read_run(write_run(tmp_path, journal=journal, arrays={}, recipe=recipe))
+    assert subtitle(run).startswith("Recurrent, 2.8 million parameters, pretrained without labels on 1,438 samples,")
     assert "between samples, the rest between views of one sample" in sentences(run)[3]

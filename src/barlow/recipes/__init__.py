@@ -17,7 +17,7 @@ from barlow.recipes import (
     vicregl,
     wmse,
 )
-from barlow.recipes.recipe import Recipe as Recipe, with_numbers as with_numbers
+from barlow.recipes.recipe import ABOUT as ABOUT, OWN as OWN, Recipe as Recipe, with_numbers as with_numbers
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "digits": barlow_twins.digits,

@@ -10,6 +10,11 @@ from typing import Any, Literal
 
 from barlow.choices import did_you_mean
 
+ABOUT = ("name", "source", "published")
+"""Fields of a Recipe that say where it comes from and decide no number; a run goes on when they are corrected."""
+OWN = "own:"
+"""Before the name of a class, in `backbone` and `views` of a run that was given them as objects."""
+
 
 @dataclass(frozen=True)
 class Recipe:

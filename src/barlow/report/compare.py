@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from barlow.recipes import ABOUT
 from barlow.report.axes import wants_log
 from barlow.report.charts import Bar, Line, bar_chart, line_chart
 from barlow.report.formats import count, duration, number, percent, points, text
@@ -28,9 +29,6 @@ from barlow.report.words import (
 
 COLORS = 8
 """Colour classes of the style sheet; the ninth run gets the first colour again, dashed."""
-NO_DIFFERENCE = ("name", "source", "published")
-"""Fields of a recipe that decide no number."""
-
 Named = Sequence[tuple[str, Run]]
 Measure = Callable[[Run], float | None]
 
@@ -200,9 +198,7 @@ def _overlay(title: str, named: Named, curve: Callable[[Run], Curve], *, smoothe
 
 def recipe_differences_of(named: Named) -> str:
     """Return the section of the fields and versions that are not the same in all runs."""
-    fields = [
-        name for name in dict.fromkeys(key for _, run in named for key in run.recipe) if name not in NO_DIFFERENCE
-    ]
+    fields = [name for name in dict.fromkeys(key for _, run in named for key in run.recipe) if name not in ABOUT]
     lines = []
     for field in fields:
         values = [run.recipe.get(field, "") for _, run in named]

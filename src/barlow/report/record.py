@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
-from barlow.recipes import Recipe, recipe_for
+from barlow.recipes import ABOUT, OWN, Recipe, recipe_for
 from barlow.report.formats import count, duration, moment, number, shape, text
 from barlow.report.run_folder import Run, finite, mapping
 from barlow.report.sections import grid, section, table
@@ -78,8 +78,8 @@ def changed_fields(run: Run) -> dict[str, Any]:
     An option of the method stands as "options.temperature".
     """
     _, made = _usual(run)
-    usual, about = _flat(asdict(made)), ("name", "source", "published")
-    known = [field.name for field in fields(Recipe) if field.name not in about]
+    usual = _flat(asdict(made))
+    known = [field.name for field in fields(Recipe) if field.name not in ABOUT]
     return {
         name: value
         for name, value in _flat(run.recipe).items()
@@ -95,10 +95,8 @@ def command_of(run: Run) -> str:
     (asked, _), changed, path = _usual(run), changed_fields(run), _path(run)
     options = {name.partition(".")[2]: value for name, value in changed.items() if "." in name}
     plain = {name: value for name, value in changed.items() if "." not in name}
-    if not path:
-        numbers = [f"{name}={value!r}" for name, value in (plain | ({"options": options} if options else {})).items()]
-        named = [f"recipe={asked!r}"] if asked else []
-        return f"barlow.pretrain({', '.join(['data', *named, *numbers])})"
+    if not path or mapping(mapping(run.start.get("data")).get("objects")):
+        return _call(path, asked, plain | ({"options": options} if options else {}))
     root = str(mapping(run.start.get("data")).get("data_root") or "")
     words = ["barlow", "pretrain", path]
     words += ["--data-root", root] if root else []
@@ -108,6 +106,14 @@ def command_of(run: Run) -> str:
         words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
     words += ["--options", *(str(word) for pair in options.items() for word in pair)] if options else []
     return shlex.join(words)
+
+
+def _call(path: str, asked: str, numbers: Mapping[str, Any]) -> str:
+    """Return the call in Python; what was given as an object stands there by the name of its class."""
+    own = {name: value.removeprefix(OWN) for name, value in numbers.items() if str(value).startswith(OWN)}
+    words = [repr(path) if path else "data", *([f"recipe={asked!r}"] if asked else [])]
+    words += [f"{name}=<{own[name]}>" if name in own else f"{name}={value!r}" for name, value in numbers.items()]
+    return f"barlow.pretrain({', '.join(words)})"
 
 
 def _usual(run: Run) -> tuple[str, Recipe]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from barlow.recipes import OWN
 from barlow.report.formats import count, duration, number, percent, points, shape, with_spread
 from barlow.report.learnt import nothing_learnt
 from barlow.report.run_folder import Record, Run, finite, mapping
@@ -135,8 +136,7 @@ def subtitle(run: Run) -> str:
     size, sizes = finite(data.get("num_samples")), shape(data.get("image_shape"))
     what = f"{count(size, sample_noun(run))}{f' ({sizes})' if sizes else ''}" if size else data_name(run)
     weights = finite(run.start.get("num_parameters"))
-    # The backbone of the recipe is one for images; other data come with a network of their own.
-    network = str(run.recipe.get("backbone") or "A network") if sample_noun(run) == "image" else "A network"
+    network = str(run.recipe.get("backbone") or "A network").removeprefix(OWN)
     network += f", {_millions(weights)} parameters," if weights else ""
     seconds, device = seconds_of_training(run), run.start.get("device")
     took = f" in {duration(seconds)}" if seconds else ""
