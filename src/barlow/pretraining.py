@@ -92,7 +92,7 @@ def pretrain(
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
     own_views = None if views is None or isinstance(views, str) else _as_views(views)
     objects = _objects(backbone=backbone, views=views, test=test)
-    asked = replace(asked, **{name: f"{OWN}{kind}" for name, kind in objects.items() if name != "test"})
+    asked = with_numbers(asked, {name: f"{OWN}{kind}" for name, kind in objects.items() if name != "test"})
     asked = resolve_precision(asked)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
