@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from barlow.assembly import (
-    build_fabric,
     build_plan,
     build_run_optimizer,
     fitted,
@@ -29,6 +28,7 @@ from barlow.assembly import (
 from barlow.calibration import Calibration, peak_memory
 from barlow.data.source import Batch, Source
 from barlow.data.sources import load_source
+from barlow.engine import build_fabric
 from barlow.evidence import label_free_figures
 from barlow.machine import Machine
 from barlow.methods.method import Method

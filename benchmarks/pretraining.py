@@ -26,8 +26,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow.assembly import build_fabric, build_method, build_plan, fitted, image_views_of
+from barlow.assembly import build_method, build_plan, fitted, image_views_of
 from barlow.data.arrays import ArraySource
+from barlow.engine import build_fabric
 from barlow.machine import Machine
 from barlow.networks.backbones import build_backbone
 from barlow.recipes import Recipe

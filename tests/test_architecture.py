@@ -22,7 +22,7 @@ LEVELS: list[set[str]] = [
     },
     {"correlation", "theory", "methods.method"},
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
-    {"loss_floor"},
+    {"loss_floor", "engine"},
     {"assembly", "run_folder", "scores", "evidence", "flags", "tables", "audit_tables"},
     {"run", "calibration", "recipe_tables"},
     {"auditing", "finishing"},

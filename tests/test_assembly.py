@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from barlow.assembly import (
-    build_fabric,
     build_image_backbone,
     build_method,
     build_plan,
@@ -18,6 +17,7 @@ from barlow.assembly import (
     untrained_backbone,
 )
 from barlow.data.arrays import ArraySource
+from barlow.engine import build_fabric
 from barlow.loss_floor import floor_lines, loss_floor
 from barlow.machine import Machine
 from barlow.methods.method import Method
@@ -126,33 +126,18 @@ def test_an_option_that_the_method_does_not_have_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "message"),
+    ("numbers", "message"),
     [
-        (Machine(accelerator="cuda"), "accelerator: got 'cuda', but torch sees no GPU; wanted cpu or auto"),
-        (Machine(accelerator="mps"), "accelerator: got 'mps', but torch sees no GPU; wanted cpu or auto"),
-        (Machine(accelerator="gpu"), "accelerator: got 'gpu', but torch sees no GPU; wanted cpu or auto"),
-        (Machine(accelerator="gpuu"), "accelerator: got 'gpuu', wanted one of auto, cpu, .*; did you mean 'gpu'?"),
-        (Machine(devices="x"), "devices: got 'x', wanted auto or a number from 1"),
-        (Machine(devices="0"), "devices: got '0', wanted auto or a number from 1"),
-        (Machine(devices="-1"), "devices: got '-1', wanted auto or a number from 1"),
-        (Machine(num_nodes=0), "num_nodes: got 0, wanted a number from 1"),
+        ({"final_learning_rate": 2.0}, "final_learning_rate: got 2.0, wanted a fraction"),
+        ({"warmup_start": -0.1}, "warmup_start: got -0.1, wanted a fraction"),
+        ({"warmup_epochs": -1.0}, "warmup_epochs: got -1.0, wanted 0 or more"),
+        ({"clip_norm": -1.0}, "clip_norm: got -1.0, wanted 0 or more"),
+        ({"learning_rate": float("nan")}, "learning_rate: got nan, wanted 0 or more"),
     ],
 )
-def test_a_machine_that_is_not_there_is_refused(
-    machine: Machine, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+def test_numbers_out_of_range_are_refused_before_the_first_step(numbers: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_fabric(SMALL, machine)
-
-
-def test_more_processes_than_gpus_are_refused_unless_they_are_to_run_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with pytest.raises(ValueError, match="devices: got '3', wanted auto or a number up to 2, the GPUs here"):
-        build_fabric(SMALL, Machine(devices="3"))
-    assert build_fabric(SMALL, Machine(devices="3", accelerator="cpu")).world_size == 3
-    assert build_fabric(SMALL, Machine(devices="1", accelerator="cpu")).device.type == "cpu"
+        build_plan(replace(SMALL, **numbers), num_samples=64, num_features=16, checkpoint_minutes=1.0)  # type: ignore[arg-type]
 
 
 def test_options_are_added_to_those_of_the_recipe() -> None:

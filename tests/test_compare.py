@@ -23,8 +23,8 @@ from barlow.recipes import Recipe
 from barlow.report.run_folder import read_run
 from barlow.training.checkpoint import RecipeChangedError
 from barlow.training.journal import read_journal
+from barlow.training.non_finite import NonFiniteLossError
 from barlow.training.order import batches_from
-from barlow.training.pretrain import NonFiniteLossError
 from tests.test_pretraining import two_kinds
 
 QUIET = Machine(quiet=True)

@@ -13,6 +13,12 @@ from barlow.training.checkpoint import RecipeChangedError
 FACTS = {"name": "digits", "num_samples": 1200, "image_shape": [1, 8, 8], "mean": (0.3,), "path": "digits"}
 
 
+def begin(where: RunFolder, recipe: Recipe) -> None:
+    """Start a run and take its first step."""
+    where.start(recipe, FACTS)
+    where.journal.write_text(json.dumps({"event": "start"}) + "\n" + json.dumps({"event": "step", "step": 1}) + "\n")
+
+
 def test_what_was_started_can_be_read_again_versions_included(tmp_path: Path) -> None:
     where = RunFolder(tmp_path / "run")
     recipe = Recipe(epochs=7, views="cifar")
@@ -27,7 +33,7 @@ def test_what_was_started_can_be_read_again_versions_included(tmp_path: Path) ->
 
 def test_the_same_recipe_on_the_same_data_may_go_on(tmp_path: Path) -> None:
     where = RunFolder(tmp_path)
-    where.start(Recipe(), FACTS)
+    begin(where, Recipe())
     before = (tmp_path / "recipe.json").read_bytes()
     where.start(Recipe(), FACTS | {"mean": (0.30000001,), "path": "./digits"})
     assert (tmp_path / "recipe.json").read_bytes() == before
@@ -35,7 +41,7 @@ def test_the_same_recipe_on_the_same_data_may_go_on(tmp_path: Path) -> None:
 
 def test_a_changed_recipe_or_other_data_name_the_fields(tmp_path: Path) -> None:
     where = RunFolder(tmp_path)
-    where.start(Recipe(), FACTS)
+    begin(where, Recipe())
     changed = replace(Recipe(), epochs=101, redundancy_weight=0.1)
     with pytest.raises(RecipeChangedError) as caught:
         where.start(changed, FACTS | {"num_samples": 1300})
@@ -44,9 +50,22 @@ def test_a_changed_recipe_or_other_data_name_the_fields(tmp_path: Path) -> None:
     assert "learning_rate" not in str(caught.value)
 
 
+def test_a_run_that_took_no_step_binds_nobody(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path)
+    where.start(Recipe(final_learning_rate=2.0), FACTS)
+    where.start(Recipe(), FACTS, write=False)  # another process than the first
+    assert where.recipe().final_learning_rate == 2.0
+    where.start(Recipe(), FACTS)
+    assert where.recipe() == Recipe()
+    where.checkpoints.mkdir()
+    (where.checkpoints / "last.ckpt").touch()
+    with pytest.raises(RecipeChangedError):
+        where.start(Recipe(epochs=3), FACTS)
+
+
 def test_a_corrected_source_is_no_change_and_other_pixels_are(tmp_path: Path) -> None:
     where = RunFolder(tmp_path)
-    where.start(Recipe(source="section 4"), FACTS)
+    begin(where, Recipe(source="section 4"))
     where.start(Recipe(source="section 4.1", published="73.2"), FACTS | {"mean": (0.302,)})
     with pytest.raises(RecipeChangedError, match=r"mean of the pixels was \[0.3\] \(digits\), now \[0.31\] \(b\)"):
         where.start(Recipe(), FACTS | {"mean": (0.31,), "path": "b"})

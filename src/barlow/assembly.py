@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,15 +9,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from barlow.choices import did_you_mean, unknown
 from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
+from barlow.engine import resolve_precision
 from barlow.loss_floor import loss_floor
-from barlow.machine import Machine
 from barlow.methods.barlow_twins import barlow_twins
 from barlow.methods.byol import byol
 from barlow.methods.method import Method
@@ -33,7 +30,6 @@ from barlow.methods.wmse import wmse
 from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.heads import HeadSpec
 from barlow.recipes import OWN, Recipe
-from barlow.training.allocator import keep_freed_memory
 from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.schedules import warmup_cosine
@@ -56,10 +52,6 @@ METHODS: dict[str, Callable[..., Method]] = {
 
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger pictures are cropped and scaled to it unless told."""
-
-
-ACCELERATORS = ("auto", "cpu", "cuda", "mps", "gpu")
-"""What `Machine.accelerator` can be; "gpu" is whichever of cuda and mps is there."""
 
 
 def fitted(recipe: Recipe, source: Source, *, images: bool) -> tuple[Recipe, dict[str, Any]]:
@@ -168,17 +160,9 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
     """Turn epochs into steps and state the floor of the loss.
 
     Raises:
-        ValueError: accumulation, a batch too small for a statistic, or no training.
+        ValueError: accumulation, a batch too small for a statistic, no training, or numbers out of their range.
     """
-    if recipe.accumulate != 1:
-        raise ValueError(
-            f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
-            "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
-        )
-    if recipe.batch_size < 2:
-        raise ValueError(f"batch_size: got {recipe.batch_size}, wanted at least 2")
-    if not 0 < recipe.epochs < math.inf:
-        raise ValueError(f"epochs: got {recipe.epochs}, wanted a number above 0")
+    _check_numbers(recipe)
     per_epoch = steps_per_epoch(num_samples, recipe.batch_size)
     total = steps_of(recipe.epochs, per_epoch)
     warmup = min(recipe.warmup_epochs * per_epoch, total / 10)
@@ -199,6 +183,25 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
     )
 
 
+def _check_numbers(recipe: Recipe) -> None:
+    """Refuse before the first step what the loop would refuse at it, by the names of the fields."""
+    if recipe.accumulate != 1:
+        raise ValueError(
+            f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
+            "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
+        )
+    if recipe.batch_size < 2:
+        raise ValueError(f"batch_size: got {recipe.batch_size}, wanted at least 2")
+    if not 0 < recipe.epochs < math.inf:
+        raise ValueError(f"epochs: got {recipe.epochs}, wanted a number above 0")
+    for name in ("final_learning_rate", "warmup_start"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted a fraction of the peak in [0, 1]")
+    for name in ("warmup_epochs", "clip_norm", "learning_rate", "bias_learning_rate", "weight_decay"):
+        if not 0 <= getattr(recipe, name) < math.inf:
+            raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted 0 or more")
+
+
 def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> torch.optim.Optimizer:
     """Build the optimizer of `recipe`; on a CPU the fused one, which is faster there and exact."""
     return build_optimizer(
@@ -212,77 +215,3 @@ def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> to
         constant_part=recipe.constant_part,
         fused=fabric.device.type == "cpu",
     )
-
-
-def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
-    """Return the engine: devices, processes and precision; where it is a CPU, freed memory is kept from here on.
-
-    Raises:
-        ValueError: an unknown accelerator, one that is not here, or numbers of devices or machines that cannot be.
-    """
-    _check_machine(machine)
-    devices, num_nodes = _processes(machine)
-    fabric = Fabric(
-        accelerator=machine.accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        strategy="auto" if (devices, num_nodes) == (1, 1) else _data_parallel(),
-        precision=recipe.precision,  # type: ignore[arg-type]  # "auto" is resolved by `resolve_precision`
-    )
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
-    return fabric
-
-
-def _check_machine(machine: Machine) -> None:
-    if machine.accelerator not in ACCELERATORS:
-        raise unknown("accelerator", machine.accelerator, ACCELERATORS)
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    here["gpu"] = any(here.values())
-    if not here.get(machine.accelerator, True):
-        raise ValueError(f"accelerator: got {machine.accelerator!r}, but torch sees no GPU; wanted cpu or auto")
-    if machine.num_nodes < 1:
-        raise ValueError(f"num_nodes: got {machine.num_nodes}, wanted a number from 1")
-    if machine.devices == "auto":
-        return
-    if not machine.devices.isdecimal() or int(machine.devices) < 1:
-        raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number from 1")
-    gpus = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
-    if 0 < gpus < int(machine.devices):
-        raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number up to {gpus}, the GPUs here")
-
-
-def _data_parallel() -> DDPStrategy:
-    """DDP that leaves buffers alone: BatchNorm is synchronised, and a method keeps its own (a queue) alike."""
-    known = inspect.signature(DistributedDataParallel).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed by torch
-    without: dict[str, Any] = {name: False}
-    return DDPStrategy(**without)
-
-
-def _processes(machine: Machine) -> tuple[int | str, int]:
-    """Processes per machine, and machines; unless told, those that torchrun has started, or one per GPU."""
-    devices: int | str = int(machine.devices) if machine.devices.isdecimal() else machine.devices
-    if devices != "auto":
-        return devices, machine.num_nodes
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        here = int(os.environ["LOCAL_WORLD_SIZE"])
-        return here, int(os.environ["WORLD_SIZE"]) // here
-    on_cuda = machine.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    return (torch.cuda.device_count() if on_cuda else 1), machine.num_nodes
-
-
-def resolve_precision(recipe: Recipe) -> Recipe:
-    """Replace precision "auto" by what this machine is fast at: bf16 where it is native, float32 elsewhere."""
-    if recipe.precision != "auto":
-        return recipe
-    native = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else _cpu_multiplies_bf16()
-    return replace(recipe, precision="bf16-mixed" if native else "32-true")
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """Whether the CPU itself multiplies bf16; where it does not, emulation is slower than float32."""
-    if not hasattr(torch.cpu, "get_capabilities"):  # torch before 2.13
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -20,7 +20,6 @@ import torch
 from lightning_fabric import Fabric
 
 from barlow.assembly import (
-    build_fabric,
     build_method,
     build_plan,
     build_run_optimizer,
@@ -32,6 +31,7 @@ from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
 from barlow.data.sources import load_source
 from barlow.data.subsets import subset
+from barlow.engine import build_fabric, resolve_precision, under_autocast
 from barlow.evidence import figures_during_training
 from barlow.machine import Machine
 from barlow.methods.method import Method
@@ -179,9 +179,10 @@ def calibrate(
         The Calibration; its memory is that of this process, whatever else has happened in it.
     """
     source = load_source(data, data_root=data_root, decode_size=2 * recipe.image_size or DECODE_SIZE)
-    recipe, facts = fitted(recipe, source, images=True)
+    machine = Machine(devices="1", accelerator=accelerator)
+    recipe, facts = fitted(resolve_precision(recipe, machine), source, images=True)
     views = image_views_of(recipe, facts)
-    fabric = build_fabric(recipe, Machine(devices="1", accelerator=accelerator))
+    fabric = build_fabric(recipe, machine)
     fabric.launch()
 
     def method() -> Method:
@@ -193,9 +194,10 @@ def calibrate(
     steps = int(min(max(seconds / max(statistics.median(first), 1e-3), FEWEST), MOST))
     measured = method()
     found = _seconds_of_steps(recipe, source, views, measured, fabric, 1 + WARM_UP + steps)[WARM_UP:]
-    figures = figures_during_training(measured.eval().represent, source, views.on(fabric.to_device))
+    represent = under_autocast(measured.eval().represent, fabric)
+    figures = figures_during_training(represent, source, views.on(fabric.to_device))
     started = time.perf_counter()
-    with torch.inference_mode(), fabric.autocast():
+    with torch.inference_mode():
         figures(0)
     return Calibration(
         seconds_per_step=statistics.fmean(found),

@@ -85,7 +85,7 @@ def _invariance(moments: Moments, limit: Callable[[Tensor], float] | None) -> di
         "mean_correlation": float(spectrum.clipped.mean()),
         "directions_above_chance": float(num_above_edge(spectrum.correlations, inside.num_images, inside.num_views)),
     }
-    if limit is not None:
+    if limit is not None and min(half.num_images for half in moments.halves()) > 1:  # a variance takes two
         crossed = cross_fit_correlations(*(half.projected(leading) for half in moments.halves())).clamp(0, 1)
         found["backbone_limit"] = (limit(spectrum.clipped) + limit(crossed)) / 2  # the middle of the bracket
     return found

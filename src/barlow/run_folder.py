@@ -42,19 +42,33 @@ class RunFolder:
         """The only log."""
         return self.path / "journal.jsonl"
 
-    def start(self, recipe: Recipe, data: Mapping[str, Any]) -> None:
-        """Write `recipe.json`, or check that it says the same when the run was started before.
+    def begun(self) -> bool:
+        """Whether a step of this run is on record, so that its recipe and data are settled."""
+        if (self.checkpoints / "last.ckpt").exists():
+            return True
+        return self.journal.exists() and any(record["event"] == "step" for record in read_journal(self.journal))
+
+    def start(self, recipe: Recipe, data: Mapping[str, Any], *, write: bool = True) -> None:
+        """Write `recipe.json`, or check that it says the same when the run has begun before.
+
+        A run that was refused at its first step, or killed before its first record, binds nobody.
+
+        Args:
+            recipe: with all its numbers settled.
+            data: facts of the data.
+            write: False on all processes but the first, which check only.
 
         Raises:
             RecipeChangedError: a field differs; names each with its old and new value.
         """
-        if (self.path / "recipe.json").exists():
+        if (self.path / "recipe.json").exists() and self.begun():
             differences = recipe_differences(asdict(self.recipe()), asdict(recipe), may_change=ABOUT)
             differences += _data_differences(self.data(), data)
             if differences:
                 raise RecipeChangedError(differences)
             return
-        self.write("recipe.json", {"recipe": asdict(recipe), "data": dict(data), "versions": versions()})
+        if write:
+            self.write("recipe.json", {"recipe": asdict(recipe), "data": dict(data), "versions": versions()})
 
     def recipe(self) -> Recipe:
         """Return the recipe of the run.

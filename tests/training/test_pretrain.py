@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from barlow.methods.method import Method
 from barlow.methods.terms import Terms
 from barlow.training.journal import read_journal
+from barlow.training.non_finite import NonFiniteLossError
 from barlow.training.order import epoch_order, hash_seed
 from barlow.training.plan import Plan, steps_per_epoch
-from barlow.training.pretrain import NonFiniteLossError, Probe
+from barlow.training.pretrain import Probe
 from tests.training.tiny_run import EPOCHS, STEPS, Broken, run_tiny
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,6 +109,43 @@ def test_a_loss_that_is_not_finite_stops_the_run_names_the_term_and_keeps_the_ch
     state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["step"] == 2
     assert torch.isfinite(state["method"]["weight"]).all()
+
+
+class BrokenGradient(Method):
+    """A method whose loss stays finite, and whose gradient does not at its third step."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), nn.Identity())
+        self.weight = nn.Parameter(torch.ones(6))
+        self.calls = 0
+
+    def forward(self, views: Sequence[Tensor]) -> Terms:
+        self.calls += 1
+        good = (views[0] * self.weight).square().mean()
+        total = good + (0 * self.weight.sum()).sqrt() if self.calls > 2 else good  # d sqrt(0) = inf, times 0
+        return Terms(total, {"good": good})
+
+
+def test_weights_that_are_not_finite_never_replace_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLossError, match=r"1 of the weights, 'weight' first, are not finite after step 3"):
+        run_tiny(tmp_path, method=BrokenGradient(), minutes=0.0)
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["step"] == 2
+    assert torch.isfinite(state["method"]["weight"]).all()
+    assert read_journal(tmp_path / "journal.jsonl")[-1]["event"] == "error"
+
+
+def test_the_scale_of_losses_in_float16_is_part_of_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fabric's precision keeps it; on a CPU float32 has none, so one with a state stands in."""
+    loaded: list[dict[str, Any]] = []
+    monkeypatch.setattr("lightning_fabric.plugins.precision.Precision.state_dict", lambda _: {"scale": 512.0})
+    monkeypatch.setattr(
+        "lightning_fabric.plugins.precision.Precision.load_state_dict", lambda _, state: loaded.append(state)
+    )
+    run_tiny(tmp_path)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["precision"] == {"scale": 512.0}
+    run_tiny(tmp_path)
+    assert loaded == [{"scale": 512.0}]
 
 
 def test_the_journal_has_loss_terms_floor_excess_and_rate_of_every_step(tmp_path: Path) -> None:

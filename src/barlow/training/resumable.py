@@ -12,7 +12,11 @@ from torch.optim import Optimizer
 
 from barlow.training.checkpoint import load_checkpoint, random_state, restore_random_state, save_checkpoint
 from barlow.training.journal import Journal
+from barlow.training.non_finite import require_finite_weights
 from barlow.training.processes import agreed
+
+DRAWN_ANEW = "dropout, sub-batches of W-MSE and directions of SIGReg"
+"""What torch's own generators decide, each process having its own; views follow from seed and step alone."""
 
 
 @dataclass
@@ -44,24 +48,31 @@ class Resumable:
         state = load_checkpoint(self.path)
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         step = int(state["step"])
         self.journal.rewind(step)
         if len(state["random"]) == self.fabric.world_size:
             restore_random_state(state["random"][self.fabric.global_rank])
         else:
             before = f"{len(state['random'])} processes before, {self.fabric.world_size} now"
-            self.journal.write("warning", message=f"{before}: views and dropout go on with other random numbers")
+            self.journal.write("warning", message=f"{before}: {DRAWN_ANEW} go on with other random numbers")
         self.journal.write("resume", step=step)
         return step
 
     def save(self, step: int) -> None:
-        """Write the state after `step` steps; every process takes part, the first one writes."""
+        """Write the state after `step` steps; every process takes part, the first one writes.
+
+        Raises:
+            NonFiniteLossError: there are weights that are not finite; the checkpoint before stays.
+        """
+        require_finite_weights(self.method, step, self.journal)
         random = self._random_of_all()
         if self.fabric.is_global_zero:
             state = {
                 "step": step,
                 "method": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),  # the scale of losses in float16
                 "random": random,
             }
             save_checkpoint(self.path, state)
