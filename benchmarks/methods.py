@@ -4,8 +4,8 @@
 
 Ours are the small recipes, through `compare_recipes`: as many steps as fit into --minutes, with the figures taken in
 between.
-Lightly's Barlow Twins (BYOL transforms without blur, as its example for small pictures; head 2048-2048; its loss) runs
-twice on the backbone of our recipe, in a process of its own for each seed:
+Lightly's Barlow Twins (BYOL transforms without blur, as its example for small pictures; head 2048-2048-2048; its loss)
+runs twice on the backbone of our recipe, in a process of its own for each seed:
 
   lightly, its loop            its documented loop: batch 256, SGD with lr 0.06, two loader workers
   lightly, our optimizer       the same transforms, head and loss in our loop: batch, AdamW, warm-up and cosine of our

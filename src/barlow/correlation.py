@@ -29,7 +29,7 @@ EPS = 1e-5
 """Added to variances inside the root, as BatchNorm does in the official code: a constant feature gives C_ii = 0."""
 
 GRAM_BELOW = 0.75
-"""Gram costs 8 N^2 D multiply-adds forward and backward, direct 6 N D^2: Gram is cheaper for N < 0.75 D."""
+"""Gram costs 8 N^2 D operations forward and backward (a multiply-add is two), direct 6 N D^2: less for N < 0.75 D."""
 
 
 def center(z: Float[Tensor, "n d"], *, all_mean: AllMean = identity) -> Float[Tensor, "n d"]:

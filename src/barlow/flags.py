@@ -208,7 +208,7 @@ class Study:
     out: Path | None = None
     """Folder of the study; default: runs/study-NAME."""
     quick: bool = False
-    """A short form on digits or the like: half a minute of one core, for those that train six to eight."""
+    """A short form: half a minute to two minutes of one core; six to eight minutes for the studies that train."""
     whole: bool = False
     """Every cell of the grid, for studies whose grid is more than an evening's work."""
     jobs: int = 0

@@ -28,8 +28,8 @@ mean of the loss over batches does not depend on N, and one batch may go below z
 "pearson" and "feature_cosine" in the off-diagonal part (`UNIT_FEATURES`); refused for "whiten"."""
 
 UNIT_FEATURES = ("pearson", "feature_cosine")
-"""Here C_ii of two equal views is 1 in every batch: its noise vanishes at the optimum, and what the pairs of a sample
-with itself hold there is the fourth moment of the feature. Taken away, it would pay for heavy tails."""
+"""Here C_ii of two equal views is 1 in every batch: its noise vanishes at the optimum, and there the n = m terms are
+the feature's fourth moment; subtracting them would reward heavy-tailed features."""
 
 
 def barlow_twins_loss(
@@ -52,7 +52,7 @@ def barlow_twins_loss(
     Args:
         z_a: embeddings of view a.
         z_b: embeddings of view b, row by row of the same samples.
-        redundancy_weight: lambda; 0.005 in the paper (section 4), 0.0051 in the official code.
+        redundancy_weight: lambda; 0.005 in Zbontar et al. 2021 (section 2.2), 0.0051 in the official code.
         normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
         bias: whether the squares keep the noise of C in a batch, about 1/N each: see `Bias`.

@@ -9,7 +9,8 @@ per position. Over W processes each sends about, per position and in numbers,
     reduce C (a ring adds, then spreads the sums)         2 D^2 (W-1)/W       otherwise
 
 forward, and one number backward in either; the official code gathers Z with gradient (6 N D in all, and all of C's
-work on every process). The work of a process is 4 N D N/W or 4 N D D/W multiply-adds.
+work on every process). The work of a process is 4 N D N/W or 4 N D D/W operations, a
+multiply-add being two.
 """
 
 from typing import Any

@@ -29,9 +29,9 @@ def sinkhorn(
 
         log Q = S / eps;   num_iterations times:  Q_bk /= sum_b' Q_b'k  (all processes),   Q_bk /= sum_k' Q_bk'.
 
-    It ends on the samples, so every code sums to 1 and every prototype gets B / K only in the limit. The constants
-    of the official code (sum of Q, B and K) cancel in that last step. Float32 at least, also under autocast, and no
-    gradient: codes are targets.
+    It ends on the samples, so every code sums to exactly 1, while the prototypes' shares reach B / K only in the
+    limit. The constants of the official code (sum of Q, B and K) cancel in that last step. Float32 at least, also
+    under autocast, and no gradient: codes are targets.
 
     Args:
         scores: S = z c^T, of the samples of this process.

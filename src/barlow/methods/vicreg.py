@@ -1,6 +1,7 @@
 """VICReg (Bardes et al. 2022, arXiv 2105.04906): invariance, variance and covariance, each a function of embeddings.
 
-    s(z, z') = mean |z - z'|^2,    v(z) = mean_j max(0, 1 - sqrt(Var z_j + eps)),    c(z) = sum_{i != j} C_ij^2 / D
+    s(z, z') = mean_n |z_n - z'_n|^2 / D,   v(z) = mean_j max(0, 1 - sqrt(Var z_j + eps)),
+    c(z) = sum_{i != j} C_ij^2 / D
 
 with C = (z - mean)^T (z - mean) / (N - 1) of one view (section 4.1), and the same per position where embeddings
 have positions (VICRegL). With fewer samples than features C is never built: see `batch_covariance.py`.

@@ -15,8 +15,9 @@ To write one, make a module `studies/<name>.py` with a constant STUDY and a line
 
 Cells take seconds to minutes: what a kill loses. They do not see each other's figures. A verdict is computed from the
 figures and names them; thresholds are constants with their reason, and where noise could turn a verdict it is
-"undecided". `settings.form` tells how much to do: "quick" in at most two minutes on one core, "core" for the answer,
-"whole" for every cell of a grid. Everything else (files, going on, processes, page) is done here.
+"undecided". `settings.form` tells how much to do: "quick" in half a minute to two minutes of one core, or in six to
+eight for the studies that train, "core" for the answer, "whole" for every cell of a grid. Everything else (files,
+going on, processes, page) is done here.
 """
 
 import json

@@ -63,7 +63,7 @@ STUDIES: dict[str, Listed] = {
         "feature-contrastive equals sample-contrastive up to diagonal terms; what the pairs n = m do", _duality
     ),
     "normalization": Listed(
-        "whether it takes the Pearson normalisation for the backbone to learn: a grid, and predictions P1 to P8",
+        "whether it takes the Pearson normalisation for the backbone to learn: a grid, predictions P1 to P5, P7 and P8",
         _normalization,
     ),
     "projector": Listed(

@@ -100,7 +100,7 @@ def jackknifed_uniformity(z: Float[Tensor, "n d"], num_blocks: int = NUM_BLOCKS,
     Args:
         z: (n, d) embeddings, n at least 3, one view of each image.
         num_blocks: G; fewer where there are fewer images, so that two are left.
-        t: above 0, and small enough that exp(-4t) is a number.
+        t: above 0, and small enough that exp(-4t) does not underflow to 0.
 
     Returns:
         `uniformity` and its replicates.

@@ -24,7 +24,7 @@ def raw_floor(num_features: int, rank: int, redundancy_weight: float) -> float:
     Args:
         num_features: D, width of the embedding.
         rank: r, largest possible rank of C.
-        redundancy_weight: lambda in (0, 1]; above 1 unequal diagonals can do better and the bound is not valid.
+        redundancy_weight: lambda in [0, 1]; above 1 unequal diagonals can do better and the bound is not valid.
 
     Returns:
         The bound, in units of the loss.
@@ -106,10 +106,11 @@ def pearson_floor(
     d' = min(D, d): Theorem 2, solved in `water_filling`, whose budget and waterline say more. It is of the complete
     loss: over all images and all pairs of views. A projector with a hidden layer can go below.
 
-    It is attained exactly where a Hadamard matrix of size D exists, and at lambda = 1 for every D. Elsewhere it is a
-    lower bound: for rho = (0.9, 0.5), lambda = 0.2 and D = 5 it is 1.239478, and the best that was found 1.265984.
-    Two active directions with equal diagonals take rows (+-c, +-s), whose products cancel for even D only. In practice
-    the gap concerns that case and D = 3; `pearson_projector` reaches the floor nearly everywhere else.
+    It is attained where a Hadamard matrix of size D exists, at lambda = 1 for every D, and nearly everywhere else
+    (`equal_diagonals`): for rho = (0.9, 0.7, 0.5, 0.3) and lambda = 0.2 `pearson_projector` reaches it at D = 5, 6, 7,
+    9, 10 and 11, and stays 0.0013 above it at D = 3. The other exception is odd D with two active directions, where
+    it is a lower bound: for rho = (0.9, 0.5), lambda = 0.2 and D = 5 it is 1.239478, and the best that was found
+    1.265984. Equal diagonals would take rows (+-c, +-s) there, whose products cancel for even D only.
 
     >>> round(pearson_floor([1.0, 0.5], 2, 1.0), 6)
     0.2

@@ -43,7 +43,7 @@ class WaterFilling:
         loss: L*, the least loss of Theorem 2.
         num_active: how many directions with rho > 0 receive budget: the rank of the cross-correlation matrix at the
             optimum. The other outputs are copies.
-        waterline: w. The D largest rho are used as far as they lie above it; 0 where all that can be used is.
+        waterline: w, never below 0. Of the D largest rho, those above it are used; where it is 0, every positive one.
         least_active: smallest rho that is used, NaN if none is.
         diagonal: C_ii = t/D of every output at the optimum.
     """
