@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from barlow.assembly import image_views_of, untrained_backbone
 from barlow.choices import unknown
-from barlow.data.sources import load_source
+from barlow.data.sources import load_for_network
 from barlow.embed import write_embeddings
 from barlow.evaluation.features import extract
 from barlow.evaluation.published import published_protocol
@@ -62,7 +62,7 @@ class Run:
         Returns:
             (N, d) float32 on the CPU.
         """
-        source = load_source(data, data_root=data_root, channels=self.channels, min_samples=1)
+        source = load_for_network(data, self.channels, data_root=data_root, min_samples=1)
         return extract(self.backbone, source, plain=self.views.plain, batch_size=batch_size).h
 
     def evaluate(
@@ -133,7 +133,7 @@ class Run:
             path: .npz or .parquet.
             data_root: where named data sets live.
         """
-        source = load_source(data, data_root=data_root, channels=self.channels, min_samples=1)
+        source = load_for_network(data, self.channels, data_root=data_root, min_samples=1)
         found = extract(self.backbone, source, plain=self.views.plain)
         names = [source.describe(index) for index in found.indices.tolist()]
         write_embeddings(path, found.h, names=names, labels=None if found.labels is None else found.labels.tolist())

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from barlow.data.arrays import ArraySource
-from barlow.data.sources import load_source, splits
+from barlow.data.sources import load_for_network, load_source, splits
 from tests.data.making import noise, write_folder, write_picture
 
 
@@ -101,3 +101,16 @@ def test_wrong_numbers_are_refused_by_name() -> None:
         load_source("digits", channels=2)
     with pytest.raises(ValueError, match="decode_size: got -1"):
         load_source("digits", decode_size=-1)
+
+
+def test_a_network_gets_pictures_with_its_channels_and_sources_of_ones_own_are_only_checked() -> None:
+    assert next(load_for_network("digits", 3).batches([0], 1)).samples.shape == (1, 3, 8, 8)
+    assert next(load_for_network(noise(4, 8, 8, 5), 5).batches([0], 1)).samples.shape == (1, 5, 8, 8)
+    own = ArraySource(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), name="own")
+    assert load_for_network(own, 1) is own
+    with pytest.raises(ValueError, match="data: own has pictures with 1 channel, wanted 3 as the network was trained"):
+        load_for_network(own, 3)
+    series = ArraySource(torch.zeros(4, 3, 64))
+    assert load_for_network(series, 0) is series
+    with pytest.raises(ValueError, match=r"samples of shape \(3, 64\), wanted \(C, H, W\)"):
+        load_for_network(series, 3)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from barlow.assembly import LARGEST_AUTOMATIC_SIZE, build_method, image_views_of, untrained_backbone
 from barlow.data.image_statistics import channel_statistics, image_shape
 from barlow.data.source import Source
-from barlow.data.sources import load_source
+from barlow.data.sources import load_for_network, load_source
 from barlow.networks.backbones import Backbone, build_backbone
 from barlow.networks.foreign import OFFICIAL, Foreign, load_foreign
 from barlow.networks.foreign_heads import mlp_of
@@ -208,7 +208,7 @@ def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str) -> Su
     if isinstance(wanted, str) and not wanted:
         raise ValueError(f"data: the run in {str(run.folder)!r} was given its data as an object; pass them again")
     root = data_root or facts.get("data_root") or None
-    source = load_source(wanted, data_root=root, channels=run.channels)
+    source = load_for_network(wanted, run.channels, data_root=root)
     drawn = without_place(run.views)
     if isinstance(views, str):
         drawn = without_place(image_views_of(replace(run.recipe, views=views), facts))

@@ -12,6 +12,7 @@ from barlow.data.arrays import ArraySource
 from barlow.data.decode import DECODE_SIZE, SUFFIXES
 from barlow.data.folder import folder_source
 from barlow.data.folder_index import split_folders
+from barlow.data.image_statistics import image_shape
 from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
 from barlow.data.memory import Progress
 from barlow.data.named import TRAIN_FLAG, NamedData, Request, digits, from_torchvision, imagenet
@@ -38,6 +39,8 @@ NAMED: dict[str, NamedData] = {
     "imagenet": NamedData(imagenet),
 }
 """Data sets by name. A folder of the same name is reached as ./name."""
+LOOKED_AT = 8
+"""Pictures whose channels are counted: the first one that can be read is enough."""
 
 
 def load_source(
@@ -94,6 +97,41 @@ def load_source(
         from_path = folder_source if found.is_dir() else array_file_source
         return from_path(found, split=split, labels=labels, reading=reading)
     return _from_object(found, labels, reading)
+
+
+def load_for_network(
+    data: Any,
+    channels: int,
+    *,
+    split: str = "train",
+    data_root: str | Path | None = None,
+    labels: LabelChoice = "auto",
+    min_samples: int = 2,
+) -> Source:
+    """Load pictures for a network that was trained on pictures with a number of channels.
+
+    Args:
+        data: as for `load_source`.
+        channels: of the network. To 1 and 3 the pictures are brought where they have others, any other number they
+            have to have; 0: the network takes no pictures, and nothing is brought or asked.
+        split: as for `load_source`.
+        data_root: as for `load_source`.
+        labels: as for `load_source`.
+        min_samples: as for `load_source`.
+
+    Raises:
+        ValueError: as `load_source`, or pictures with another number of channels.
+    """
+    brought = channels if channels in (1, 3) else 0
+    source = load_source(
+        data, split=split, data_root=data_root, labels=labels, channels=brought, min_samples=min_samples
+    )
+    if channels and (has := image_shape(source, LOOKED_AT).channels) != channels:
+        raise ValueError(
+            f"data: {source.name} has pictures with {has} channel{'s' * (has > 1)}, wanted {channels} as the network "
+            "was trained on"
+        )
+    return source
 
 
 def fetch(data: Any, data_root: str | Path | None) -> None:
