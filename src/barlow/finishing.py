@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow.data.source import Source
-from barlow.data.sources import load_for_network
+from barlow.data.sources import load_source
 from barlow.evidence import gather_evidence, label_free_figures
 from barlow.loss_floor import backbone_limit
 from barlow.methods.method import Method
@@ -80,7 +80,7 @@ def _labelled(test: Any, facts: Mapping[str, Any], source: Source) -> LabelledPa
     """Labelled data for the evaluation, None where there are no labels."""
     channels = facts.get("image_shape", [0])[0]
     if test is not None:
-        return LabelledParts(source, load_for_network(test, channels, labels="required"))
+        return LabelledParts(source, load_source(test, channels=channels, labels="required"))
     if facts["path"]:
         return labelled_parts(facts["path"], data_root=facts["data_root"] or None, channels=channels)
     return split_parts(source)

@@ -37,6 +37,7 @@ from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch
 from barlow.recipes import OWN, Recipe, recipe_for, with_numbers
 from barlow.run import Run
 from barlow.run_folder import RunFolder, versions
+from barlow.scores import LabelledParts, parts_with_test
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.journal import Journal
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
@@ -76,7 +77,8 @@ def pretrain(
         out: run folder; None: runs/<name of the data>.
         views: a name, or your own pipelines (one pipeline alone is used for both views).
         backbone: a timm or torchvision name, or any module that maps a view to (N, d).
-        test: labelled data that only the evaluation sees; None: the test split of `data` where it has one.
+        test: labelled data that only the evaluation sees, their test split where they have one; None: `data`, likewise.
+            Where `data` have no labels, probes are fitted on a part of `test`.
         data_root: where named data sets live.
         machine: devices, checkpoint interval, progress.
         numbers: fields of the Recipe to change, such as epochs=100.
@@ -104,6 +106,10 @@ def pretrain(
         raise ValueError(
             f"batch_size: got {settled.batch_size}, wanted at least one sample per process: {fabric.world_size}"
         )
+    held = None
+    if test is not None:  # loaded now, lest a mistake in it be found after the last step
+        channels = facts.get("image_shape", [0])[0]
+        held = parts_with_test(test, source, data_root=data_root, channels=channels)
     torch.manual_seed(settled.seed)
     drawn = own_views or image_views_of(settled, facts)
     network = (
@@ -113,7 +119,7 @@ def pretrain(
     )
     where = RunFolder(Path(out) if out else Path("runs") / Path(source.name).stem)
     run = Run(where.path, settled, network, drawn)
-    return _Job(run, where, facts, source, fabric, machine).carry_out(test)
+    return _Job(run, where, facts, source, fabric, machine).carry_out(held)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class _Job:
     fabric: Fabric
     machine: Machine
 
-    def carry_out(self, test: Any) -> Run:
+    def carry_out(self, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
         example = run.views.plain(next(self.source.batches(range(min(len(self.source), 64)), 2)).samples)
         num_features = check_backbone(run.backbone, example)

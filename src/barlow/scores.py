@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from barlow.data.source import Source
-from barlow.data.sources import load_for_network, splits
+from barlow.data.sources import load_source, splits
 from barlow.data.subsets import split_labelled
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.features import Features, calibrate_batchnorm, extract, raw_samples
@@ -89,19 +89,14 @@ class Score:
 def labelled_parts(data: Any, *, data_root: str | Path | None = None, channels: int = 0) -> LabelledParts | None:
     """Load labelled data in training and test part: their own split, or one by class with a fixed seed.
 
-    Args:
-        data: as for `load_source`.
-        data_root: where named data sets live.
-        channels: of the pictures that a network was trained on, see `load_for_network`; 0: as they are.
-
     Returns:
         The parts, None where there are no labels.
     """
     if "test" in splits(data):
-        train = load_for_network(data, channels, split="labelled", data_root=data_root)
-        test = load_for_network(data, channels, split="test", data_root=data_root)
+        train = load_source(data, split="labelled", data_root=data_root, channels=channels)
+        test = load_source(data, split="test", data_root=data_root, channels=channels)
         return None if train.labels is None or test.labels is None else LabelledParts(train, test)
-    return split_parts(load_for_network(data, channels, data_root=data_root))
+    return split_parts(load_source(data, data_root=data_root, channels=channels))
 
 
 def split_parts(source: Source) -> LabelledParts | None:
