@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from barlow.data.source import Source
-from barlow.data.sources import load_source
 from barlow.evidence import gather_evidence, label_free_figures
 from barlow.loss_floor import backbone_limit
 from barlow.methods.method import Method
@@ -34,7 +33,7 @@ def finish(
     source: Source,
     method: Method,
     twin: nn.Module,
-    test: Any,
+    test: LabelledParts | None,
     device: Device,
     journal: Journal,
     quiet: bool,
@@ -47,7 +46,7 @@ def finish(
         source: what was trained on.
         method: backbone and heads.
         twin: the backbone as it was before the first step.
-        test: labelled data that only the evaluation sees; None: the test split of the data where they have one.
+        test: labelled data that only the evaluation sees; None: the data of the run, with their test split if any.
         device: where the networks are to be.
         journal: of the run.
         quiet: no progress on the terminal.
@@ -56,7 +55,7 @@ def finish(
     save_backbone(where.checkpoints, run.backbone, mean=facts.get("mean"), std=facts.get("std"))
     method.to(device[1]).eval()
     calibrate(twin.to(device[1]), source, views.plain)
-    parts = _labelled(test, facts, source)
+    parts = test or _labelled(facts, source)
     evaluation: dict[str, Any] = {}
     if parts is not None:
         evaluation = dict(measure(run.backbone, twin, parts, plain=views.plain, quiet=quiet).evaluation)
@@ -76,11 +75,9 @@ def finish(
     write_report(run.folder)
 
 
-def _labelled(test: Any, facts: Mapping[str, Any], source: Source) -> LabelledParts | None:
-    """Labelled data for the evaluation, None where there are no labels."""
+def _labelled(facts: Mapping[str, Any], source: Source) -> LabelledParts | None:
+    """The data of the run in two parts, None where there are no labels."""
     channels = facts.get("image_shape", [0])[0]
-    if test is not None:
-        return LabelledParts(source, load_source(test, channels=channels, labels="required"))
     if facts["path"]:
         return labelled_parts(facts["path"], data_root=facts["data_root"] or None, channels=channels)
     return split_parts(source)

@@ -1,14 +1,14 @@
 """What a backbone's features are worth on labelled data, beside the same network untrained and raw pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from barlow.data.source import Source
-from barlow.data.sources import load_source, splits
+from barlow.data.sources import load_for_network, splits
 from barlow.data.subsets import split_labelled
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.features import Features, calibrate_batchnorm, extract, raw_samples
@@ -89,14 +89,54 @@ class Score:
 def labelled_parts(data: Any, *, data_root: str | Path | None = None, channels: int = 0) -> LabelledParts | None:
     """Load labelled data in training and test part: their own split, or one by class with a fixed seed.
 
+    Args:
+        data: as for `load_source`.
+        data_root: where named data sets live.
+        channels: of the pictures that a network was trained on, see `load_for_network`; 0: as they are.
+
     Returns:
         The parts, None where there are no labels.
     """
     if "test" in splits(data):
-        train = load_source(data, split="labelled", data_root=data_root, channels=channels)
-        test = load_source(data, split="test", data_root=data_root, channels=channels)
+        train = load_for_network(data, channels, split="labelled", data_root=data_root)
+        test = load_for_network(data, channels, split="test", data_root=data_root)
         return None if train.labels is None or test.labels is None else LabelledParts(train, test)
-    return split_parts(load_source(data, data_root=data_root, channels=channels))
+    return split_parts(load_for_network(data, channels, data_root=data_root))
+
+
+def parts_with_test(
+    test: Any, source: Source, *, data_root: str | Path | None = None, channels: int = 0
+) -> LabelledParts:
+    """Load labelled data that a run did not learn from, to test its features on.
+
+    Args:
+        test: as for `load_source`; its test split where it has one.
+        source: what the run learns from.
+        data_root: where named data sets live.
+        channels: of the pictures that the network takes, see `load_for_network`.
+
+    Returns:
+        `source` to fit probes on and `test` to score them; where `source` has no labels, the two parts of `test`.
+
+    Raises:
+        ValueError: data that cannot be loaded, have no labels, or have other classes than `source`.
+    """
+    try:
+        if source.labels is None:
+            parts = labelled_parts(test, data_root=data_root, channels=channels)
+        else:
+            split = "test" if "test" in splits(test) else "train"
+            found = load_for_network(test, channels, split=split, data_root=data_root, labels="required")
+            parts = LabelledParts(source, found)
+    except ValueError as error:
+        raise ValueError(f"test: {str(error).removeprefix('data: ')}") from error
+    if parts is None:
+        name = test if isinstance(test, (str, Path)) else f"the {type(test).__name__} given"
+        raise ValueError(f"test: {name} has no labels to evaluate with; wanted class folders or labels")
+    for number, (known, asked) in enumerate(zip(parts.train.class_names, parts.test.class_names, strict=False)):
+        if known != asked:  # numbered in another way, so that every answer would count as wrong
+            raise ValueError(f"test: class {number} is {asked!r}, wanted {known!r} as in the training data")
+    return replace(parts, seen_in_pretraining=False)
 
 
 def split_parts(source: Source) -> LabelledParts | None:
