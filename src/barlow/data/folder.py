@@ -23,7 +23,7 @@ NUM_PEEKED = 128
 
 @dataclass(frozen=True)
 class PictureReader:
-    """Reads the pictures of an index; see `barlow.data.streaming.Reader`.
+    """Reads the pictures of an index; see `barlow.data.packing.Reader`.
 
     Attributes:
         root: the folder.

@@ -51,3 +51,29 @@ class Source(Protocol):
         A batch of which nothing could be read is not yielded: no consumer has a use for an empty one.
         """
         ...
+
+
+@runtime_checkable
+class RandomSource(Source, Protocol):
+    """A `Source` whose samples may be random, as those of a dataset with transforms are."""
+
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield what `batches` does; what is random in a sample follows from `seed` and its position alone."""
+        ...
+
+
+def seeded_batches(source: Source, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+    """Yield the batches of any source, seeded where its samples may be random.
+
+    Args:
+        source: where the samples come from.
+        order: positions in it, in any order.
+        batch_size: positions per batch.
+        seed: any whole number; sources whose samples are what they are have no use for it.
+
+    Returns:
+        An iterator over batches, as `Source.batches` returns it.
+    """
+    if isinstance(source, RandomSource):
+        return source.seeded_batches(order, batch_size, seed)
+    return source.batches(order, batch_size)

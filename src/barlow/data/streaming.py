@@ -1,16 +1,13 @@
 """Samples that are read when they are asked for: by worker processes, in the order asked for."""
 
-import errno
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from math import prod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
+from zlib import crc32
 
-import numpy.typing as npt
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -19,7 +16,8 @@ from barlow.collectives import num_processes
 from barlow.data.bad_samples import BadSamples
 from barlow.data.labels import UNLABELLED, Labels
 from barlow.data.order import batches_of
-from barlow.data.pixels import NOT_FINITE
+from barlow.data.packing import Asked, PackedBatch, Reader, read_packed, unpack
+from barlow.data.seeds import hash_seed
 from barlow.data.source import Batch
 
 MOST_WORKERS = 16
@@ -35,26 +33,6 @@ SHARED_MEMORY_WANTED = 1 << 30
 """Bytes of /dev/shm below which batches are sent through pipes: containers often have 64 MB, and a worker
 that runs out of it is killed without a message."""
 
-_NOT_THE_SAMPLE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-"""Errors of the machine, which say nothing about the sample that met them."""
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """Reads single samples; has to be picklable, because worker processes get a copy."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        ...
-
-    def read(self, position: int) -> Tensor:
-        """Return one sample, or raise anything where it is bad."""
-        ...
-
-    def describe(self, position: int) -> str:
-        """Return what a person would call the sample."""
-        ...
-
 
 def available_cores() -> int:
     """Return the cores that this process may use: its share among the training processes of the machine."""
@@ -63,70 +41,14 @@ def available_cores() -> int:
     return max(1, cores // here)
 
 
-@dataclass(frozen=True)
-class PackedBatch:
-    """A batch as it travels between processes: one block of memory, so a single file descriptor.
-
-    Attributes:
-        values: all samples one after the other; a NumPy array where shared memory is scarce.
-        shapes: shape of each sample.
-        asked: positions that were asked for.
-        failures: (position, reason) of those that could not be read.
-    """
-
-    values: Tensor | npt.NDArray[Any]
-    shapes: list[tuple[int, ...]]
-    asked: list[int]
-    failures: list[tuple[int, str]]
-
-
-def read_packed(reader: Reader, positions: Sequence[int]) -> PackedBatch:
-    """Read samples one by one and pack them; what cannot be read becomes a reason.
-
-    Args:
-        reader: reads one sample.
-        positions: what to read.
-
-    Returns:
-        The packed batch.
-
-    Raises:
-        OSError: no file descriptors or no memory left, which is no fault of the sample.
-    """
-    samples: list[Tensor] = []
-    failures: list[tuple[int, str]] = []
-    for position in positions:
-        try:
-            sample = reader.read(position)
-        except Exception as error:  # a broken file makes a decoder raise anything
-            if isinstance(error, OSError) and error.errno in _NOT_THE_SAMPLE:
-                raise
-            failures.append((position, _reason(error)))
-            continue
-        if sample.is_floating_point() and not bool(sample.isfinite().all()):
-            failures.append((position, NOT_FINITE))
-        else:
-            samples.append(sample)
-    values = torch.cat([sample.reshape(-1) for sample in samples]) if samples else torch.empty(0)
-    return PackedBatch(values, [tuple(sample.shape) for sample in samples], list(positions), failures)
-
-
-def unpack(packed: PackedBatch) -> Batch | None:
-    """Undo the packing, without copying; None where nothing could be read."""
-    if not packed.shapes:
-        return None
-    values = packed.values if isinstance(packed.values, Tensor) else torch.from_numpy(packed.values)
-    failed = {position for position, _ in packed.failures}
-    indices = torch.tensor([position for position in packed.asked if position not in failed], dtype=torch.int64)
-    if len(set(packed.shapes)) == 1:
-        return Batch(values.view(len(packed.shapes), *packed.shapes[0]), indices)
-    ends = [0, *accumulate(prod(shape) for shape in packed.shapes)]
-    parts = [values[start:end] for start, end in pairwise(ends)]
-    return Batch([part.view(shape) for part, shape in zip(parts, packed.shapes, strict=True)], indices)
-
-
 class StreamSource:
-    """A `Source` over a `Reader`.
+    """A `RandomSource` over a `Reader`.
+
+    What a reader draws from the global generators of Python, NumPy and torch is the same for a seed and a
+    position whatever the number of workers or processes, the batches and what was read before, so a resumed run
+    gets the samples of one that was not interrupted. A reader that keeps a generator of its own draws from
+    that: a copy of it in every worker, which at best (where it is started in the worker, from the worker's seed)
+    differs between seeds, processes and first samples, and is not resumed.
 
     Worker processes stay alive between calls of `batches`. They start in the platform's way; where that is
     not fork (macOS, Windows, Linux from Python 3.14 on), a script needs the usual `if __name__ ==
@@ -188,6 +110,8 @@ class StreamSource:
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
         """Yield the samples of `order` in that order, the bad ones left out; workers change the speed only.
 
+        What is random in them follows from the order: the same order gives the same samples again.
+
         Args:
             order: positions, in any order.
             batch_size: positions per batch.
@@ -199,17 +123,36 @@ class StreamSource:
             ValueError: a batch size below 1, or a position outside the source.
             BadDataError: while iterating, when more than 1% of the samples are bad.
         """
-        return self._batches(batches_of(order, batch_size, len(self)))
+        positions = np.fromiter(order, dtype=np.int64, count=len(order))
+        return self.seeded_batches(order, batch_size, crc32(positions.tobytes()))
 
-    def _batches(self, chunks: list[list[int]]) -> Iterator[Batch]:
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield the same; what is random in a sample follows from `seed` and its position.
+
+        Args:
+            order: positions, in any order.
+            batch_size: positions per batch.
+            seed: any whole number.
+
+        Returns:
+            An iterator over batches, as `batches` returns it.
+
+        Raises:
+            ValueError: a batch size below 1, or a position outside the source.
+            BadDataError: while iterating, when more than 1% of the samples are bad.
+        """
+        chunks = batches_of(order, batch_size, len(self))
+        return self._batches([Asked(positions, seed) for positions in chunks])
+
+    def _batches(self, chunks: list[Asked]) -> Iterator[Batch]:
         for packed in self._packed(chunks):
             self._bad.record(packed.asked, packed.failures)
             batch = unpack(packed)
             if batch is not None:
                 yield batch
 
-    def _packed(self, chunks: list[list[int]]) -> Iterator[PackedBatch]:
-        if self.num_workers == 0 or sum(map(len, chunks)) <= _read_here():
+    def _packed(self, chunks: list[Asked]) -> Iterator[PackedBatch]:
+        if self.num_workers == 0 or sum(len(chunk.positions) for chunk in chunks) <= _read_here():
             yield from (read_packed(self.reader, chunk) for chunk in chunks)
         elif self._busy:
             # Someone is in the middle of the lasting workers' order: this one gets workers of its own.
@@ -224,6 +167,8 @@ class StreamSource:
                 self._busy = False
 
     def _new_loader(self, chunks: "_Chunks") -> DataLoader[PackedBatch]:
+        first = chunks.chunks[0]  # of another process and of a resumed run it is another one
+        workers_seed = torch.Generator().manual_seed(hash_seed(first.seed, first.positions[0]))
         return DataLoader(
             _BatchReader(self.reader, through_pipes=_shared_memory_is_scarce()),
             sampler=chunks,
@@ -231,17 +176,17 @@ class StreamSource:
             collate_fn=_unchanged,
             num_workers=self.num_workers,
             persistent_workers=True,
-            generator=torch.Generator(),  # else starting an iteration draws from the global generator
+            generator=workers_seed,  # else starting an iteration draws from the global generator
         )
 
 
-class _Chunks(Sampler[list[int]]):
-    """The batches of positions to read next; exchangeable, so that lasting workers serve any order."""
+class _Chunks(Sampler[Asked]):
+    """The batches to read next; exchangeable, so that lasting workers serve any order."""
 
-    def __init__(self, chunks: Sequence[list[int]] = ()) -> None:
+    def __init__(self, chunks: Sequence[Asked] = ()) -> None:
         self.chunks = chunks
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Asked]:
         return iter(self.chunks)
 
     def __len__(self) -> int:
@@ -253,8 +198,8 @@ class _BatchReader(Dataset[PackedBatch]):
         self._reader = reader
         self._through_pipes = through_pipes
 
-    def __getitem__(self, positions: list[int]) -> PackedBatch:
-        packed = read_packed(self._reader, positions)
+    def __getitem__(self, asked: Asked) -> PackedBatch:
+        packed = read_packed(self._reader, asked)
         if self._through_pipes and isinstance(packed.values, Tensor):
             return PackedBatch(packed.values.numpy(), packed.shapes, packed.asked, packed.failures)
         return packed
@@ -276,10 +221,3 @@ def _shared_memory_is_scarce() -> bool:
         return False
     status = os.statvfs(place)
     return status.f_bavail * status.f_frsize < SHARED_MEMORY_WANTED
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    own = isinstance(error, (ValueError, OSError)) and bool(text)
-    line = " ".join((text if own else f"{type(error).__name__}: {text}").split())
-    return line if len(line) <= 200 else line[:199] + "…"

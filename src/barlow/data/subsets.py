@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from barlow.data.order import batches_of
-from barlow.data.source import Batch, Source
+from barlow.data.source import Batch, Source, seeded_batches
 
 
 class SubsetSource:
@@ -68,9 +68,28 @@ class SubsetSource:
         Raises:
             ValueError: a batch size below 1, or a position outside the subset.
         """
+        return self._batches(self._whole.batches(self._in_whole(order, batch_size), batch_size))
+
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield the same; what the whole draws at random follows from `seed` and the position in the whole.
+
+        Args:
+            order: positions in this subset.
+            batch_size: positions per batch.
+            seed: any whole number.
+
+        Returns:
+            An iterator over batches whose indices are positions in this subset.
+
+        Raises:
+            ValueError: a batch size below 1, or a position outside the subset.
+        """
+        return self._batches(seeded_batches(self._whole, self._in_whole(order, batch_size), batch_size, seed))
+
+    def _in_whole(self, order: Sequence[int], batch_size: int) -> list[int]:
         batches_of(order, batch_size, len(self))  # for its checks
-        positions = self.indices[torch.tensor(list(order), dtype=torch.int64)].tolist()
-        return self._batches(self._whole.batches(positions, batch_size))
+        positions: list[int] = self.indices[torch.tensor(list(order), dtype=torch.int64)].tolist()
+        return positions
 
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -27,7 +27,7 @@ NUM_PEEKED = 8
 
 @dataclass(frozen=True)
 class DatasetReader:
-    """Reads the items of a dataset; see `barlow.data.streaming.Reader`.
+    """Reads the items of a dataset; see `barlow.data.packing.Reader`.
 
     Attributes:
         dataset: has `len` and items.
@@ -94,8 +94,9 @@ def dataset_source(
 
     Datasets of torchvision that hold all pictures in memory and have no transform of their own are used where
     they lie, and so is a `TensorDataset`. Everything else is read item by item in worker processes, anew each
-    time, because items may be random. Labels come from the attribute `targets` (or `labels`), never from the
-    items.
+    time, because items may be random: what they draw from the global generators of Python, NumPy and torch
+    follows from a seed and the item's position (`StreamSource` says more). Labels come from the attribute
+    `targets` (or `labels`), never from the items.
 
     Args:
         dataset: has `len` and items: a tensor, an array, a Pillow image, a tuple that starts with one, or a

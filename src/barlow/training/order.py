@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from barlow.data.source import Source
+from barlow.data.seeds import hash_seed as hash_seed
+from barlow.data.source import Source, seeded_batches
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.views.views import Params, View, Views
 
@@ -48,7 +49,9 @@ def batches_from(
 ) -> Iterator[tuple[int, Share | None]]:
     """Yield (step, share) of process `rank` out of `world` for every step from `first_step` to the end of the run.
 
-    Sources leave out a batch of which nothing can be read. Here it is None: each step comes, on every process.
+    What is random in a sample follows from the seed, the epoch and its position, so it is the same after a resume and
+    on any number of processes. Sources leave out a batch of which nothing can be read. Here it is None: each step
+    comes, on every process.
     """
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
     places = torch.arange(rank, plan.batch_size, world)
@@ -58,7 +61,8 @@ def batches_from(
         order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
         order = order[: (total - begin - start) * len(places)]  # the last epoch may be a part
         steps = enumerate(order.view(-1, len(places)), begin + start)
-        for batch in source.batches(order.tolist(), len(places)):
+        items_seed = hash_seed(plan.seed, epoch, -1)  # 0 is the order's, and the views count from 1
+        for batch in seeded_batches(source, order.tolist(), len(places), items_seed):
             for step, positions in steps:
                 read = torch.isin(positions, batch.indices)
                 if read.any():
@@ -111,12 +115,3 @@ class _OwnPart:
 def view_generator(seed: int, step: int, first_place: int = 0) -> torch.Generator:
     """Return the generator that the views of one step are drawn from."""
     return torch.Generator().manual_seed(hash_seed(seed, step, first_place + 1))
-
-
-def hash_seed(*numbers: int) -> int:
-    """Mix whole numbers into one seed; neighbouring inputs give unrelated generators (a 64-bit FNV-style mix)."""
-    mixed = 0xCBF29CE484222325
-    for number in numbers:
-        mixed = ((mixed ^ (number & 0xFFFFFFFFFFFFFFFF)) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        mixed ^= mixed >> 29
-    return mixed >> 1
