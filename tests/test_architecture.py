@@ -14,6 +14,7 @@ LEVELS: list[set[str]] = [
     {
         "recipes",
         "machine",
+        "given",
         "collectives",
         "methods.terms",
         "views.views",
@@ -24,7 +25,7 @@ LEVELS: list[set[str]] = [
     {"methods", "views", "networks", "data", "training", "evaluation", "report", "embed", "export"},
     {"loss_floor", "engine"},
     {"assembly", "run_folder", "scores", "evidence", "flags", "tables", "audit_tables"},
-    {"run", "calibration", "recipe_tables"},
+    {"run", "calibration", "recipe_tables", "parsing"},
     {"auditing", "finishing"},
     {"pretraining"},
     {"compare", "studies"},
@@ -40,6 +41,7 @@ ACROSS = {
     ("methods", "networks"),  # a method builds its own heads
     ("report", "training"),  # the journal's reader, which has no torch
     ("scores", "evidence"),
+    ("training", "data"),  # what is random in a sample follows from the seed and the step, and bad data end a run
     ("correlation", "theory"),
 }
 """Imports between parts of one level that are meant."""

@@ -257,6 +257,31 @@ def test_sigterm_stops_with_a_checkpoint_and_the_same_command_finishes(kinds: Pa
     assert steps == list(range(1, 1201))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_outside_the_loop_ends_a_command_with_one_line_and_130(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "embed", lambda _: signal.raise_signal(number) or 0)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("embed")[0] == INTERRUPTED
+    assert capsys.readouterr().err == "barlow: stopped; what was finished is kept, and the same command goes on\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_no_memory_is_one_line_and_other_faults_of_ours_show_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(error: Exception) -> int:
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "embed", lambda _: broken(torch.OutOfMemoryError("CUDA out of memory. Tried 2 GB")))
+    assert run("embed")[0] == 2
+    assert capsys.readouterr().err == "barlow: CUDA out of memory. Tried 2 GB\n"
+    monkeypatch.setitem(COMMANDS, "embed", lambda _: broken(RuntimeError("shape")))
+    with pytest.raises(RuntimeError, match="shape"):
+        main(["embed"])
+
+
 def test_a_lost_process_ends_the_command_without_the_clean_up_of_the_interpreter(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,35 @@ def test_a_resumed_run_is_evaluated_on_the_test_data_it_was_given(labelled: Path
     assert tiny(labelled, run.folder).summary["evaluation"] != expected  # so that the above says something
 
 
+def test_a_batch_that_the_rate_was_not_chosen_for_is_said(labelled: Path, tmp_path: Path) -> None:
+    run = tiny(labelled, tmp_path / "run", batch_size=24)
+    notes = [r["message"] for r in read_journal(run.folder / "journal.jsonl") if r["event"] == "note"]
+    assert [note for note in notes if note.startswith("batch of 24: the learning rate")]
+    own = tiny(labelled, tmp_path / "own", batch_size=24, learning_rate=0.0017)
+    notes = [r["message"] for r in read_journal(own.folder / "journal.jsonl") if r["event"] == "note"]
+    assert not [note for note in notes if "learning rate" in note]
+
+
+def test_small_crops_that_the_network_cannot_take_are_refused_before_the_folder_is_the_runs(tmp_path: Path) -> None:
+    class OfOneSize(Pooled):
+        def forward(self, view: torch.Tensor) -> torch.Tensor:
+            if view.shape[-1] != 24:
+                raise ValueError(f"wanted 24 pixels, got {view.shape[-1]}")
+            return super().forward(view)
+
+    images = two_kinds(64, 0)[0].repeat_interleave(3, 2).repeat_interleave(3, 3)
+    with pytest.raises(ValueError, match="24 pixels"):
+        tiny(
+            images,
+            tmp_path / "run",
+            recipe="swav-small-grey",
+            views="swav-small-grey",
+            image_size=24,
+            backbone=OfOneSize(),
+        )
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
 def test_other_data_of_the_same_size_are_not_taken_for_those_of_the_run(tmp_path: Path) -> None:
     images = two_kinds(64, 0)[0]
     tiny(images, tmp_path / "run")

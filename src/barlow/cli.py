@@ -1,4 +1,4 @@
-"""The command `barlow`: parsing and calls only; the flags are in `flags.py`.
+"""The command `barlow`: calls only; the flags are in `flags.py`, how they are read in `parsing.py`.
 
 torch is imported by the commands, not by this file, so that `barlow --help` answers at once.
 """
@@ -6,18 +6,18 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from barlow.choices import unknown
-from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Pretrain, Recipes, Report, Study, check_resume
+from barlow.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study
 from barlow.machine import Machine
-from barlow.recipes import recipe_for, with_numbers
+from barlow.parsing import parse, parse_pretrain
+from barlow.recipes import recipe_for
+from barlow.training.interrupt import sigterm_as_interrupt
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
@@ -36,33 +36,6 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
 """
-
-
-Flags = TypeVar("Flags")
-
-
-def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = None) -> Flags:
-    """Return the flags of one command; prints help or the mistake and exits by itself."""
-    prog = f"barlow {flags.__name__.lower()}"
-    if default is None:
-        return tyro.cli(flags, args=list(arguments), prog=prog)
-    return tyro.cli(flags, args=list(arguments), prog=prog, default=default)
-
-
-def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
-    """Return the flags of `pretrain`, its numbers complete: those of the recipe, and what was typed.
-
-    Raises:
-        ValueError: no such recipe; flags beside --resume that it would leave aside.
-    """
-    flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
-    # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
-    # But not its options: a dict with defaults would be other flags (--options.temperature) than one without.
-    made_for = recipe_for(flags.recipe or None, flags.data)
-    flags = parse(Pretrain, arguments, replace(flags, numbers=replace(made_for, options={})))
-    flags = replace(flags, numbers=with_numbers(flags.numbers, {"options": made_for.options | flags.numbers.options}))
-    check_resume(flags, made_for)
-    return flags
 
 
 def pretrain(arguments: Sequence[str]) -> int:
@@ -269,7 +242,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. Errors of the user are one line and exit status 2; --debug shows the traceback."""
+    """Run one command. Errors of the user are one line and exit status 2; --debug shows the traceback.
+
+    Ctrl-C and SIGTERM end it with status 130 wherever it is; in the loop of a run they wait for a checkpoint.
+    """
     # Threads spin while they wait unless told otherwise, and where another program shares the CPU a run is then ten
     # times slower and more. Said before torch is loaded, or it has no effect.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -287,14 +263,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words[0] not in COMMANDS:
             raise unknown("command", words[0], COMMANDS)
-        sys.exit(COMMANDS[words[0]](words[1:]))
-    except (ValueError, OSError) as error:
+        with sigterm_as_interrupt():
+            status = COMMANDS[words[0]](words[1:])
+        sys.exit(status)
+    except KeyboardInterrupt:
         if debug:
+            raise
+        sys.stderr.write("barlow: stopped; what was finished is kept, and the same command goes on\n")
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, RuntimeError) as error:
+        if debug or (isinstance(error, RuntimeError) and not _out_of_memory(error)):
             raise
         sys.stderr.write(f"barlow: {' '.join(str(error).split())}\n")
         if isinstance(error, ConnectionError):
             _leave_at_once(2)
         sys.exit(2)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch found no memory, on a GPU (a class of its own) or on the CPU (a RuntimeError like any other)."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _leave_at_once(status: int) -> NoReturn:

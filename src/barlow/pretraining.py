@@ -13,20 +13,20 @@ from torch import nn
 from torch.optim import Optimizer
 
 from barlow.assembly import (
-    build_fabric,
     build_image_backbone,
     build_method,
     build_plan,
     build_run_optimizer,
     fitted,
     image_views_of,
-    resolve_precision,
 )
 from barlow.data.decode import DECODE_SIZE
 from barlow.data.source import Source
 from barlow.data.sources import load_source
+from barlow.engine import build_fabric, resolve_precision, under_autocast
 from barlow.evidence import figures_during_training
 from barlow.finishing import finish
+from barlow.given import objects_among, path_of
 from barlow.loss_floor import backbone_limit, floor_lines
 from barlow.machine import Machine
 from barlow.methods.method import Method
@@ -34,17 +34,20 @@ from barlow.networks.backbones import check_backbone
 from barlow.networks.heads import projector_width
 from barlow.networks.small_map import single_pixel_convolutions
 from barlow.networks.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
-from barlow.recipes import OWN, Recipe, recipe_for, with_numbers
+from barlow.recipes import OWN, Recipe, batch_note, recipe_for, with_numbers
 from barlow.run import Run
 from barlow.run_folder import RunFolder, versions
 from barlow.scores import LabelledParts, parts_with_test
 from barlow.training.checkpoint import load_checkpoint
 from barlow.training.journal import Journal
+from barlow.training.order import hash_seed
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
-from barlow.training.pretrain import Probe, pretrain as train
+from barlow.training.pretrain import Probe, noting_bad_data, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
 from barlow.training.progress import Progress, StepProgress
 from barlow.training.tensorboard import TensorboardMirror
+from barlow.views.located import without_place
+from barlow.views.pipeline import ImagePipeline
 from barlow.views.views import View, Views
 
 PROBES_PER_RUN = 10
@@ -93,15 +96,15 @@ def pretrain(
     named = {k: v for k, v in (("backbone", backbone), ("views", views)) if isinstance(v, str)}
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else recipe_for(recipe, data), {**numbers, **named})
     own_views = None if views is None or isinstance(views, str) else _as_views(views)
-    objects = _objects(backbone=backbone, views=views, test=test)
+    objects = objects_among(backbone=backbone, views=views, test=test)
     asked = with_numbers(asked, {name: f"{OWN}{kind}" for name, kind in objects.items() if name != "test"})
-    asked = resolve_precision(asked)
+    asked = resolve_precision(asked, machine)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
     guard_children(fabric)
     source = _load(data, data_root, asked.image_size, quiet=machine.quiet or not fabric.is_global_zero)
     settled, facts = fitted(asked, source, images=own_views is None)
-    facts |= {"path": _path(data), "data_root": str(data_root or ""), "test": _path(test), "objects": objects}
+    facts |= {"path": path_of(data), "data_root": str(data_root or ""), "test": path_of(test), "objects": objects}
     if settled.batch_size < fabric.world_size:
         raise ValueError(
             f"batch_size: got {settled.batch_size}, wanted at least one sample per process: {fabric.world_size}"
@@ -137,7 +140,9 @@ class _Job:
         run, fabric = self.run, self.fabric
         example = run.views.plain(next(self.source.batches(range(min(len(self.source), 64)), 2)).samples)
         num_features = check_backbone(run.backbone, example)
-        self._check_precision(example)
+        for shown in (example, *self._small_views()):
+            check_backbone(run.backbone, shown)
+            self._check_precision(shown)
         twin = copy.deepcopy(run.backbone)
         method = build_method(run.recipe, run.backbone, num_features)
         plan = build_plan(
@@ -149,8 +154,7 @@ class _Job:
         optimizer = build_run_optimizer(run.recipe, method, fabric)
         # Everything that can refuse the recipe lies behind: from here on, the folder is this recipe's.
         first = fabric.is_global_zero
-        if first or (self.where.path / "recipe.json").exists():  # so that a changed recipe is refused by all at once
-            self.where.start(run.recipe, self.facts)
+        self.where.start(run.recipe, self.facts, write=first)  # a changed recipe is refused by all at once
         mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
         with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
             if agreed(fabric, first and self.where.finished())[0]:
@@ -165,6 +169,15 @@ class _Job:
                         finish(run, self.facts, self.source, method, twin, test, to, journal, self.machine.quiet)
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
+
+    def _small_views(self) -> list[Any]:
+        """One example of each size of view that the plain one does not have: small crops have to suit the network."""
+        if "image_shape" not in self.facts:
+            return []
+        samples = next(self.source.batches(range(min(len(self.source), 64)), 2)).samples
+        generator, size = torch.Generator().manual_seed(0), self.run.recipe.image_size
+        sizes = {p.size: p for p in without_place(self.run.views).pipelines if isinstance(p, ImagePipeline)}
+        return [p.apply(samples, p.sample(samples, generator)) for side, p in sizes.items() if side != size]
 
     def _check_precision(self, example: Any) -> None:
         if self.fabric.device.type != "cpu" or "bf16" not in self.run.recipe.precision:
@@ -182,7 +195,36 @@ class _Job:
         progress = StepProgress(plan.epochs, unit="images" if "image_shape" in self.facts else "samples", quiet=quiet)
         if not (self.where.checkpoints / "last.ckpt").exists():
             journal.write("start", **self._start_record(method, plan))
-        for note in getattr(self.source, "notes", ()):
+        self._say_notes(plan, num_features, journal, progress)
+        limit = backbone_limit(recipe, num_features)
+        represent = under_autocast(method.represent, fabric)
+        figures = figures_during_training(represent, self.source, self.run.views.on(fabric.to_device), limit)
+        if recipe.channels_last and "image_shape" in self.facts:
+            method.to(memory_format=torch.channels_last)
+        if fabric.world_size > 1:
+            synchronise_batch_norms(method)
+        if fabric.global_rank:  # the first process draws dropout and the like as one process alone would
+            torch.manual_seed(hash_seed(recipe.seed, fabric.global_rank))
+        with noting_bad_data(self.source, journal):
+            finished = train(
+                self.source,
+                self.run.views,
+                method,
+                optimizer,
+                plan,
+                fabric=fabric,
+                folder=self.where.path,
+                journal=journal,
+                probes=[Probe(probe_interval(plan.epochs), figures)],
+                progress=progress,
+            )
+        plain_batch_norms(method)
+        return finished
+
+    def _say_notes(self, plan: Plan, num_features: int, journal: Journal, progress: StepProgress) -> None:
+        """What the source, the batch and the floor have to say before the first step."""
+        recipe = self.run.recipe
+        for note in [*getattr(self.source, "notes", ()), *filter(None, [batch_note(recipe)])]:
             progress.say(note)
             journal.write("note", message=note)
         line, dominates = floor_lines(recipe, plan.floor, projector_width(recipe.projector, num_features))
@@ -190,27 +232,6 @@ class _Job:
             progress.say(line)
         if dominates:
             journal.write("warning", message=line)
-        every = probe_interval(plan.epochs)
-        limit = backbone_limit(recipe, num_features)
-        figures = figures_during_training(method.represent, self.source, self.run.views.on(fabric.to_device), limit)
-        if recipe.channels_last and "image_shape" in self.facts:
-            method.to(memory_format=torch.channels_last)
-        if fabric.world_size > 1:
-            synchronise_batch_norms(method)
-        finished = train(
-            self.source,
-            self.run.views,
-            method,
-            optimizer,
-            plan,
-            fabric=fabric,
-            folder=self.where.path,
-            journal=journal,
-            probes=[Probe(every, figures)],
-            progress=progress,
-        )
-        plain_batch_norms(method)
-        return finished
 
     def _start_record(self, method: Method, plan: Plan) -> dict[str, Any]:
         per_epoch = steps_per_epoch(len(self.source), plan.batch_size)
@@ -239,19 +260,6 @@ def _load(data: Any, data_root: str | Path | None, image_size: int, *, quiet: bo
             shown[0].update(done)
 
         return load_source(data, data_root=data_root, decode_size=decode_size, progress=show)
-
-
-def _path(data: Any) -> str:
-    return str(data) if _is_name(data) else ""
-
-
-def _objects(**given: Any) -> dict[str, str]:
-    """Return what kind of object each argument is, where it is one that only the caller can give again."""
-    return {name: type(one).__name__ for name, one in given.items() if one is not None and not _is_name(one)}
-
-
-def _is_name(given: Any) -> bool:
-    return isinstance(given, (str, Path))
 
 
 def _as_views(views: Views | View | Sequence[View]) -> Views:

@@ -8,7 +8,7 @@ import torch
 from barlow.assembly import METHODS, build_image_backbone, build_method, fitted, image_views_of
 from barlow.data.arrays import ArraySource
 from barlow.networks.heads import projector_width
-from barlow.recipes import MADE_FOR, RECIPES, recipe_for
+from barlow.recipes import MADE_FOR, RECIPES, batch_note, recipe_for
 
 DATA = [*MADE_FOR, "photos/"]
 
@@ -82,3 +82,14 @@ def test_barlow_twins_stands_for_the_recipe_made_for_the_data_and_a_full_name_fo
     assert recipe_for("barlow_twins", "digits").name == "digits"
     assert recipe_for("barlow_twins", "fashion-mnist").name == "small-grey"
     assert recipe_for("cifar", "digits").name == "cifar"
+
+
+def test_a_rate_chosen_for_another_batch_is_said_with_the_usual_rule() -> None:
+    imagenet = replace(RECIPES["imagenet"](), batch_size=256)
+    assert "the learning rate 1.6 of imagenet was chosen for 2048 and is kept" in batch_note(imagenet)
+    assert batch_note(imagenet).endswith("in proportion it would be --learning-rate 0.2")
+    quarter = RECIPES["pictures"]()
+    quarter = replace(quarter, batch_size=quarter.batch_size // 4)
+    assert batch_note(quarter).endswith(f"it would be --learning-rate {quarter.learning_rate / 2:.2g}")
+    for silent in (RECIPES["imagenet"](), replace(imagenet, learning_rate=0.2), replace(imagenet, name="custom")):
+        assert batch_note(silent) == ""

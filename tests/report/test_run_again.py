@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from barlow.cli import parse_pretrain
+from barlow.parsing import parse_pretrain
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.record import changed_fields, command_of, recipe as recipe_section
 from barlow.report.run_folder import Run

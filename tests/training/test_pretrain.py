@@ -13,13 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from barlow.data.arrays import ArraySource
+from barlow.data.bad_samples import BadDataError
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
-from barlow.training.journal import read_journal
+from barlow.training.journal import Journal, read_journal
 from barlow.training.non_finite import NonFiniteLossError
 from barlow.training.order import epoch_order, hash_seed
 from barlow.training.plan import Plan, steps_per_epoch
-from barlow.training.pretrain import Probe
+from barlow.training.pretrain import Probe, noting_bad_data
 from tests.training.tiny_run import EPOCHS, STEPS, Broken, run_tiny
 
 REPOSITORY = Path(__file__).parents[2]
@@ -133,6 +135,27 @@ def test_weights_that_are_not_finite_never_replace_the_checkpoint(tmp_path: Path
     assert state["step"] == 2
     assert torch.isfinite(state["method"]["weight"]).all()
     assert read_journal(tmp_path / "journal.jsonl")[-1]["event"] == "error"
+
+
+class TooManyBad(ArraySource):
+    """A source two of whose samples turned out to be bad."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(8, 3))
+        self.bad = {4: "truncated", 7: "no picture"}
+
+    def describe(self, index: int) -> str:
+        return f"{index}.jpg"
+
+
+def test_samples_that_end_a_run_are_named_in_its_journal_once(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.write("bad_sample", index=4, what="4.jpg", reason="truncated")
+        with pytest.raises(BadDataError), noting_bad_data(TooManyBad(), journal):
+            raise BadDataError("data: 2 of 8 samples cannot be read")
+    records = read_journal(tmp_path / "journal.jsonl")
+    assert [(r["event"], r.get("index")) for r in records] == [("bad_sample", 4), ("bad_sample", 7), ("error", None)]
+    assert "2 of 8" in records[-1]["message"]
 
 
 def test_the_scale_of_losses_in_float16_is_part_of_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,27 @@ def recipe_for(name: str | None, data: Any = None) -> Recipe:
     raise unknown("recipe", name, [*methods, *RECIPES])
 
 
+def batch_note(recipe: Recipe) -> str:
+    """Say that a learning rate was chosen for another batch than the one at hand; empty where it was not.
+
+    Rates go in proportion to the batch with SGD and LARS (Goyal et al. 2017, section 2.1), with Adam rather with its
+    root; nothing is scaled here, because what is typed is what is run.
+    """
+    if recipe.name not in RECIPES:
+        return ""
+    made = RECIPES[recipe.name]()
+    if recipe.batch_size == made.batch_size or recipe.learning_rate != made.learning_rate:
+        return ""
+    ratio = recipe.batch_size / made.batch_size
+    rule, rate = ("in proportion", made.learning_rate * ratio)
+    if recipe.optimizer.startswith("adam"):
+        rule, rate = ("with its root, as is usual for Adam", made.learning_rate * ratio**0.5)
+    return (
+        f"batch of {recipe.batch_size}: the learning rate {made.learning_rate:g} of {recipe.name} was chosen for "
+        f"{made.batch_size} and is kept; {rule} it would be --learning-rate {rate:.2g}"
+    )
+
+
 def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
     return replace(
         recipe,

@@ -8,7 +8,8 @@ last checkpoint to the same final weights, bit for bit on a CPU, and W processes
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
+from barlow.data.bad_samples import BadDataError
 from barlow.data.source import Source
 from barlow.methods.method import Method
 from barlow.methods.terms import Terms
@@ -92,7 +94,7 @@ def pretrain(
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     every = max(1, total_steps // MAX_STEP_RECORDS)
-    noted = {r["index"] for r in read_journal(journal.path) if r["event"] == "bad_sample"} if journal.enabled else set()
+    noted = _noted(journal)
     started = time.perf_counter()
     with graceful_stop() as stop, progress.running(total_steps, start=first_step):
         for step, share in batches_from(
@@ -100,6 +102,7 @@ def pretrain(
         ):
             asked_to_stop, unreadable = agreed(fabric, bool(stop), share is None)
             if asked_to_stop:
+                _note_bad_samples(source, fabric, journal, noted)
                 state.save(step)
                 journal.write("interrupted", step=step, seconds=time.perf_counter() - started)
                 return False
@@ -151,6 +154,23 @@ def _record(
     parts = {name: float(value.detach()) for name, value in terms.parts.items()}
     above = {} if floor is None else {"floor": floor, "excess": loss - floor}
     journal.write("step", step=step, epoch=epoch, loss=loss, parts=parts, **above, **fields)
+
+
+@contextmanager
+def noting_bad_data(source: Source, journal: Journal) -> Iterator[None]:
+    """Leave in the journal which samples could not be read when they are too many and end the run."""
+    try:
+        yield
+    except BadDataError as error:
+        for index in sorted(source.bad.keys() - _noted(journal)):
+            journal.write("bad_sample", index=index, what=source.describe(index), reason=source.bad[index])
+        journal.write("error", message=str(error))
+        raise
+
+
+def _noted(journal: Journal) -> set[int]:
+    """Samples that the journal has named already."""
+    return {r["index"] for r in read_journal(journal.path) if r["event"] == "bad_sample"} if journal.enabled else set()
 
 
 def _note_bad_samples(source: Source, fabric: Fabric, journal: Journal, noted: set[int]) -> None:
