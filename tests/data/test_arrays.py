@@ -45,6 +45,28 @@ def test_samples_with_nan_are_left_out_and_too_many_of_them_stop(dtype: torch.dt
         ArraySource(series)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_listed_samples_with_nan_are_left_out_and_too_many_of_them_stop(dtype: torch.dtype) -> None:
+    series = [torch.zeros(2, 3 + number % 2, dtype=dtype) for number in range(100)]
+    series[2][1, 0] = float("nan")
+    series[4] = torch.zeros(0, dtype=dtype)
+    series[5] = torch.zeros(2, 3, dtype=torch.int64)
+    source = ArraySource(series)
+    assert source.bad == {2: "NaN or infinite values"}
+    (batch,) = source.batches([1, 2, 3], 3)
+    assert batch.indices.tolist() == [1, 3]
+    assert list(source.batches([2], 1)) == []
+    series[3][0, 1] = float("inf")
+    with pytest.raises(BadDataError, match=r"2 of 100 .*series 2 \(NaN.*series 3 \(NaN"):
+        ArraySource(series, describe="series {}".format)
+
+
+def test_a_listed_sample_that_is_known_to_be_bad_keeps_its_reason_and_counts_once() -> None:
+    series = [torch.zeros(3 + number % 2) for number in range(100)]
+    series[7] = torch.full((3,), float("nan"))
+    assert ArraySource(series, bad={7: "the sensor was off"}).bad == {7: "the sensor was off"}
+
+
 def test_wrong_labels_and_orders_are_refused() -> None:
     with pytest.raises(ValueError, match="labels: got shape"):
         ArraySource(torch.zeros(3, 2), labels=[0, 1])

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from barlow.data.bad_samples import BadSamples
 from barlow.data.labels import UNLABELLED, Labels, as_labels
 from barlow.data.order import batches_of
-from barlow.data.pixels import as_array, not_finite
+from barlow.data.pixels import NOT_FINITE, as_array, not_finite
 from barlow.data.source import Batch
 
 
@@ -53,12 +54,10 @@ class ArraySource:
         self.name = name
         self.labels = known.values
         self.class_names: Sequence[str] = known.class_names
-        self.bad: dict[int, str] = dict(bad or {})
         self.notes = tuple(notes)
         self.samples = samples
         self._describe = describe
-        if isinstance(samples, Tensor) and samples.is_floating_point():
-            self.bad.update(not_finite(as_array(samples)))
+        self.bad: dict[int, str] = _not_finite(samples, describe) | dict(bad or {})
 
     def __len__(self) -> int:
         """Return the number of samples, bad ones included."""
@@ -95,3 +94,12 @@ class ArraySource:
             return self.samples[indices].contiguous()
         chosen = [self.samples[position] for position in positions]
         return torch.stack(chosen) if len({sample.shape for sample in chosen}) == 1 else chosen
+
+
+def _not_finite(samples: Tensor | list[Tensor], describe: Callable[[int], str]) -> dict[int, str]:
+    if isinstance(samples, Tensor):
+        return not_finite(as_array(samples)) if samples.is_floating_point() else {}
+    wrong = [p for p, sample in enumerate(samples) if sample.is_floating_point() and not bool(sample.isfinite().all())]
+    bad = BadSamples(len(samples), describe)
+    bad.record(range(len(samples)), [(place, NOT_FINITE) for place in wrong])
+    return bad.reasons
