@@ -32,6 +32,15 @@ GRAM_BELOW = 0.75
 """Gram costs 8 N^2 D operations forward and backward (a multiply-add is two), direct 6 N D^2: less for N < 0.75 D."""
 
 
+NO_FLOAT64 = ("mps",)
+"""Devices that have no float64 (Apple's GPUs): there, sums of very many terms stay in float32."""
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in float64, for sums of very many terms, where the device has it."""
+    return x.float() if x.device.type in NO_FLOAT64 else x.double()
+
+
 def center(z: Float[Tensor, "n d"], *, all_mean: AllMean = identity) -> Float[Tensor, "n d"]:
     """Subtract the mean of every feature over the samples of all processes."""
     return z - all_mean(z.mean(dim=0), z.shape[0])
@@ -78,7 +87,9 @@ def whiten(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = ide
     centred = center(z, all_mean=all_mean)
     covariance = all_mean(centred.T @ centred / n, n)
     ridge = eps * covariance.diagonal().mean()
-    factor = torch.linalg.cholesky(covariance + ridge * torch.eye(d, device=z.device, dtype=z.dtype))
+    ridge = ridge + torch.finfo(z.dtype).tiny ** 0.5  # absolute, for features that are all constant
+    # Not the function that raises: what is not finite shows in the loss, where the loop names it.
+    factor, _ = torch.linalg.cholesky_ex(covariance + ridge * torch.eye(d, device=z.device, dtype=z.dtype))
     white: Tensor = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
     return white
 
@@ -105,7 +116,7 @@ class _DiagonalAndRest(torch.autograd.Function):
         ctx.save_for_backward(matrix)
         ctx.exchange = exchange
         # D^2 squares: rows in z's precision, their sum in float64. One float32 sum is 6e-5 off at D=2048.
-        squares = torch.linalg.vecdot(matrix, matrix).double().sum() - diagonal.double().square().sum()
+        squares = wide(torch.linalg.vecdot(matrix, matrix)).sum() - wide(diagonal).square().sum()
         return diagonal, squares.to(matrix.dtype)
 
     @staticmethod
@@ -133,8 +144,8 @@ class _DiagonalAndRestByGram(torch.autograd.Function):
         n = all_a.shape[0]
         gram_a, gram_b = z_a @ all_a.T, z_b @ all_b.T
         # K_nn is about D, K_nm about sqrt(D), and there are N^2 terms: rows in z's precision, their sum in float64.
-        squares = torch.einsum("nm,nm->n", gram_a, gram_b).double().sum()
-        sums = exchange.add(torch.cat([torch.einsum("ni,ni->i", z_a, z_b).double(), squares.view(1)]))
+        squares = wide(torch.einsum("nm,nm->n", gram_a, gram_b)).sum()
+        sums = exchange.add(torch.cat([wide(torch.einsum("ni,ni->i", z_a, z_b)), squares.view(1)]))
         diagonal, squares = sums[:-1] / n, sums[-1] / n**2
         ctx.save_for_backward(z_a, z_b, all_a, all_b, gram_a, gram_b, diagonal.to(z_a.dtype))
         ctx.exchange = exchange

@@ -109,6 +109,15 @@ def test_a_resnet_50_has_the_raw_floor_of_all_its_features() -> None:
     assert (round(float(best.value), 1), round(float(worst.value), 1)) == (123.4, 582.2)
 
 
+def test_the_direction_of_the_mean_is_no_rank_beyond_all_features() -> None:
+    proven = Correlations(torch.full((8,), 0.9).double(), [torch.full((8,), 0.9).double()] * 4)
+    for basis, free in ((torch.eye(8), 0), (torch.eye(8, 12), 1)):  # of 8 features, and of 12, four of them constant
+        known = Spectra(proven, proven, 0.1, 8, torch.ones(8), basis, 8)
+        best, _ = limits(known, width=16, redundancy_weight=0.02, normalization="raw")
+        assert best is not None
+        assert float(best.value) == pytest.approx(raw_floor(16, 8 + free, 0.02))
+
+
 FALLING = (0.95 * torch.exp(-torch.arange(32) / 6.0)).tolist()
 
 

@@ -296,3 +296,12 @@ def test_one_sample_and_unequal_shapes_are_refused() -> None:
         barlow_twins_loss(torch.randn(1, 4), torch.randn(1, 4))
     with pytest.raises(ValueError, match=r"\(4, 4\) and \(5, 4\)"):
         barlow_twins_loss(torch.randn(4, 4), torch.randn(5, 4))
+
+
+def test_whitening_of_features_that_do_not_vary_is_finite() -> None:
+    z = torch.zeros(8, 3, requires_grad=True)
+    terms = barlow_twins_loss(z, z, normalization="whiten")
+    assert terms.total.item() == pytest.approx(3.0)  # C = 0
+    (gradient,) = torch.autograd.grad(terms.total, z)
+    assert gradient.isfinite().all()
+    assert not barlow_twins_loss(z * float("nan"), z, normalization="whiten").total.isfinite()

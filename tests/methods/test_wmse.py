@@ -210,8 +210,8 @@ def test_mistakes_are_named() -> None:
         wmse_loss([z, z], w_size=8)
     with pytest.raises(ValueError, match="w_size: got 64 for embeddings of 64 features, wanted at least 65"):
         wmse(nn.Identity(), HeadSpec("64"), 8, w_size=64)
-    with pytest.raises(ValueError, match="w_size: got 64 with 32 samples on this process, wanted at most 32"):
-        wmse_loss([z, z], w_size=64)
+    with pytest.raises(ValueError, match="z: got 8 rows of 8 features to whiten, wanted at least 9 rows"):
+        wmse_loss([z[:8], z[:8]], w_size=64)
     with pytest.raises(ValueError, match=r"views: got shapes \[\(32, 8\)\], wanted the same \(N, D\) twice or more"):
         wmse_loss([z])
     with pytest.raises(ValueError, match=r"\(32, 8\), \(31, 8\)"):

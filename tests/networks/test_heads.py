@@ -57,6 +57,17 @@ def test_linear_projector_is_one_matrix(spec: str) -> None:
     assert head.bias is None
 
 
+@pytest.mark.parametrize(("last_norm", "affine"), [("plain", False), ("scale", True)])
+def test_a_linear_projector_ends_as_its_method_asks(last_norm: str, affine: bool) -> None:
+    head = projector("linear-3", 5, last_bias=True, last_norm=last_norm)
+    assert isinstance(head, nn.Sequential)
+    linear, norm = head
+    assert isinstance(linear, nn.Linear)
+    assert linear.bias is None
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.affine == affine
+
+
 def test_no_projector_hands_features_through() -> None:
     h = torch.randn(4, 5)
     assert projector("none", 5)(h) is h

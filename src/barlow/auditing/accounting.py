@@ -104,8 +104,9 @@ def limits(
         return pearson_limits(known, width, redundancy_weight)
     if normalization not in NO_VARIANCE_BOUND:
         return None, None
-    rank, free = known.between_rank, int(normalization == "raw")
-    best, worst = (raw_limit(rank[end] + free, width, redundancy_weight) for end in ("high", "low"))
+    rank, free, num_features = known.between_rank, int(normalization == "raw"), known.basis.shape[1]
+    ranks = [min(rank[end] + free, num_features) for end in ("high", "low")]  # the mean may lie in the span of B
+    best, worst = (raw_limit(one, width, redundancy_weight) for one in ranks)
     num_blocks = len(known.plug_in.left_out)
     return _without_error(best, num_blocks), _without_error(worst, num_blocks)
 

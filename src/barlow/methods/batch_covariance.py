@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from barlow.collectives import ALONE, AllMean, Exchange, count_samples, exchange_of, identity
-from barlow.correlation import Form
+from barlow.correlation import Form, wide
 
 
 def bessel(num_samples: int, device: torch.device, all_mean: AllMean) -> float:
@@ -107,7 +107,7 @@ class _OffDiagonalSquares(torch.autograd.Function):
         ctx.save_for_backward(rest)
         ctx.exchange = exchange
         # Row by row, and rows in float64: one float32 sum of 8192^2 squares is wrong by half a percent.
-        squares: Tensor = torch.linalg.vector_norm(rest, dim=-1).double().square().sum(dim=-1).to(part.dtype)
+        squares: Tensor = wide(torch.linalg.vector_norm(rest, dim=-1)).square().sum(dim=-1).to(part.dtype)
         return squares
 
     @staticmethod
@@ -127,9 +127,9 @@ class _OffDiagonalSquaresByGram(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, divisor: int, exchange: Exchange) -> Tensor:
         everyone = z if exchange is ALONE else exchange.gather(z.transpose(0, 1)).transpose(0, 1)
         gram = z @ everyone.mT
-        own_v = torch.linalg.vector_norm(z, dim=-2).double().square()
+        own_v = wide(torch.linalg.vector_norm(z, dim=-2)).square()
         # K_nn is about D, K_nm about sqrt(D), and there are N^2 terms: rows in z's precision, their sum in float64.
-        own_squares = torch.linalg.vector_norm(gram, dim=-1).double().square().sum(dim=-1, keepdim=True)
+        own_squares = wide(torch.linalg.vector_norm(gram, dim=-1)).square().sum(dim=-1, keepdim=True)
         sums = exchange.add(torch.cat([own_v, own_squares], dim=-1))
         v, squares = sums[:, :-1] / divisor, sums[:, -1] / divisor**2
         ctx.save_for_backward(z, everyone, gram, v.to(z.dtype))

@@ -22,24 +22,20 @@ def random_sub_batches(num_samples: int, w_size: int, iterations: int = 1) -> li
     Args:
         num_samples: n, rows of the batch on this process.
         w_size: smallest size of a sub-batch; where n is no multiple of it, all n // w_size parts are a little
-            larger. (The official code stops there instead.)
+            larger. A batch that is smaller is one sub-batch: a sample that cannot be read ends no run. (The official
+            code stops in both cases.)
         iterations: number of orders; the loss is their mean.
 
     Returns:
         Row numbers of each sub-batch; those of one order hold every row once.
 
     Raises:
-        ValueError: fewer samples than `w_size`, or no order at all.
+        ValueError: no order at all.
     """
     if iterations < 1:
         raise ValueError(f"iterations: got {iterations}, wanted at least 1")
-    if num_samples < w_size:
-        raise ValueError(
-            f"w_size: got {w_size} with {num_samples} samples on this process, wanted at most {num_samples}: "
-            "sub-batches are formed within a process. Use a larger batch_size, or a smaller w_size and projector"
-        )
     orders = [torch.randperm(num_samples) for _ in range(iterations)]
-    return [part for order in orders for part in order.tensor_split(num_samples // w_size)]
+    return [part for order in orders for part in order.tensor_split(max(1, num_samples // w_size))]
 
 
 def whiten_rows(z: Float[Tensor, "*v m d"], *, shrinkage: float = 0.0) -> Float[Tensor, "*v m d"]:
@@ -60,7 +56,10 @@ def whiten_rows(z: Float[Tensor, "*v m d"], *, shrinkage: float = 0.0) -> Float[
     """
     m, d = z.shape[-2:]
     if m <= d:
-        raise ValueError(f"z: got {m} rows of {d} features to whiten, wanted at least {d + 1} rows")
+        raise ValueError(
+            f"z: got {m} rows of {d} features to whiten, wanted at least {d + 1} rows. Sub-batches are formed within "
+            "a process: use a larger batch_size, or a smaller w_size and projector"
+        )
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: got {shrinkage}, wanted a number in [0, 1]")
     centred = z - z.mean(dim=-2, keepdim=True)

@@ -46,7 +46,7 @@ def wmse_loss(
 
     Args:
         views: embeddings of two or more views, row by row of the same samples.
-        w_size: smallest size of a sub-batch, at least D + 1.
+        w_size: smallest size of a sub-batch, at least D + 1; a smaller batch is one sub-batch.
         iterations: random orders of the batch that are cut into sub-batches; the loss is their mean. 1 in the
             official code for CIFAR, 4 for two views of larger pictures.
         shrinkage: of the covariance towards I; 0 in the official code.
@@ -58,7 +58,7 @@ def wmse_loss(
         Terms with the part "distance", which is the total: from 0 to 4, and 2 for views that share nothing.
 
     Raises:
-        ValueError: fewer than two views, unequal shapes, w_size <= D, fewer than w_size samples.
+        ValueError: fewer than two views, unequal shapes, w_size <= D, fewer than D + 1 samples.
 
     Source:
         Section 3 of the paper; htdt/self-supervised, methods/w_mse.py.

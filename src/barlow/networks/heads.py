@@ -92,7 +92,7 @@ def projector(
     if not widths:
         return nn.Identity()
     if spec.startswith("linear"):
-        return nn.Linear(num_features, widths[0], bias=False)
+        bias = last_bias = False
     layers: list[nn.Module] = []
     inputs = num_features
     for outputs in widths[:-1]:
@@ -103,7 +103,7 @@ def projector(
         layers.append(nn.BatchNorm1d(widths[-1], affine=last_norm == "scale"))
     if last_norm == "scale":
         layers[-1].get_parameter("bias").requires_grad_(False)
-    return nn.Sequential(*layers)
+    return layers[0] if spec.startswith("linear") and len(layers) == 1 else nn.Sequential(*layers)
 
 
 def projector_width(spec: str, num_features: int) -> int:
