@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from barlow.machine import Machine
+from barlow.training.journal import read_journal
 from tests.data.making import write_folder
 from tests.test_pretraining import tiny, two_kinds
 
@@ -67,3 +69,34 @@ def test_labelled_training_data_ask_for_labelled_test_data_of_the_same_classes(t
     with pytest.raises(ValueError, match="test: class 0 is 'cat', wanted 'ant' as in the training data"):
         tiny(tmp_path / "train.npz", tmp_path / "run", test=tmp_path / "test.npz")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [torch.arange(20), torch.arange(2), 7 * torch.arange(96)],
+    ids=["one of each", "two pictures", "targets of a regression"],
+)
+def test_labels_that_cannot_be_split_are_a_warning_and_the_run_is_finished(
+    labels: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, images=two_kinds(len(labels), 0)[0], labels=labels)
+    numbers = {"recipe": "vicreg-small-grey", "epochs": 1, "machine": Machine()}
+    run = tiny(data, tmp_path / "run", **numbers)
+    assert run.finished
+    assert run.summary["evaluation"] == {}
+    assert run.summary["label_free"]["effective_rank"] > 0
+    (warning,) = [r["message"] for r in read_journal(run.folder / "journal.jsonl") if r["event"] == "warning"]
+    assert warning.startswith("The labels could not be used, so nothing is evaluated on them: ")
+    assert warning in capsys.readouterr().err
+    assert warning in (run.folder / "report.html").read_text()
+    before = (run.folder / "journal.jsonl").read_bytes()
+    assert tiny(data, tmp_path / "run", **numbers).finished
+    assert (run.folder / "journal.jsonl").read_bytes() == before
+
+
+def test_a_test_part_of_one_sample_is_scored_and_evidence_is_taken_from_all(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=two_kinds(5, 0)[0], labels=torch.tensor([0, 0, 0, 1, 1]))
+    run = tiny(tmp_path / "data.npz", tmp_path / "run", recipe="vicreg-small-grey", epochs=1)
+    assert run.summary["evaluation"]["test_samples"] == 1
+    assert int(np.load(run.folder / "evidence.npz")["correlation_num_samples"]) == 5

@@ -20,6 +20,7 @@ from barlow.run_folder import RunFolder, training_time
 from barlow.scores import LabelledParts, calibrate, labelled_parts, measure, split_parts
 from barlow.training.durable_file import durable_file
 from barlow.training.journal import Journal
+from barlow.training.progress import Progress
 from barlow.views.colour import to_pixels
 from barlow.views.located import without_place
 
@@ -55,15 +56,20 @@ def finish(
     save_backbone(where.checkpoints, run.backbone, mean=facts.get("mean"), std=facts.get("std"))
     method.to(device[1]).eval()
     calibrate(twin.to(device[1]), source, views.plain)
-    parts = test or _labelled(facts, source)
-    evaluation: dict[str, Any] = {}
-    if parts is not None:
-        evaluation = dict(measure(run.backbone, twin, parts, plain=views.plain, quiet=quiet).evaluation)
+    held_out, evaluation = source, dict[str, Any]()
+    try:
+        parts = test or _labelled(facts, source)
+        if parts is not None:
+            evaluation = dict(measure(run.backbone, twin, parts, plain=views.plain, quiet=quiet).evaluation)
+            held_out = parts.test if len(parts.test) > 1 else source  # one sample has no spectrum
+    except ValueError as error:  # labels are optional: those of no use take nothing from a run that is trained
+        message = f"The labels could not be used, so nothing is evaluated on them: {error}"
+        journal.write("warning", message=message)
+        Progress("evaluation", 0, quiet=quiet).say(message)
     limit = backbone_limit(run.recipe, int(getattr(run.backbone, "num_features", 0)))
     figures = label_free_figures(run.backbone, source, views, limit)
     before = label_free_figures(twin, source, views, limit)
     label_free = figures | {f"{name}_untrained": value for name, value in before.items()}
-    held_out = source if parts is None else parts.test
     arrays = gather_evidence(run.backbone, method.projector, twin, source, held_out, views, _shown_as(facts))
     with durable_file(run.folder / "evidence.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
