@@ -116,3 +116,27 @@ def test_too_few_pictures_other_splits_and_other_channels(tmp_path: Path) -> Non
     assert next(source.batches([0], 1)).samples.shape == (1, 3, 8, 8)
     with pytest.raises(ValueError, match="split: no 'test'"):
         array_file_source(tmp_path / "a.npy", split="test")
+
+
+def test_splits_of_an_archive_share_one_scale(tmp_path: Path) -> None:
+    train, test = (np.full((3, 4, 4), top, dtype=np.uint16) for top in (4000, 1000))
+    np.savez(tmp_path / "a.npz", x_train=train, x_test=test)
+    for split, top in (("train", 249), ("test", 62)):
+        source = array_file_source(tmp_path / "a.npz", split=split)
+        assert next(source.batches([0], 1)).samples.unique().tolist() == [top]
+        assert "read as 12 bits" in source.notes[1]
+        assert "4000 is the largest value of all" in source.notes[1]
+
+
+def test_a_split_whose_values_are_no_pixels_does_not_spoil_the_others(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=np.full((3, 4, 4), 1000), x_test=np.full((3, 4, 4), 70_000))
+    assert "read as 10 bits" in array_file_source(tmp_path / "a.npz").notes[1]
+    with pytest.raises(ValueError, match="pixel values from 70000 to 70000"):
+        array_file_source(tmp_path / "a.npz", split="test")
+
+
+def test_a_deep_npy_says_how_it_is_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((3, 4, 4), 3000, dtype=np.uint16))
+    source = array_file_source(tmp_path / "a.npy")
+    assert len(source.notes) == 2
+    assert "read as 12 bits" in source.notes[1]

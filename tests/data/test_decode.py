@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from barlow.data.bit_depth import WhiteLevels
 from barlow.data.decode import capped, picture_to_tensor, read_picture
 from tests.data.making import Pixels, noise, png
 
@@ -115,6 +116,14 @@ def test_grey_and_palette_with_transparency_are_laid_on_white_too(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_deep_grey_is_scaled_to_the_white_that_is_given_and_clipped_above(tmp_path: Path, name: str) -> None:
+    deep = np.array([[0, 16, 17, 200, 2048], [4095, 4000, 4096, 65535, 1000]], dtype=np.uint16)
+    decoded = read_picture(save(deep, tmp_path / name), 1, white=WhiteLevels(whole=4095))
+    assert decoded[0].tolist() == np.rint(np.minimum(deep / 4095, 1) * 255).astype(int).tolist()
+    assert read_picture(str(tmp_path / name), 1, white=WhiteLevels(whole=255))[0, 0].tolist() == [0, 16, 17, 200, 255]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
 def test_sixteen_bit_grey_is_scaled_over_its_whole_range(tmp_path: Path, name: str) -> None:
     deep = np.array([[0, 128, 129, 257, 32896], [65535, 65407, 65406, 514, 1000]], dtype=np.uint16)
     decoded = read_picture(save(deep, tmp_path / name), 1)
@@ -137,7 +146,7 @@ def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
 def test_fractions_in_tiff_are_scaled_and_those_without_8_bit_meaning_refused(tmp_path: Path) -> None:
     for top in (1.0, 255.0):
         path = save(np.array([[0, 0.5, 1]], dtype=np.float32) * top, tmp_path / "a.tif")
-        assert read_picture(path, 1)[0].tolist() == [[0, 128, 255]]
+        assert read_picture(path, 1, white=WhiteLevels(fraction=top))[0].tolist() == [[0, 128, 255]]
     for wrong in (-1.0, 300.0, float("nan")):
         path = save(np.array([[0, wrong]], dtype=np.float32), tmp_path / "a.tif")
         with pytest.raises(ValueError, match=r"pixel values from .* wanted 0 to"):

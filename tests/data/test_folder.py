@@ -2,6 +2,7 @@ import multiprocessing
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,7 +13,7 @@ from barlow.data.folder import folder_source
 from barlow.data.reading import Reading
 from barlow.data.source import Source
 from barlow.data.streaming import StreamSource
-from tests.data.making import write_folder, write_picture
+from tests.data.making import Pixels, png, write_folder, write_picture
 
 STREAMED = Reading(memory_budget=0, num_workers=0)
 
@@ -226,3 +227,59 @@ def test_a_folder_above_the_memory_budget_is_streamed(tmp_path: Path) -> None:
     needed = 10 * 20 * 10 * 3
     assert isinstance(folder_source(tmp_path, reading=Reading(memory_budget=needed)), ArraySource)
     assert isinstance(folder_source(tmp_path, reading=Reading(memory_budget=needed - 1)), StreamSource)
+
+
+def write_deep(folder: Path, tops: list[float], suffix: str = ".png", dtype: str = "uint16") -> list[Pixels]:
+    """Write grey pictures of more than 8 bits with the largest values `tops`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [np.linspace(0, top, 200).reshape(10, 20).astype(dtype) for top in tops]
+    for number, pixels in enumerate(written):
+        Image.fromarray(pixels).save(folder / f"{number:03d}{suffix}")
+    return written
+
+
+@pytest.mark.parametrize("reading", [Reading(), STREAMED])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_twelve_bit_pictures_keep_their_grey_levels_and_the_journal_is_told(
+    tmp_path: Path, suffix: str, reading: Reading
+) -> None:
+    written = write_deep(tmp_path, [300, 3000, 4000], suffix)
+    source = folder_source(tmp_path, reading=reading)
+    for picture, pixels in zip(read_all(source), written, strict=True):
+        assert torch.equal(picture[0], torch.from_numpy(np.rint(pixels * (255 / 4095)).astype(np.uint8)))
+    (note,) = source.notes
+    assert "read as 12 bits, 0 to 4095 become 0 to 255: 4000 is the largest value of 3 pictures looked at" in note
+
+
+def test_splits_of_a_folder_share_one_scale(tmp_path: Path) -> None:
+    write_deep(tmp_path / "train", [4000, 4000])
+    write_deep(tmp_path / "test", [1000, 1000])
+    for split, top in (("train", 249), ("test", 62)):
+        source = folder_source(tmp_path, split=split)
+        assert [int(picture.max()) for picture in read_all(source)] == [top, top]
+        assert "4000 is the largest value of 4 pictures looked at" in source.notes[0]
+
+
+def test_a_broken_picture_beyond_8_bits_does_not_hinder_the_look_at_the_others(tmp_path: Path) -> None:
+    write_deep(tmp_path, [3000] * 101)
+    broken = tmp_path / "001.png"
+    broken.write_bytes(broken.read_bytes()[:80])
+    source = folder_source(tmp_path)
+    assert list(source.bad) == [1]
+    assert "of 31 pictures looked at" in source.notes[0]
+
+
+@pytest.mark.parametrize("largest", [1.0, 255.0])
+def test_fractions_in_tiff_have_one_scale_too(tmp_path: Path, largest: float) -> None:
+    write_deep(tmp_path, [0.4, largest, 0.8], ".tif", "float32")
+    tops = [int(picture.max()) for picture in read_all(folder_source(tmp_path))]
+    assert tops == [round(top / largest * 255) for top in (0.4, largest, 0.8)]
+
+
+def test_colour_of_sixteen_bits_of_which_half_is_lost_is_told_of(tmp_path: Path) -> None:
+    for number in range(3):
+        rows = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
+        (tmp_path / f"{number}.png").write_bytes(png(2, 2, 16, 2, rows))
+    (note,) = folder_source(tmp_path).notes
+    assert "16 bits per channel" in note
+    assert "upper 8" in note

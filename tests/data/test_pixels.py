@@ -22,7 +22,7 @@ def test_the_channel_axis_is_the_smaller_of_the_second_and_the_last(
     shape: tuple[int, ...], wanted: tuple[int, ...]
 ) -> None:
     values = noise(*shape)
-    found, bad = pictures(values)
+    found, bad, _ = pictures(values)
     assert found.shape == wanted
     assert bad == {}
     assert found.float().mean() == pytest.approx(values.mean(), rel=1e-5)
@@ -33,7 +33,7 @@ def test_the_channel_axis_is_the_smaller_of_the_second_and_the_last(
 
 def test_bytes_are_used_where_they_lie() -> None:
     values = noise(4, 6, 6, 3)
-    found, _ = pictures(values)
+    found = pictures(values)[0]
     values[2, 3, 4, 1] = 77
     assert found[2, 1, 3, 4] == 77
     assert torch.equal(found, torch.from_numpy(values).permute(0, 3, 1, 2))
@@ -59,9 +59,31 @@ def test_read_only_and_reversed_arrays_are_read_without_a_warning() -> None:
     ],
 )
 def test_numbers_of_any_format_become_bytes(values: Pixels, wanted: list[int]) -> None:
-    found, _ = pictures(values.reshape(1, 1, 3))
+    found = pictures(values.reshape(1, 1, 3))[0]
     assert found.dtype == torch.uint8
     assert found.flatten().tolist() == wanted
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_whole_numbers_are_scaled_from_the_next_bit_depth_of_the_whole_array(bits: int) -> None:
+    top = 2**bits - 1
+    values = np.linspace(0, top * 0.6, 3000).astype(np.uint16).reshape(3, 1, 1000)
+    found, _, notes = pictures(values)
+    assert torch.equal(found, torch.from_numpy(np.rint(values * (255 / top)).astype(np.uint8))[:, None])
+    assert len(found.unique()) > 150
+    (note,) = notes
+    assert f"read as {bits} bits, 0 to {top} become 0 to 255: {values.max()} is the largest value of all" in note
+    assert pictures(values // 300)[2] == ()
+
+
+def test_a_white_that_is_given_holds_for_the_array_and_what_is_above_it_is_clipped() -> None:
+    values = np.array([0, 300, 4095, 5000, 65535], dtype=np.int32).reshape(1, 1, 5)
+    found, _, notes = pictures(values, white=4095)
+    assert found.flatten().tolist() == [0, 19, 255, 255, 255]
+    assert notes == ()
+    assert pictures(values[..., :2], white=255)[0].flatten().tolist() == [0, 255]
+    with pytest.raises(ValueError, match="pixel values from 0 to 65536, wanted 0 to 255 or 0 to 65535"):
+        pictures(np.array([0, 65536]).reshape(1, 1, 2), white=4095)
 
 
 def test_a_half_precision_tensor_is_read_too() -> None:
@@ -73,7 +95,7 @@ def test_one_rule_holds_for_the_whole_array() -> None:
     values = np.zeros((1100, 1, 2), dtype=np.float32)
     values[0] = 1
     values[1099] = 200
-    found, _ = pictures(values)
+    found = pictures(values)[0]
     assert found[0].flatten().tolist() == [1, 1]
 
 
@@ -94,7 +116,7 @@ def test_arrays_that_are_no_pictures_are_refused() -> None:
 def test_pictures_with_nan_are_bad_and_do_not_set_the_range() -> None:
     values = np.random.default_rng(0).random((300, 4, 4)).astype(np.float32)
     values[7, 0, 0], values[299, 1, 1] = np.nan, np.inf
-    found, bad = pictures(values)
+    found, bad, _ = pictures(values)
     assert bad == {7: "NaN or infinite values", 299: "NaN or infinite values"}
     assert found[8].max() > 128
     assert not found[7].any()

@@ -47,6 +47,13 @@ def test_tensors_and_arrays_take_labels_from_the_user() -> None:
         load_source(values[:1])
 
 
+def test_an_array_of_more_than_8_bits_says_how_it_is_read() -> None:
+    source = load_source(np.array([[[0, 4000]], [[200, 300]]]))
+    assert next(source.batches([0, 1], 2)).samples.flatten().tolist() == [0, 249, 12, 19]
+    assert isinstance(source, ArraySource)
+    assert "read as 12 bits" in source.notes[0]
+
+
 def test_a_list_of_pictures_is_a_map_style_dataset() -> None:
     source = load_source([Image.fromarray(noise(8, 9, 3)), noise(8, 9, 3)], num_workers=0)
     (batch,) = source.batches([0, 1], 2)

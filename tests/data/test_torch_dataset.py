@@ -87,6 +87,64 @@ def test_items_that_cannot_be_read_are_bad_samples() -> None:
         list(dataset_source(Items(items[5:8]), reading=HERE).batches(range(3), 3))
 
 
+def deep_items(*tops: int, kind: str) -> list[Any]:
+    """Return pictures of 4 x 5 pixels whose largest values are `tops`, stored with more than 8 bits."""
+    values = [np.linspace(0, top, 20).round().astype(np.uint16).reshape(4, 5) for top in tops]
+    if kind == "image":
+        return [Image.fromarray(value) for value in values]
+    return [torch.from_numpy(value.astype(np.int32)) for value in values] if kind == "tensor" else list(values)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "image"])
+def test_pictures_beyond_8_bits_keep_their_brightness_relations(kind: str) -> None:
+    source = dataset_source(Items(deep_items(200, 60000, 65535, kind=kind)), reading=HERE)
+    (batch,) = source.batches(range(3), 3)
+    assert batch.samples.amax((1, 2, 3)).tolist() == [1, 233, 255]
+    assert len(source.notes) == 1
+    assert "read as 16 bits" in source.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "image"])
+def test_twelve_bit_pictures_keep_their_grey_levels_and_the_journal_is_told(kind: str) -> None:
+    items = deep_items(*range(50, 4050, 40), kind=kind)
+    source = dataset_source(Items(items), reading=HERE)
+    (batch,) = source.batches(range(100), 100)
+    assert len(batch.samples.unique()) > 200
+    assert batch.samples.amax((1, 2, 3)).tolist() == [round(top * 255 / 4095) for top in range(50, 4050, 40)]
+    (note,) = source.notes
+    assert "read as 12 bits, 0 to 4095 become 0 to 255" in note
+    assert "of 32 pictures looked at, and what is above 4095 is clipped" in note
+    shifted = dataset_source(Items(items[:99] + deep_items(60000, kind=kind)), reading=HERE)
+    assert int(next(shifted.batches([99], 1)).samples.max()) == 255
+
+
+def test_whole_numbers_of_8_bits_stay_what_they_are_without_a_note() -> None:
+    source = dataset_source(Items(deep_items(200, 90, kind="tensor")), reading=HERE)
+    assert next(source.batches([0, 1], 2)).samples.amax((1, 2, 3)).tolist() == [200, 90]
+    assert source.notes == ()
+    assert dataset_source(Items([PLANES, PLANES]), reading=HERE).notes == ()
+
+
+def test_a_data_set_in_memory_is_scaled_as_a_whole_and_says_so() -> None:
+    source = dataset_source(TensorDataset(torch.tensor([[[200, 3]], [[4000, 0]]])))
+    assert next(source.batches([0, 1], 2)).samples.flatten().tolist() == [12, 0, 249, 0]
+    assert "read as 12 bits" in source.notes[0]
+
+
+class RandomTops(Items):
+    """Items whose largest value is random: mostly 10 bits, seldom 12."""
+
+    def __getitem__(self, index: int) -> Any:
+        return np.full((4, 5), 4000 if np.random.rand() < 0.02 else 1000, dtype=np.uint16)  # noqa: NPY002
+
+
+def test_what_is_found_by_looking_is_the_same_each_time_where_items_are_random() -> None:
+    state = np.random.get_state()  # noqa: NPY002
+    notes = {dataset_source(RandomTops([0] * 50), reading=HERE).notes for _ in range(20)}
+    assert len(notes) == 1
+    np.testing.assert_equal(np.random.get_state(), state)  # noqa: NPY002
+
+
 def test_labels_come_from_the_targets_and_never_from_the_items() -> None:
     dataset: Any = Items([(PLANES, 9)] * 3)
     assert labels_of(dataset).values is None

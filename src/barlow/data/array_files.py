@@ -1,8 +1,10 @@
 """`.npy` and `.npz` files of pictures."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,6 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.lib.npyio import NpzFile
 
 from barlow.data.arrays import ArraySource
+from barlow.data.bit_depth import depth_notes, range_of, white_level
 from barlow.data.labels import UNLABELLED, LabelChoice, Labels, as_labels, choose_labels
 from barlow.data.pixels import pictures, with_channels
 from barlow.data.reading import Reading
@@ -24,6 +27,14 @@ LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target")
 """Names under which an archive may keep its labels, alike."""
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class _Content:
+    array: npt.NDArray[Any]
+    labels: Labels
+    notes: tuple[str, ...]
+    white: int | None = None
 
 
 def array_splits(path: Path) -> tuple[str, ...]:
@@ -49,7 +60,8 @@ def array_file_source(
 ) -> ArraySource:
     """Make a source of a `.npy` file (pictures) or a `.npz` file (pictures, and labels if it has them).
 
-    A `.npy` file of uint8 is mapped, not read, so that it may be larger than the memory.
+    A `.npy` file of uint8 is mapped, not read, so that it may be larger than the memory. The splits of an archive
+    have one bit depth, that of the largest value of all.
 
     Args:
         path: the file.
@@ -58,35 +70,37 @@ def array_file_source(
         reading: only its channels and its smallest number of samples matter here.
 
     Returns:
-        The source; its notes say which keys were used.
+        The source; its notes say which keys were used, and how pictures of more than 8 bits are scaled.
 
     Raises:
         ValueError: a damaged file, no pictures of that split under a known key, or values that are no pixels.
         BadDataError: more than 1% of the pictures have NaN or infinite values.
     """
-    array, found, note = (_read_npy if path.suffix.lower() == ".npy" else _read_npz)(path, split)
+    content = (_read_npy if path.suffix.lower() == ".npy" else _read_npz)(path, split)
+    array = content.array
     reading = reading or Reading()
     wanted = reading.min_samples
     if array.ndim == 0 or len(array) < wanted:
         raise ValueError(f"data: {path} has an array of shape {array.shape}, wanted at least {wanted} pictures")
-    chosen = choose_labels(labels, found, f"{path} has no {' or '.join(LABEL_KEYS)}", len(array))
-    samples, bad = pictures(array)
+    chosen = choose_labels(labels, content.labels, f"{path} has no {' or '.join(LABEL_KEYS)}", len(array))
+    samples, bad, notes = pictures(array, content.white)
+    notes = content.notes + notes
     samples = with_channels(samples, reading.channels)
     describe = f"{path.name}, sample {{}}".format
-    return ArraySource(samples, name=path.stem, labels=chosen, describe=describe, bad=bad, notes=[note])
+    return ArraySource(samples, name=path.stem, labels=chosen, describe=describe, bad=bad, notes=notes)
 
 
-def _read_npy(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
+def _read_npy(path: Path, split: str) -> _Content:
     if split != "train":
         raise ValueError(f"split: no {split!r} in {path}: a .npy file has no splits")
     try:
         array: npt.NDArray[Any] = open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise ValueError(f"data: {path} cannot be read as a .npy file: {error}") from error
-    return array, UNLABELLED, f"{path.name}: {array.dtype} {array.shape}"
+    return _Content(array, UNLABELLED, (f"{path.name}: {array.dtype} {array.shape}",))
 
 
-def _read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
+def _read_npz(path: Path, split: str) -> _Content:
     with _archive(path) as archive:
         layout = _layout(archive.files)
         if split not in layout:
@@ -98,11 +112,25 @@ def _read_npz(path: Path, split: str) -> tuple[npt.NDArray[Any], Labels, str]:
         image_key, label_key = layout[split]
         array = _member(archive, image_key, path)
         note = f"{path.name}: pictures are {image_key!r}, {array.dtype} {array.shape}"
+        others = {key for key, _ in layout.values()} - {image_key}
+        white, depth = _white_of_all(array, (_member(archive, key, path) for key in others))
         if label_key is None:
-            return array, UNLABELLED, f"{note}; no labels"
+            return _Content(array, UNLABELLED, (f"{note}; no labels", *depth), white)
         names = _class_names([_member(archive, key, path) for _, key in layout.values() if key is not None])
         labels = as_labels(_member(archive, label_key, path), len(array), names)
-        return array, labels, f"{note}; labels are {label_key!r}, {len(labels.class_names)} classes"
+        note = f"{note}; labels are {label_key!r}, {len(labels.class_names)} classes"
+        return _Content(array, labels, (note, *depth), white)
+
+
+def _white_of_all(
+    array: npt.NDArray[Any], other_splits: Iterable[npt.NDArray[Any]]
+) -> tuple[int | None, tuple[str, ...]]:
+    """Return the white of a split and the others together, where it has more than 8 bits, and a note on it."""
+    if array.dtype.kind not in "iu" or array.dtype == np.uint8:
+        return None, ()
+    ranges = [range_of(split) for split in chain((array,), other_splits) if split.size and split.dtype.kind in "iu"]
+    highest = max((seen.high for seen in ranges if seen.has_depth), default=0.0)
+    return white_level(highest), depth_notes(highest, "all splits")
 
 
 @contextmanager

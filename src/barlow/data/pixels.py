@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from barlow.data.bad_samples import BadSamples
+from barlow.data.bit_depth import LARGEST, depth_notes, white_level
 
 _CHUNK = 1024
 """Samples converted at a time, so that a conversion needs little memory beside its result."""
@@ -36,19 +37,23 @@ def as_tensor(array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())
 
 
-def pictures(values: Tensor | npt.NDArray[Any]) -> tuple[UInt8[Tensor, "n c h w"], dict[int, str]]:
+def pictures(
+    values: Tensor | npt.NDArray[Any], white: int | None = None
+) -> tuple[UInt8[Tensor, "n c h w"], dict[int, str], tuple[str, ...]]:
     """Read an array as a set of pictures.
 
-    The channel axis of four is the smaller one of the second and the last. Numbers are taken for 8 bits when
-    they lie in 0 ... 255, for 16 bits (scaled by 1/257) up to 65535, fractions in [0, 1] are scaled by 255;
-    one rule for the whole array, so that the pictures keep their relations. Arrays of uint8 are used where
-    they lie.
+    The channel axis of four is the smaller one of the second and the last. Whole numbers are taken for 8, 10,
+    12, 14 or 16 bits, the fewest that hold the largest of them, and scaled by 255 / (2^bits - 1); fractions in
+    [0, 1] are scaled by 255. It is one rule for the whole array, so that the pictures keep their relations.
+    Arrays of uint8 are used where they lie.
 
     Args:
         values: (n, h, w), (n, c, h, w) or (n, h, w, c), of any real number format.
+        white: whole number that becomes 255, and larger ones with it; None: told from the array itself.
 
     Returns:
-        The pictures, and the reason by position for those with NaN or infinite values (their pixels are 0).
+        The pictures; the reason by position for those with NaN or infinite values (their pixels are 0); and a
+        sentence for the user where the array itself told that it has more than 8 bits.
 
     Raises:
         ValueError: another number of axes, no samples, or values that have no 8-bit meaning.
@@ -64,8 +69,8 @@ def pictures(values: Tensor | npt.NDArray[Any]) -> tuple[UInt8[Tensor, "n c h w"
         array = array[:, None]
     elif array.shape[3] < array.shape[1]:
         array = array.transpose(0, 3, 1, 2)
-    converted, bad = _to_uint8(array)
-    return as_tensor(converted), bad
+    converted, bad, notes = _to_uint8(array, white)
+    return as_tensor(converted), bad, notes
 
 
 def with_channels(samples: UInt8[Tensor, "*n c h w"], channels: int) -> UInt8[Tensor, "*n d h w"]:
@@ -94,34 +99,37 @@ def with_channels(samples: UInt8[Tensor, "*n c h w"], channels: int) -> UInt8[Te
     raise ValueError(f"channels: pictures with {has} channels cannot be brought to {channels}")
 
 
-def _to_uint8(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+def _to_uint8(
+    array: npt.NDArray[Any], white: int | None
+) -> tuple[npt.NDArray[np.uint8], dict[int, str], tuple[str, ...]]:
     if array.dtype == np.uint8:
-        return array, {}
+        return array, {}, ()
     if array.dtype.kind not in "biuf":
         raise ValueError(f"data: got an array of {array.dtype}, wanted numbers")
     bad = not_finite(array) if array.dtype.kind == "f" else {}
     low, high = _range(array, bad)
-    scale = _scale(array.dtype.kind, low, high)
+    scale = _scale(array.dtype.kind, low, high, white)
+    told = white is None and array.dtype.kind in "iu"
     converted = np.zeros(array.shape, dtype=np.uint8)
     for start, chunk in _chunks(array):
         with np.errstate(invalid="ignore"):  # NaN has no uint8; those rows are cleared below
             scaled = np.rint(np.clip(chunk.astype(np.float32) * scale, 0, 255)).astype(np.uint8)
         converted[start : start + len(chunk)] = scaled
     converted[list(bad)] = 0
-    return converted, bad
+    return converted, bad, depth_notes(high, "all") if told else ()
 
 
-def _scale(kind: str, low: float, high: float) -> float:
+def _scale(kind: str, low: float, high: float, white: int | None) -> float:
     slack = 1e-3  # resampled fractions overshoot by a rounding error
     if kind == "b":
         return 255.0
     if kind == "f" and low >= -slack and high <= 1 + slack:
         return 255.0
-    if low >= 0 and high <= 255:
+    if kind == "f" and low >= 0 and high <= 255:
         return 1.0
-    if kind in "iu" and low >= 0 and high <= 65535:
-        return 1 / 257
-    wanted = "0 to 1 or 0 to 255" if kind == "f" else "0 to 255 or 0 to 65535"
+    if kind in "iu" and low >= 0 and high <= LARGEST:
+        return 255 / (white or white_level(high))
+    wanted = "0 to 1 or 0 to 255" if kind == "f" else f"0 to 255 or 0 to {LARGEST}"
     raise ValueError(f"data: pixel values from {low:g} to {high:g}, wanted {wanted} (views normalise by themselves)")
 
 

@@ -174,12 +174,12 @@ def _from_object(data: Any, labels: LabelChoice, reading: Reading) -> Source:
             raise ValueError(f"labels: required, but the source {data.name} has none")
         return data
     if isinstance(data, (Tensor, np.ndarray)):
-        samples, bad = pictures(data)
+        samples, bad, notes = pictures(data)
         samples = with_channels(samples, reading.channels)
         if len(samples) < reading.min_samples:
             raise ValueError(f"data: got {len(samples)} pictures, wanted at least {reading.min_samples}")
         chosen = choose_labels(labels, UNLABELLED, "an array carries none, give them as labels=", len(samples))
-        return ArraySource(samples, labels=chosen, bad=bad)
+        return ArraySource(samples, labels=chosen, bad=bad, notes=notes)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         return dataset_source(data, labels=labels, reading=reading)
     raise ValueError(

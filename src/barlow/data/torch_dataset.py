@@ -11,18 +11,20 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from barlow.data.arrays import ArraySource
-from barlow.data.decode import GREY_MODES, picture_to_tensor
+from barlow.data.bit_depth import ValueRange, WhiteLevels, levels_of, range_of
+from barlow.data.decode import GREY_MODES, is_deep, picture_to_tensor
 from barlow.data.labels import UNLABELLED, LabelChoice, Labels, as_labels, choose_labels
 from barlow.data.order import evenly_spaced
-from barlow.data.pixels import as_tensor, pictures, with_channels
+from barlow.data.pixels import as_array, as_tensor, pictures, with_channels
 from barlow.data.reading import Reading
+from barlow.data.seeds import generators_kept, seed_generators
 from barlow.data.streaming import StreamSource
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 """Where an item that is a mapping keeps its picture."""
 
-NUM_PEEKED = 8
-"""Items that are looked at to settle the number of channels."""
+NUM_PEEKED = 32
+"""Items that are looked at to settle the number of channels and which value is white."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class DatasetReader:
             are.
         channels: 1 or 3, or 0 where it is left to the items.
         decode_size: cap of the short side of Pillow images in pixels; 0 for no cap.
+        white: of pictures with more than 8 bits.
     """
 
     dataset: Any
     as_pictures: bool
     channels: int
     decode_size: int
+    white: WhiteLevels
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -50,11 +54,11 @@ class DatasetReader:
         """Return the sample of one item."""
         sample = sample_of(self.dataset[position])
         if isinstance(sample, Image.Image):
-            return picture_to_tensor(sample, self.channels or 3, self.decode_size)
+            return picture_to_tensor(sample, self.channels or 3, self.decode_size, self.white)
         if not isinstance(sample, (Tensor, np.ndarray)):
             raise TypeError(f"a {type(sample).__name__}, wanted a tensor, a NumPy array or a Pillow image")
         if self.as_pictures:
-            return with_channels(_one_picture(sample), self.channels)
+            return with_channels(_one_picture(sample, self.white), self.channels)
         return sample.detach().cpu() if isinstance(sample, Tensor) else as_tensor(sample)
 
     def describe(self, position: int) -> str:
@@ -101,7 +105,7 @@ def dataset_source(
     Args:
         dataset: has `len` and items: a tensor, an array, a Pillow image, a tuple that starts with one, or a
             mapping with the key "image". Tensors and arrays are (h, w), (c, h, w) or (h, w, c); fractions in
-            [0, 1].
+            [0, 1]; whole numbers of the bit depth that holds those of the items looked at.
         name: what to call the data; default: the name of its class.
         labels: "auto", "required", "none", or one label per item.
         as_pictures: bring items to uint8 pictures; with False any tensors stay as they are.
@@ -121,12 +125,12 @@ def dataset_source(
     chosen = choose_labels(labels, labels_of(dataset), "the dataset has no attribute `targets`", length)
     held = _held_in_memory(dataset) if as_pictures else None
     if held is not None:
-        samples, bad = pictures(held)
+        samples, bad, notes = pictures(held)
         samples = with_channels(samples, reading.channels)
-        return ArraySource(samples, name=name, labels=chosen, describe="item {}".format, bad=bad)
-    channels = reading.channels or (_peek_channels(dataset) if as_pictures else 0)
-    reader = DatasetReader(dataset, as_pictures, channels, reading.decode_size)
-    return StreamSource(reader, name=name, labels=chosen, num_workers=reading.num_workers)
+        return ArraySource(samples, name=name, labels=chosen, describe="item {}".format, bad=bad, notes=notes)
+    channels, white, notes = _peek(dataset) if as_pictures else (0, WhiteLevels(), ())
+    reader = DatasetReader(dataset, as_pictures, reading.channels or channels, reading.decode_size, white)
+    return StreamSource(reader, name=name, labels=chosen, notes=notes, num_workers=reading.num_workers)
 
 
 def labels_of(dataset: Any) -> Labels:
@@ -178,26 +182,32 @@ def _held_in_memory(dataset: Any) -> Any:
     return data if isinstance(data, (Tensor, np.ndarray)) and len(data) == len(dataset) else None
 
 
-def _peek_channels(dataset: Any) -> int:
-    """Return 1 when the items looked at are all grey, the channels of the first good one else."""
-    seen: list[int] = []
-    for position in evenly_spaced(len(dataset), NUM_PEEKED):
-        try:
-            sample = sample_of(dataset[position])
-            if isinstance(sample, Image.Image):
-                seen.append(1 if sample.mode in GREY_MODES else 3)
-            else:
-                seen.append(len(_one_picture(sample)))
-        except Exception:
-            continue  # bad samples are counted when they are read
-    return max(seen, default=3)
+def _peek(dataset: Any) -> tuple[int, WhiteLevels, tuple[str, ...]]:
+    """Look at some items: 1 channel when all are grey, else that of the most colourful; their white; notes on it."""
+    channels: list[int] = []
+    deep: list[ValueRange] = []
+    with generators_kept():
+        for position in evenly_spaced(len(dataset), NUM_PEEKED):
+            seed_generators(position)  # random items too have to give the same answer after a resume
+            try:
+                sample = sample_of(dataset[position])
+                if isinstance(sample, Image.Image):
+                    channels.append(1 if sample.mode in GREY_MODES else 3)
+                    deep += [range_of(np.asarray(sample))] if is_deep(sample) else []
+                else:
+                    channels.append(len(_one_picture(sample, WhiteLevels())))
+                    values = as_array(sample)
+                    deep += [range_of(values)] if values.dtype.kind in "iu" and values.dtype != np.uint8 else []
+            except Exception:
+                continue  # bad samples are counted when they are read
+    return max(channels, default=3), *levels_of(deep)
 
 
-def _one_picture(sample: Any) -> Tensor:
+def _one_picture(sample: Any, white: WhiteLevels) -> Tensor:
     if sample.ndim not in (2, 3) or 0 in sample.shape:
         raise ValueError(f"an item of shape {tuple(sample.shape)}, wanted a picture (H, W), (C, H, W) or (H, W, C)")
     if sample.is_floating_point() if isinstance(sample, Tensor) else sample.dtype.kind == "f":
         low, high = float(sample.min()), float(sample.max())
         if low < -1e-3 or high > 1 + 1e-3:
             raise ValueError(f"fractions from {low:g} to {high:g}, wanted 0 to 1 (views normalise by themselves)")
-    return pictures(sample[None])[0][0]
+    return pictures(sample[None], white.whole)[0][0]
