@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from barlow.data.source import Source
@@ -27,6 +28,9 @@ SPLIT_SEED = 0
 """The split of such data is the same for every run, so that runs can be compared."""
 CALIBRATION_SAMPLES = 2048
 """Training samples from which the untrained network takes its BatchNorm statistics."""
+CALIBRATION_BATCH = 256
+CALIBRATION_SEED = 0
+"""The same samples for every network, so that runs can be compared."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,19 @@ def split_parts(source: Source) -> LabelledParts | None:
 def calibrate(untrained: nn.Module, source: Source, plain: Callable[[Any], Any]) -> nn.Module:
     """Give an untrained network BatchNorm statistics from training data, without which it would be needlessly poor.
 
+    Args:
+        untrained: the network.
+        source: training data; a fixed random choice of `CALIBRATION_SAMPLES` is used, because data are often sorted by
+            class, and batches of one class each lack the variance between classes.
+        plain: batch -> what the network sees.
+
     Returns:
         The same network, in evaluation mode.
     """
-    order = range(min(len(source), CALIBRATION_SAMPLES))
-    calibrate_batchnorm(untrained, (plain(batch.samples) for batch in source.batches(order, 256)))
+    number = min(len(source), CALIBRATION_SAMPLES)
+    number -= number % CALIBRATION_BATCH if number > CALIBRATION_BATCH else 0  # batches count equally: all of one size
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(CALIBRATION_SEED))[:number].tolist()
+    calibrate_batchnorm(untrained, (plain(batch.samples) for batch in source.batches(order, CALIBRATION_BATCH)))
     return untrained.eval()
 
 
