@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from barlow.engine import build_fabric, resolve_precision, under_autocast
+from barlow.engine import build_fabric, device_of, resolve_precision, under_autocast
 from barlow.machine import Machine
 from barlow.recipes import Recipe
 from barlow.views.located import LocatedView
@@ -36,6 +36,17 @@ def test_a_machine_that_is_not_there_is_refused(
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     with pytest.raises(ValueError, match=message):
         build_fabric(SMALL, machine)
+
+
+def test_features_are_computed_where_a_run_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    for there, expected in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert device_of("auto").type == expected
+        assert device_of("cpu").type == "cpu"
+    assert device_of("gpu").type == "cuda"
+    with pytest.raises(ValueError, match="accelerator: got 'mps', but torch sees no GPU"):
+        device_of("mps")
 
 
 def test_more_processes_than_gpus_are_refused_unless_they_are_to_run_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:

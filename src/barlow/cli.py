@@ -112,6 +112,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         augmented=flags.augmented,
         finetune=flags.finetune,
         protocol=flags.protocol,
+        accelerator=flags.accelerator,
         quiet=False,
     )
     print_evaluation({"evaluation": score.evaluation})
@@ -133,7 +134,8 @@ def embed(arguments: Sequence[str]) -> int:
     flags = parse(Embed, arguments)
     from barlow.run import open_run
 
-    embedded = open_run(flags.run).write_features(flags.data, flags.out, data_root=flags.data_root)
+    run = open_run(flags.run)
+    embedded = run.write_features(flags.data, flags.out, data_root=flags.data_root, accelerator=flags.accelerator)
     say(f"{embedded} samples: {flags.out}")
     return 0
 

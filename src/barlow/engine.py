@@ -45,6 +45,17 @@ def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
     return fabric
 
 
+def device_of(accelerator: str) -> torch.device:
+    """Return the device on which features are computed where nothing is trained; "auto" as for a run.
+
+    Raises:
+        ValueError: an unknown accelerator, or one that is not here.
+    """
+    machine = Machine(accelerator=accelerator)
+    _check_machine(machine)
+    return torch.device(_device_type(machine))
+
+
 class Autocast(MixedPrecision):
     """Mixed precision by autocast alone, which converts what goes into convolutions and products.
 

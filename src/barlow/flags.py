@@ -103,6 +103,8 @@ class Evaluate:
     """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
     protocol: Literal["ours", "published"] = "ours"
     """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Embed:
     """.npz or .parquet."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ class Audit:
     """Side of the views in pixels; 0: that of the run, or of the pictures, at most 224."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
     seed: int = 0
     """Seed of the views."""
     quiet: bool = False

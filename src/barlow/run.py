@@ -1,7 +1,9 @@
 """The handle on a pretrained backbone: embed, evaluate, export, report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,9 +12,11 @@ from torch import Tensor, nn
 
 from barlow.assembly import image_views_of, untrained_backbone
 from barlow.choices import unknown
+from barlow.data.source import Source
 from barlow.data.sources import load_for_network
 from barlow.embed import write_embeddings
-from barlow.evaluation.features import extract
+from barlow.engine import device_of
+from barlow.evaluation.features import Features, device_of_network, extract, to_device
 from barlow.evaluation.published import published_protocol
 from barlow.export import export_onnx, export_timm
 from barlow.networks.backbones import Backbone
@@ -51,19 +55,30 @@ class Run:
         """The final figures as in `summary.json`; empty before the run is finished."""
         return RunFolder(self.folder).summary()
 
-    def embed(self, data: Any, *, batch_size: int = 256, data_root: str | Path | None = None) -> Tensor:
+    def embed(
+        self, data: Any, *, batch_size: int = 256, data_root: str | Path | None = None, accelerator: str = "auto"
+    ) -> Tensor:
         """Return the representations h of `data`, one row per sample that could be read.
 
         Args:
             data: a tensor of images, a path, a name, a Dataset or a Source.
             batch_size: samples at once.
             data_root: where named data sets live.
+            accelerator: auto, cpu, cuda or mps.
 
         Returns:
             (N, d) float32 on the CPU.
+
+        Raises:
+            ValueError: data that cannot be loaded or have other channels, an accelerator that is not here.
         """
         source = load_for_network(data, self.channels, data_root=data_root, min_samples=1)
-        return extract(self.backbone, source, plain=self.views.plain, batch_size=batch_size).h
+        return self._features(source, batch_size, accelerator).h
+
+    def _features(self, source: Source, batch_size: int, accelerator: str) -> Features:
+        device = device_of(accelerator)
+        with _moved(self.backbone, device):
+            return extract(self.backbone, source, plain=self.views.plain, batch_size=batch_size, device=device)
 
     def evaluate(
         self,
@@ -74,6 +89,7 @@ class Run:
         augmented: bool = False,
         finetune: Sequence[float] | None = None,
         protocol: Whose = "ours",
+        accelerator: str = "auto",
         quiet: bool = True,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
@@ -92,12 +108,14 @@ class Run:
             protocol: "ours": Barlow Twins' numbers for `sgd_linear`, and for `finetune` those that each network chooses
                 on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
                 `evaluation/published.py`), on crops and flips where the source draws them; for large data.
+            accelerator: auto, cpu, cuda or mps.
             quiet: no progress on the terminal.
 
         Raises:
             ValueError: the data have no labels, or too few for a share of `finetune`; nobody's published protocol is
-                known for the method.
+                known for the method; an accelerator that is not here.
         """
+        device = device_of(accelerator)
         protocols = _protocols(protocol, self.recipe.method, sgd_linear, augmented, finetune)
         given = RunFolder(self.folder).data()
         root = data_root or given.get("data_root") or None
@@ -112,29 +130,35 @@ class Run:
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
         if data is not None and not _same(data, given.get("path", "")):
             parts = replace(parts, seen_in_pretraining=False)
+        views = without_place(self.views)
+        plain = views.on(partial(to_device, device=device)).plain
         twin = None
         if isinstance(self.backbone, Backbone):
-            twin = calibrate(untrained_backbone(self.recipe, self.channels), parts.train, self.views.plain)
-        return measure(
-            self.backbone,
-            twin,
-            parts,
-            plain=self.views.plain,
-            view=supervised_view(without_place(self.views)),
-            protocols=protocols,
-            quiet=quiet,
-        )
+            twin = calibrate(untrained_backbone(self.recipe, self.channels).to(device), parts.train, plain)
+        with _moved(self.backbone, device):
+            return measure(
+                self.backbone,
+                twin,
+                parts,
+                plain=plain,
+                view=supervised_view(views),
+                protocols=protocols,
+                quiet=quiet,
+            )
 
-    def write_features(self, data: Any, path: str | Path, *, data_root: str | Path | None = None) -> int:
+    def write_features(
+        self, data: Any, path: str | Path, *, data_root: str | Path | None = None, accelerator: str = "auto"
+    ) -> int:
         """Write the representations of `data` to .npz or .parquet, with names and labels; return their number.
 
         Args:
             data: as for `embed`.
             path: .npz or .parquet.
             data_root: where named data sets live.
+            accelerator: auto, cpu, cuda or mps.
         """
         source = load_for_network(data, self.channels, data_root=data_root, min_samples=1)
-        found = extract(self.backbone, source, plain=self.views.plain)
+        found = self._features(source, 512, accelerator)
         names = [source.describe(index) for index in found.indices.tolist()]
         write_embeddings(path, found.h, names=names, labels=None if found.labels is None else found.labels.tolist())
         return len(names)
@@ -166,6 +190,17 @@ class Run:
         """Channels of the images that the backbone takes; 0 where it takes no images."""
         shape = RunFolder(self.folder).data().get("image_shape")
         return int(shape[0]) if shape else 0
+
+
+@contextmanager
+def _moved(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have a network on a device while the block runs, and where it was before afterwards."""
+    before = device_of_network(network)
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to(before)
 
 
 def _protocols(

@@ -12,7 +12,7 @@ from barlow.data.source import Source
 from barlow.data.sources import load_for_network, splits
 from barlow.data.subsets import split_labelled
 from barlow.evaluation.arms import evaluate_arms
-from barlow.evaluation.features import Features, calibrate_batchnorm, extract, raw_samples
+from barlow.evaluation.features import Features, calibrate_batchnorm, device_of_network, extract, raw_samples
 from barlow.evaluation.finetune import finetune as finetune_network, labelled_positions
 from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers, num_epochs
 from barlow.evaluation.geometry_only import GeometryOnly
@@ -240,7 +240,7 @@ def measure(
             network = networks.get(name)
             seen: Any = train
             if protocols.augmented and view is not None and network is not None:
-                seen = augmented_features(network, parts.train, view)
+                seen = augmented_features(network, parts.train, view, device=device_of_network(network))
             numbers = BARLOW_TWINS if protocols.published is None else protocols.published.linear
             rows[name]["sgd_linear"] = sgd_linear_accuracy(seen, test, numbers)
     if protocols.finetune:

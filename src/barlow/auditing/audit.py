@@ -22,11 +22,13 @@ from barlow.auditing.observation import (
     observe,
     set_apart,
 )
+from barlow.auditing.placement import placed
 from barlow.auditing.quantities import quantities
 from barlow.auditing.sensitivity import sensitivity
 from barlow.auditing.spectra import doubts, spectra
 from barlow.auditing.subjects import Subject, before_training, open_subject
 from barlow.auditing.verdicts import Verdict, verdicts
+from barlow.engine import device_of
 from barlow.networks.foreign_heads import widths_of
 from barlow.report.audit_page import write_audit_page
 from barlow.run_folder import versions
@@ -104,6 +106,7 @@ def audit(
     arch: str = "",
     prefix: str | None = None,
     image_size: int = 0,
+    accelerator: str = "auto",
     seed: int = 0,
     name: str = "",
     quiet: bool = True,
@@ -134,6 +137,7 @@ def audit(
         arch: name of the network in a checkpoint, as for `load_foreign`; "": told from a ResNet's shapes.
         prefix: where it stands in the file; None: where most of it is found.
         image_size: side of the views; 0: that of the run or of the data.
+        accelerator: where networks compute: auto, cpu, cuda or mps. A callable computes where you have put it.
         seed: of the views.
         name: for titles.
         quiet: no progress on the terminal.
@@ -152,12 +156,14 @@ def audit(
         if value < least:
             raise ValueError(f"{argument}: got {value}, wanted at least {least}")
     check_normalization(normalization)
+    device = device_of(accelerator)
     subject = open_subject(
         target, data, views=views, projector=projector, data_root=data_root,
         weights=weights, arch=arch, prefix=prefix, image_size=image_size, name=name,
     )  # fmt: skip
     if untrained:
         subject = before_training(subject)
+    subject = placed(subject, device)
     settings = _Settings(
         width, redundancy_weight, normalization, batch_size, num_images, num_views, seconds, mlp, seed, quiet
     )

@@ -85,6 +85,7 @@ def _one(word: str, data: str | None, flags: Flags) -> Audit:
         arch=flags.arch,
         prefix=flags.prefix or None,
         image_size=flags.image_size,
+        accelerator=flags.accelerator,
         seed=flags.seed,
         quiet=flags.quiet,
     )

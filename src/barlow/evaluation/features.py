@@ -108,7 +108,7 @@ def raw_samples(
     def flatten(shown: Any) -> Tensor:
         if not isinstance(shown, Tensor):
             raise ValueError(f"plain: gave {type(shown).__name__}, wanted a tensor to take raw values from")
-        values: Tensor = shown
+        values: Tensor = shown.cpu()  # Apple's GPUs average only to sides that divide
         if values.ndim == 4 and max(values.shape[2:]) > side:
             height, width = values.shape[2:]
             values = adaptive_avg_pool2d(values, (min(side, height), min(side, width)))
@@ -162,6 +162,11 @@ def to_device(samples: Any, device: torch.device | str) -> Any:
     if isinstance(samples, (list, tuple)):
         return [to_device(sample, device) for sample in samples]
     return samples.to(device) if hasattr(samples, "to") else samples
+
+
+def device_of_network(network: nn.Module) -> torch.device:
+    """Return where the parameters of a network are; the CPU where it has none."""
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
 def _refuse_training(represent: Callable[[Any], Tensor]) -> None:

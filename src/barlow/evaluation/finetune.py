@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from barlow.data.source import Source
 from barlow.evaluation.arms import MOST_VALIDATION, VALIDATION_SHARE, binomial_error
-from barlow.evaluation.features import to_device
+from barlow.evaluation.features import device_of_network, to_device
 from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers
 from barlow.evaluation.splits import few_label_draws, validation_split
 from barlow.views.views import View
@@ -149,7 +149,7 @@ class _Work:
         """Train a copy of the network and a new layer; both come back in evaluation mode."""
         generator = torch.Generator().manual_seed(self.seed)
         classifier, optimizer = self._start(numbers, generator)
-        labels, device = _labels(self.train, "train"), _device(classifier)
+        labels, device = _labels(self.train, "train"), device_of_network(classifier)
         for epoch in range(numbers.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * numbers.factor(epoch)
@@ -173,7 +173,7 @@ class _Work:
 
     def _start(self, numbers: FinetuneNumbers, generator: torch.Generator) -> tuple[nn.Sequential, torch.optim.SGD]:
         network = copy.deepcopy(self.network).eval()
-        device = _device(network)
+        device = device_of_network(network)
         first = next(self.train.batches(range(min(len(self.train), 8)), 8))
         with torch.no_grad():
             width = network(self.plain(to_device(first.samples, device))).shape[1]
@@ -228,7 +228,7 @@ class _Held:
 def _score(
     classifier: nn.Module, source: Source, positions: Sequence[int], labels: Tensor, plain: Callable[[Any], Any]
 ) -> _Held:
-    device = _device(classifier)
+    device = device_of_network(classifier)
     num_samples, num_right, loss = 0, 0, 0.0
     for batch in source.batches(positions, 512):
         logits = classifier(plain(to_device(batch.samples, device))).float().cpu()
@@ -251,7 +251,3 @@ def _labels(source: Source, part: str) -> Tensor:
     if source.labels is None or len(source.labels) == 0 or int(source.labels.min()) < 0:
         raise ValueError(f"{part}: {source.name} lacks labels, wanted a class from 0 for every sample")
     return source.labels
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
