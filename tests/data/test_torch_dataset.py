@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
 from barlow.data.reading import Reading
+from barlow.data.sources import load_source
 from barlow.data.streaming import StreamSource
 from barlow.data.torch_dataset import dataset_source, labels_of
 from tests.data.making import noise
@@ -43,6 +44,7 @@ PLANES = torch.from_numpy(COLOUR).permute(2, 0, 1)
         [PLANES, {"boxes": []}],
         {"image": PLANES, "label": 2},
         {"img": Image.fromarray(COLOUR)},
+        {"photo": PLANES, "label": torch.tensor(2), "caption": "a cat", "boxes": [[1, 2], [3, 4]]},
     ],
 )
 def test_items_of_every_kind_become_the_same_picture(item: Any) -> None:
@@ -76,15 +78,31 @@ def test_items_that_cannot_be_read_are_bad_samples() -> None:
     items: list[Any] = [PLANES] * 300
     items[5] = PLANES.float() * 2 - 1
     items[6] = "a path"
-    items[7] = {"picture": PLANES}
+    items[7] = {"left": PLANES, "right": PLANES}
     source = dataset_source(Items(items), reading=HERE)
     (batch,) = source.batches(range(10), 10)
     assert batch.indices.tolist() == [0, 1, 2, 3, 4, 8, 9]
     assert "fractions from" in source.bad[5]
     assert "a str, wanted a tensor" in source.bad[6]
-    assert "the keys picture" in source.bad[7]
-    with pytest.raises(BadDataError, match="3 of 3 samples"):
-        list(dataset_source(Items(items[5:8]), reading=HERE).batches(range(3), 3))
+    assert "the keys left, right" in source.bad[7]
+    with pytest.raises(BadDataError, match="3 of 10 samples"):
+        list(dataset_source(Items(items[:10]), reading=HERE).batches(range(10), 10))
+
+
+@pytest.mark.parametrize(
+    ("item", "found"),
+    [
+        ({"left": PLANES, "right": PLANES}, "2 came"),
+        ({"text": "a cat", "label": torch.tensor(3)}, "0 came"),
+        ({}, "0 came"),
+    ],
+)
+def test_items_without_a_picture_are_refused_by_their_keys_before_the_first_batch(item: Any, found: str) -> None:
+    with pytest.raises(ValueError, match=r"none of the 2 items looked at in Items can be read: item 0") as error:
+        dataset_source(Items([item, item]))
+    keys = ", ".join(item) or "none"
+    assert f"an item with the keys {keys}, wanted a picture under image, img, pixel_values or x" in str(error.value)
+    assert found in str(error.value)
 
 
 def deep_items(*tops: int, kind: str) -> list[Any]:
@@ -157,6 +175,93 @@ def test_labels_come_from_the_targets_and_never_from_the_items() -> None:
     assert list(source.class_names) == ["cat", "dog"]
     dataset.targets, dataset.classes = [-1, -1, -1], None
     assert labels_of(dataset).values is None
+
+
+class Column(list[Any]):
+    """A column of `datasets.Dataset`: a list when all of it is sliced; going over it reads items one by one."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("entry by entry")
+
+
+class ClassLabel:
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+
+
+class Table:
+    """Items by number, columns by name, as `datasets.Dataset` has them."""
+
+    def __init__(self, columns: dict[str, list[Any]], features: dict[str, Any], transform: Any = None) -> None:
+        self.columns, self.features, self.transform = columns, features, transform
+        self.column_names = list(columns)
+
+    def __len__(self) -> int:
+        return len(self.columns[self.column_names[0]])
+
+    def with_format(self, kind: None) -> "Table":
+        return Table(self.columns, self.features)
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            assert self.transform is None, "a transform makes all columns, pictures too"
+            return Column(self.columns[key])
+        item = {name: values[key] for name, values in self.columns.items()}
+        return self.transform(item) if self.transform else item
+
+
+@pytest.mark.parametrize("column", ["label", "labels"])
+@pytest.mark.parametrize("transform", [None, lambda item: {"image": np.asarray(item["image"])}])
+def test_tables_with_columns_bring_their_labels_and_the_names_of_classes(column: str, transform: Any) -> None:
+    images = [Image.fromarray(COLOUR)] * 3
+    table = Table({"image": images, column: [1, 0, 1]}, {column: ClassLabel("cat", "dog", "emu")}, transform)
+    source = dataset_source(table, labels="required", reading=HERE)
+    assert torch.equal(next(source.batches([2], 1)).samples[0], PLANES)
+    assert source.labels is not None
+    assert source.labels.tolist() == [1, 0, 1]
+    assert list(source.class_names) == ["cat", "dog", "emu"]
+    part = labels_of(Subset(table, [1, 2]))  # type: ignore[arg-type]
+    assert part.values is not None
+    assert part.values.tolist() == [0, 1]
+
+
+def test_a_column_of_text_makes_classes_and_one_that_says_nothing_none() -> None:
+    images = [PLANES] * 3
+    named = dataset_source(Table({"image": images, "label": ["dog", "cat", "dog"]}, {"label": "string"}), reading=HERE)
+    assert named.labels is not None
+    assert named.labels.tolist() == [1, 0, 1]
+    assert list(named.class_names) == ["cat", "dog"]
+    for values in ([-1, -1, -1], [None, None, None], [[0, 1], [], [2]], [0.5, 0.1, 0.2]):
+        table = Table({"image": images, "label": values}, {"label": ClassLabel("cat", "dog")})
+        assert dataset_source(table, reading=HERE).labels is None
+        with pytest.raises(ValueError, match="no attribute `targets` and no column `label` with a class for each item"):
+            dataset_source(table, labels="required", reading=HERE)
+    assert labels_of(Table({"image": images}, {})).values is None
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter([PLANES] * 3)
+
+
+class StreamWithLength(Stream):
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("dataset", [Stream(), StreamWithLength(), iter([PLANES])])
+def test_datasets_without_items_by_number_are_refused_with_a_way_out(dataset: Any) -> None:
+    for make in (dataset_source, load_source):
+        with pytest.raises(ValueError, match=r"data: got \w+, which gives its items one after the other") as error:
+            make(dataset)
+        assert "save them as a folder of pictures or as a .npy file" in str(error.value)
+        assert "wrap them in a dataset with __len__ and __getitem__" in str(error.value)
+
+
+def test_splits_in_a_dictionary_are_refused_with_their_names() -> None:
+    splits = {"train": Items([PLANES] * 3), "test": Items([PLANES] * 2)}
+    with pytest.raises(ValueError, match=r"data: got a dict of train, test, wanted one of them, as in data\['train'\]"):
+        load_source(splits)
 
 
 def test_names_of_classes_with_synonyms_are_their_first() -> None:

@@ -88,7 +88,7 @@ def read_packed(reader: Reader, asked: Asked) -> PackedBatch:
             except Exception as error:  # a broken file makes a decoder raise anything
                 if isinstance(error, OSError) and error.errno in _NOT_THE_SAMPLE:
                     raise
-                failures.append((position, _reason(error)))
+                failures.append((position, reason_of(error)))
                 continue
             if sample.is_floating_point() and not bool(sample.isfinite().all()):
                 failures.append((position, NOT_FINITE))
@@ -112,7 +112,8 @@ def unpack(packed: PackedBatch) -> Batch | None:
     return Batch([part.view(shape) for part, shape in zip(parts, packed.shapes, strict=True)], indices)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return in one line why a sample cannot be read, as a user can use it."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     own = isinstance(error, (ValueError, OSError)) and bool(text)
     line = " ".join((text if own else f"{type(error).__name__}: {text}").split())

@@ -180,7 +180,7 @@ def _from_object(data: Any, labels: LabelChoice, reading: Reading) -> Source:
             raise ValueError(f"data: got {len(samples)} pictures, wanted at least {reading.min_samples}")
         chosen = choose_labels(labels, UNLABELLED, "an array carries none, give them as labels=", len(samples))
         return ArraySource(samples, labels=chosen, bad=bad, notes=notes)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+    if hasattr(data, "__iter__") or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return dataset_source(data, labels=labels, reading=reading)
     raise ValueError(
         f"data: got a {type(data).__name__}, wanted a name, a path, a tensor, an array or a map-style dataset"

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bit_depth import ValueRange, WhiteLevels, levels_of, range_of
 from barlow.data.decode import GREY_MODES, is_deep, picture_to_tensor
 from barlow.data.labels import UNLABELLED, LabelChoice, Labels, as_labels, choose_labels
 from barlow.data.order import evenly_spaced
+from barlow.data.packing import reason_of
 from barlow.data.pixels import as_array, as_tensor, pictures, with_channels
 from barlow.data.reading import Reading
 from barlow.data.seeds import generators_kept, seed_generators
@@ -22,6 +23,9 @@ from barlow.data.streaming import StreamSource
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 """Where an item that is a mapping keeps its picture."""
+
+LABEL_COLUMNS = ("label", "labels")
+"""Where a dataset with columns keeps its labels."""
 
 NUM_PEEKED = 32
 """Items that are looked at to settle the number of channels and which value is white."""
@@ -67,7 +71,9 @@ class DatasetReader:
 
 
 def sample_of(item: Any) -> Any:
-    """Return the sample of an item: the item itself, its first entry, or a mapping's under `IMAGE_KEYS`.
+    """Return the sample of an item: the item itself, its first entry, or the picture of a mapping.
+
+    That lies under one of `IMAGE_KEYS`, else it is the only array, tensor or Pillow image; scalars are none.
 
     Args:
         item: a sample, (sample, label, ...) or a mapping.
@@ -76,13 +82,19 @@ def sample_of(item: Any) -> Any:
         The sample.
 
     Raises:
-        ValueError: a mapping without any of the keys.
+        ValueError: a mapping with no picture, or with several.
     """
     if isinstance(item, Mapping):
-        for key in IMAGE_KEYS:
-            if key in item:
-                return item[key]
-        raise ValueError(f"an item with the keys {', '.join(map(str, item))}, wanted one of {', '.join(IMAGE_KEYS)}")
+        named = [item[key] for key in IMAGE_KEYS if key in item]
+        arrays = [value for value in item.values() if isinstance(value, (Image.Image, Tensor, np.ndarray))]
+        arrays = [value for value in arrays if isinstance(value, Image.Image) or value.ndim > 0]
+        if named or len(arrays) == 1:
+            return (named or arrays)[0]
+        keys = ", ".join(map(str, item)) or "none"
+        wanted = f"a picture under {', '.join(IMAGE_KEYS[:-1])} or {IMAGE_KEYS[-1]}"
+        raise ValueError(
+            f"an item with the keys {keys}, wanted {wanted}, or one array, tensor or Pillow image ({len(arrays)} came)"
+        )
     return item[0] if isinstance(item, (tuple, list)) and item else item
 
 
@@ -100,11 +112,12 @@ def dataset_source(
     they lie, and so is a `TensorDataset`. Everything else is read item by item in worker processes, anew each
     time, because items may be random: what they draw from the global generators of Python, NumPy and torch
     follows from a seed and the item's position (`StreamSource` says more). Labels come from the attribute
-    `targets` (or `labels`), never from the items.
+    `targets` (or `labels`), or from the column `label` (or `labels`) of a dataset with columns, as those of
+    Hugging Face are; never from the items.
 
     Args:
         dataset: has `len` and items: a tensor, an array, a Pillow image, a tuple that starts with one, or a
-            mapping with the key "image". Tensors and arrays are (h, w), (c, h, w) or (h, w, c); fractions in
+            mapping as `sample_of` takes it. Tensors and arrays are (h, w), (c, h, w) or (h, w, c); fractions in
             [0, 1]; whole numbers of the bit depth that holds those of the items looked at.
         name: what to call the data; default: the name of its class.
         labels: "auto", "required", "none", or one label per item.
@@ -115,20 +128,23 @@ def dataset_source(
         The source.
 
     Raises:
-        ValueError: too few items, or labels required where there are none.
+        ValueError: too few items, none that can be read among those looked at, no items by number at all (an
+            iterable dataset), several datasets in a dictionary, or labels required where there are none.
     """
+    _check_items(dataset)
     reading = reading or Reading()
     name = name or type(dataset).__name__
     length = len(dataset)
     if length < reading.min_samples:
         raise ValueError(f"data: {name} has {length} items, wanted at least {reading.min_samples}")
-    chosen = choose_labels(labels, labels_of(dataset), "the dataset has no attribute `targets`", length)
+    reason = "the dataset has no attribute `targets` and no column `label` with a class for each item"
+    chosen = choose_labels(labels, labels_of(dataset), reason, length)
     held = _held_in_memory(dataset) if as_pictures else None
     if held is not None:
         samples, bad, notes = pictures(held)
         samples = with_channels(samples, reading.channels)
         return ArraySource(samples, name=name, labels=chosen, describe="item {}".format, bad=bad, notes=notes)
-    channels, white, notes = _peek(dataset) if as_pictures else (0, WhiteLevels(), ())
+    channels, white, notes = _peek(dataset, name) if as_pictures else (0, WhiteLevels(), ())
     reader = DatasetReader(dataset, as_pictures, reading.channels or channels, reading.decode_size, white)
     return StreamSource(reader, name=name, labels=chosen, notes=notes, num_workers=reading.num_workers)
 
@@ -137,8 +153,8 @@ def labels_of(dataset: Any) -> Labels:
     """Return the labels that a dataset carries without reading its items.
 
     Args:
-        dataset: looked at for `targets`, `labels` and `classes`; a `Subset` and a `TensorDataset` are looked
-            into.
+        dataset: looked at for `targets`, `labels` and `classes`, and for a column in `LABEL_COLUMNS` with its
+            names in `features`; a `Subset` and a `TensorDataset` are looked into.
 
     Returns:
         The labels, or none. Attributes that are no labels (a wrong number, boxes, -1 for "unknown") give
@@ -155,10 +171,13 @@ def labels_of(dataset: Any) -> Labels:
     if found is None and isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
         second = dataset.tensors[1]
         found = None if second.is_floating_point() else second
+    names = _class_names(dataset)
+    if found is None:
+        found, names = _label_column(dataset)
     if found is None:
         return UNLABELLED
     try:
-        return as_labels(found, len(dataset), _class_names(dataset))
+        return as_labels(found, len(dataset), names)
     except (ValueError, TypeError):
         return UNLABELLED
 
@@ -169,6 +188,35 @@ def _class_names(dataset: Any) -> list[str]:
     if not isinstance(names, (list, tuple)):
         return []
     return [str(name[0] if isinstance(name, tuple) else name) for name in names]
+
+
+def _label_column(dataset: Any) -> tuple[Any, list[str]]:
+    """Return the column of labels and the names of its classes; nothing where there is none, or a class is missing."""
+    columns = getattr(dataset, "column_names", None)
+    name = next((name for name in LABEL_COLUMNS if isinstance(columns, list) and name in columns), None)
+    if name is None:
+        return None, []
+    # A transform of the items would be run for the labels too, on all pictures.
+    plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
+    found = plain[name][:]  # at once; going over a column reads it item by item
+    features = getattr(dataset, "features", None)
+    names = getattr(features.get(name), "names", None) if isinstance(features, Mapping) else None
+    return None if any(label is None for label in found) else found, list(names or [])
+
+
+def _check_items(dataset: Any) -> None:
+    kind = type(dataset).__name__
+    if isinstance(dataset, Mapping):
+        keys = list(dataset)
+        example = f", as in data[{keys[0]!r}]" if keys else ""
+        raise ValueError(f"data: got a {kind} of {', '.join(map(str, keys))}, wanted one of them{example}")
+    by_number = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if isinstance(dataset, IterableDataset) or not by_number:
+        raise ValueError(
+            f"data: got {kind}, which gives its items one after the other, wanted items by number, since an epoch "
+            "reads them in random order: save them as a folder of pictures or as a .npy file, or wrap them in a "
+            "dataset with __len__ and __getitem__"
+        )
 
 
 def _held_in_memory(dataset: Any) -> Any:
@@ -182,10 +230,11 @@ def _held_in_memory(dataset: Any) -> Any:
     return data if isinstance(data, (Tensor, np.ndarray)) and len(data) == len(dataset) else None
 
 
-def _peek(dataset: Any) -> tuple[int, WhiteLevels, tuple[str, ...]]:
+def _peek(dataset: Any, name: str) -> tuple[int, WhiteLevels, tuple[str, ...]]:
     """Look at some items: 1 channel when all are grey, else that of the most colourful; their white; notes on it."""
     channels: list[int] = []
     deep: list[ValueRange] = []
+    failures: list[str] = []
     with generators_kept():
         for position in evenly_spaced(len(dataset), NUM_PEEKED):
             seed_generators(position)  # random items too have to give the same answer after a resume
@@ -198,9 +247,11 @@ def _peek(dataset: Any) -> tuple[int, WhiteLevels, tuple[str, ...]]:
                     channels.append(len(_one_picture(sample, WhiteLevels())))
                     values = as_array(sample)
                     deep += [range_of(values)] if values.dtype.kind in "iu" and values.dtype != np.uint8 else []
-            except Exception:
-                continue  # bad samples are counted when they are read
-    return max(channels, default=3), *levels_of(deep)
+            except Exception as error:  # bad samples are counted when they are read
+                failures.append(f"item {position} ({reason_of(error)})")
+    if not channels:
+        raise ValueError(f"data: none of the {len(failures)} items looked at in {name} can be read: {failures[0]}")
+    return max(channels), *levels_of(deep)
 
 
 def _one_picture(sample: Any, white: WhiteLevels) -> Tensor:
