@@ -1,5 +1,6 @@
 """What can be done with a finished run: embed, evaluate, audit and export, whatever its pictures are."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import barlow
 from barlow.auditing.subjects import open_subject
 from barlow.cli import main
 from barlow.evaluation.features import Features, extract
+from barlow.run_folder import training_time
+from barlow.training.journal import read_journal
 from tests.test_pretraining import tiny, two_kinds
 
 
@@ -121,3 +125,63 @@ def test_a_device_that_is_not_there_is_refused_by_every_command(
     with pytest.raises(SystemExit, match="2"):
         main([*(given.get(word, word) for word in words), "--accelerator", "cuda"])
     assert "accelerator: got 'cuda', but torch sees no GPU; wanted cpu or auto" in capsys.readouterr().err
+
+
+def kept(run: barlow.Run) -> list[dict[str, Any]]:
+    return [r for r in read_journal(run.folder / "journal.jsonl") if r["event"] == "evaluation" and "rows" in r]
+
+
+def test_an_evaluation_is_kept_in_a_file_and_in_the_journal_unless_told_otherwise(tmp_path: Path) -> None:
+    run = tiny(file_of(tmp_path / "kinds.npz", 1), tmp_path / "run", epochs=1)
+    before, summary = (run.folder / "journal.jsonl").read_bytes(), run.summary
+    assert run.evaluate(keep=False).kept is None
+    assert not (run.folder / "evaluations").exists()
+    assert (run.folder / "journal.jsonl").read_bytes() == before
+    score = run.evaluate(finetune=(0.25,))
+    assert score.kept == run.folder / "evaluations" / "kinds-ours-finetune-0.25.json"
+    written = json.loads(score.kept.read_text())
+    assert written["data"] == {"name": "kinds", "path": str(tmp_path / "kinds.npz")}
+    assert written["protocol"] == "ours"
+    assert written["evaluation"] == json.loads(json.dumps(score.evaluation))
+    assert written["seconds"] > 0
+    (record,) = kept(run)
+    assert record["data"] == written["data"]
+    assert record["file"] == "evaluations/kinds-ours-finetune-0.25.json"
+    assert record["rows"][0]["linear"] == pytest.approx(score.linear)
+    assert run.summary == summary
+    assert training_time(run.folder / "journal.jsonl")["pretrain_seconds"] == summary["timing"]["pretrain_seconds"]
+    assert tiny(tmp_path / "kinds.npz", run.folder, epochs=1).finished
+
+
+def test_an_evaluation_never_takes_the_place_of_one_of_other_data_or_another_protocol(tmp_path: Path) -> None:
+    run = tiny(file_of(tmp_path / "kinds.npz", 1), tmp_path / "run", epochs=1)
+    (tmp_path / "new").mkdir()
+    other = tmp_path / "new" / "kinds.npz"
+    np.savez(other, images=two_kinds(60, 5)[0], labels=two_kinds(60, 5)[1])
+    first = run.evaluate().kept
+    assert run.evaluate(other).kept == run.folder / "evaluations" / "kinds-ours-2.json"
+    assert run.evaluate(sgd_linear=True).kept == run.folder / "evaluations" / "kinds-ours-sgd-linear.json"
+    assert run.evaluate().kept == first
+    objects = [TensorDataset(*two_kinds(60, seed)) for seed in (6, 7, 6)]
+    names = [str(run.evaluate(one).kept) for one in objects]
+    assert [Path(name).name for name in names] == [f"TensorDataset-ours{end}.json" for end in ("", "-2", "")]
+    assert len(list((run.folder / "evaluations").iterdir())) == 5
+    assert len(kept(run)) == 7
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny(file_of(tmp_path / "kinds.npz", 1), tmp_path / "run", epochs=1)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("barlow.run.measure", None)
+    with pytest.raises(ValueError, match=r"keep: '.*run' cannot be written to, wanted keep=False"):
+        run.evaluate()
+
+
+def test_the_command_says_where_the_evaluation_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny(file_of(tmp_path / "kinds.npz", 1), tmp_path / "run", epochs=1).folder
+    for words, said in ((["--no-keep"], False), ([], True)):
+        with pytest.raises(SystemExit, match="0"):
+            main(["evaluate", str(folder), *words])
+        assert (f"kept: {folder / 'evaluations' / 'kinds-ours.json'}\n" in capsys.readouterr().out) is said

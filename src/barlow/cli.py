@@ -113,9 +113,12 @@ def evaluate(arguments: Sequence[str]) -> int:
         finetune=flags.finetune,
         protocol=flags.protocol,
         accelerator=flags.accelerator,
+        keep=flags.keep,
         quiet=False,
     )
     print_evaluation({"evaluation": score.evaluation})
+    if score.kept:
+        say(f"kept: {score.kept}")
     return 0
 
 

@@ -105,6 +105,8 @@ class Evaluate:
     """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
+    keep: bool = True
+    """Keep the figures in the run folder, on its page too."""
 
 
 @dataclass(frozen=True)

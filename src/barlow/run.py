@@ -1,5 +1,7 @@
 """The handle on a pretrained backbone: embed, evaluate, export, report."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from barlow.assembly import image_views_of, untrained_backbone
 from barlow.choices import unknown
 from barlow.data.source import Source
-from barlow.data.sources import load_for_network
+from barlow.data.sources import load_for_network, place_of
 from barlow.embed import write_embeddings
 from barlow.engine import device_of
 from barlow.evaluation.features import Features, device_of_network, extract, to_device
@@ -24,7 +26,7 @@ from barlow.networks.saved import load_backbone
 from barlow.recipes import Recipe
 from barlow.report.page import write_report
 from barlow.run_folder import RunFolder
-from barlow.scores import Protocols, Score, calibrate, labelled_parts, measure, supervised_view
+from barlow.scores import LabelledParts, Protocols, Score, calibrate, labelled_parts, measure, supervised_view
 from barlow.views.located import without_place
 from barlow.views.views import Views
 
@@ -90,6 +92,7 @@ class Run:
         finetune: Sequence[float] | None = None,
         protocol: Whose = "ours",
         accelerator: str = "auto",
+        keep: bool = True,
         quiet: bool = True,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
@@ -109,14 +112,44 @@ class Run:
                 on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
                 `evaluation/published.py`), on crops and flips where the source draws them; for large data.
             accelerator: auto, cpu, cuda or mps.
+            keep: write the figures to `evaluations/` in the run folder, into the journal and on the page.
             quiet: no progress on the terminal.
 
         Raises:
             ValueError: the data have no labels, or too few for a share of `finetune`; nobody's published protocol is
                 known for the method; an accelerator that is not here.
         """
-        device = device_of(accelerator)
+        started, device = time.perf_counter(), device_of(accelerator)
         protocols = _protocols(protocol, self.recipe.method, sgd_linear, augmented, finetune)
+        if keep and not os.access(self.folder, os.W_OK):
+            raise ValueError(f"keep: {str(self.folder)!r} cannot be written to, wanted keep=False")
+        parts, path = self._labelled(data, data_root)
+        views = without_place(self.views)
+        plain = views.on(partial(to_device, device=device)).plain
+        twin = None
+        if isinstance(self.backbone, Backbone):
+            twin = calibrate(untrained_backbone(self.recipe, self.channels).to(device), parts.train, plain)
+        with _moved(self.backbone, device):
+            score = measure(
+                self.backbone,
+                twin,
+                parts,
+                plain=plain,
+                view=supervised_view(views),
+                protocols=protocols,
+                quiet=quiet,
+            )
+        if not keep:
+            return score
+        measured = {"data": {"name": parts.test.name, "path": path}, "protocol": protocol}
+        measured["seconds"] = time.perf_counter() - started
+        title = f"{parts.test.name}-{_title(protocol, protocols)}"
+        file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
+        self.report()
+        return replace(score, kept=file)
+
+    def _labelled(self, data: Any, data_root: str | Path | None) -> tuple[LabelledParts, str]:
+        """Labelled data of a call, and where they are; "" for an object."""
         given = RunFolder(self.folder).data()
         root = data_root or given.get("data_root") or None
         wanted = given.get("path") if data is None else data
@@ -130,21 +163,7 @@ class Run:
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
         if data is not None and not _same(data, given.get("path", "")):
             parts = replace(parts, seen_in_pretraining=False)
-        views = without_place(self.views)
-        plain = views.on(partial(to_device, device=device)).plain
-        twin = None
-        if isinstance(self.backbone, Backbone):
-            twin = calibrate(untrained_backbone(self.recipe, self.channels).to(device), parts.train, plain)
-        with _moved(self.backbone, device):
-            return measure(
-                self.backbone,
-                twin,
-                parts,
-                plain=plain,
-                view=supervised_view(views),
-                protocols=protocols,
-                quiet=quiet,
-            )
+        return parts, place_of(wanted)
 
     def write_features(
         self, data: Any, path: str | Path, *, data_root: str | Path | None = None, accelerator: str = "auto"
@@ -214,6 +233,16 @@ def _protocols(
     published = published_protocol(method)
     shares = tuple(published.finetune) if finetune is None else tuple(map(float, finetune))
     return Protocols(sgd_linear=True, augmented=published.linear.augmented, finetune=shares, published=published)
+
+
+def _title(whose: str, protocols: Protocols) -> str:
+    """What was measured, for the name of a file: "ours-sgd-linear-finetune-0.01-0.1"."""
+    words = [whose]
+    if protocols.sgd_linear and whose == "ours":
+        words.append("augmented" if protocols.augmented else "sgd-linear")
+    if protocols.finetune:
+        words += ["finetune", *(f"{share:g}" for share in protocols.finetune)]
+    return "-".join(words)
 
 
 def _same(data: Any, path: str) -> bool:

@@ -1,7 +1,9 @@
 """The files of a run, from `recipe.json` to `summary.json`, and what may be in them."""
 
+import itertools
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -14,7 +16,7 @@ import numpy as np
 from barlow.recipes import ABOUT, Recipe
 from barlow.training.checkpoint import RecipeChangedError, recipe_differences
 from barlow.training.durable_file import durable_file
-from barlow.training.journal import read_journal
+from barlow.training.journal import Journal, read_journal
 
 VERSIONS = ("barlow", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy")
 """Packages whose version may change a run's numbers."""
@@ -97,15 +99,50 @@ class RunFolder:
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file aside, then rename it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         with durable_file(self.path / name) as file:
             file.write(json.dumps(content, indent=1).encode())
+
+    def keep_evaluation(self, title: str, record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Path:
+        """Write an evaluation to a file of its own, `evaluations/<title>.json`, and its rows into the journal.
+
+        Args:
+            title: name of the data and what was measured.
+            record: what goes into both, "data" with its "path" among it: what was measured on the same path before
+                is replaced. Of data without a path nobody knows whether they are the same, so there only equal figures
+                share a file. Others get "-2", "-3", ... behind the title.
+            evaluation: as in `summary.json`.
+
+        Returns:
+            The file.
+        """
+        content = json.loads(json.dumps({**record, "evaluation": evaluation}))
+        title = re.sub(r"[^\w.=+]+", "-", title).strip("-.")
+        endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        names = (f"evaluations/{title}{ending}.json" for ending in endings)
+        name = next(name for name in names if _may_replace(self.path / name, content))
+        self.write(name, content)
+        with Journal(self.journal) as journal:
+            journal.write("evaluation", **record, rows=evaluation["rows"], file=name)
+        return self.path / name
 
     def _recipe_file(self) -> dict[str, Any]:
         path = self.path / "recipe.json"
         if not path.exists():
             raise ValueError(f"folder: got {str(self.path)!r}, wanted a run folder with recipe.json")
         return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _may_replace(path: Path, content: Mapping[str, Any]) -> bool:
+    """Whether there is no such file, or one of the same data; a file that cannot be read is none of ours."""
+    if not path.exists():
+        return True
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        same_figures = old["evaluation"] == content["evaluation"]
+        return bool(old["data"] == content["data"] and (content["data"]["path"] or same_figures))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _data_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -54,9 +54,11 @@ class Score:
 
     Attributes:
         evaluation: as under "evaluation" in `summary.json`; its "rows" hold trained, untrained and raw pixels.
+        kept: the file in the run folder that holds them, None where they were not kept.
     """
 
     evaluation: Mapping[str, Any] = field(repr=False)
+    kept: Path | None = None
 
     @property
     def knn(self) -> float:

@@ -69,6 +69,18 @@ def test_the_pause_before_a_resume_is_no_training_time(tmp_path: Path) -> None:
     assert seconds_of_training(run) == 14.0
 
 
+def test_evaluations_after_the_end_are_no_training_time(tmp_path: Path) -> None:
+    journal: list[dict[str, Any]] = [
+        {"event": "start", "time": 0.0, "steps_per_epoch": 1},
+        {"event": "resume", "time": 5000.0, "step": 0},
+        {"event": "finish", "time": 5004.0, "step": 2, "seconds": 4.0},
+        {"event": "evaluation", "time": 5010.0, "seconds": 6.0},
+        {"event": "evaluation", "time": 9000.0, "rows": [], "seconds": 5.0},
+    ]
+    run = read_run(write_run(tmp_path, journal=journal, figures={}, arrays={}))
+    assert seconds_of_training(run) == 4.0
+
+
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, journal=records()[:101], figures={}, arrays={}))
     assert epochs(run) == "4.9 of 30 epochs"

@@ -168,6 +168,13 @@ def splits(data: Any) -> tuple[str, ...]:
     return ("train",)
 
 
+def place_of(data: Any) -> str:
+    """Return what tells data from others of the same name: a name of `NAMED`, or the whole path; "" for an object."""
+    if not isinstance(data, (str, Path)):
+        return ""
+    return data if isinstance(data, str) and data in NAMED else str(Path(data).expanduser().resolve())
+
+
 def _from_object(data: Any, labels: LabelChoice, reading: Reading) -> Source:
     if isinstance(data, Source):
         if isinstance(labels, str) and labels == "required" and data.labels is None:

@@ -118,7 +118,9 @@ def seconds_of_training(run: Run) -> float | None:
         timed = finite(run.events("finish")[-1].get("seconds"))
     if timed is not None:
         return timed
-    times = [(finite(record.get("time")), record.get("event")) for record in run.records]
+    events = [record.get("event") for record in run.records]
+    training = run.records[: events.index("finish") + 1] if run.finished else run.records
+    times = [(finite(record.get("time")), record.get("event")) for record in training]
     known = [(time, event) for time, event in times if time is not None]
     pairs = pairwise(known)
     total = sum(max(b - a, 0.0) for (a, _), (b, event) in pairs if event not in PAUSES_BEFORE)
