@@ -149,6 +149,7 @@ def test_an_evaluation_is_kept_in_a_file_and_in_the_journal_unless_told_otherwis
     assert record["file"] == "evaluations/kinds-ours-finetune-0.25.json"
     assert record["rows"][0]["linear"] == pytest.approx(score.linear)
     assert run.summary == summary
+    assert "Evaluations that were kept" in (run.folder / "report.html").read_text()
     assert training_time(run.folder / "journal.jsonl")["pretrain_seconds"] == summary["timing"]["pretrain_seconds"]
     assert tiny(tmp_path / "kinds.npz", run.folder, epochs=1).finished
 

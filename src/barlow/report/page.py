@@ -7,6 +7,7 @@ from pathlib import Path
 
 from barlow.report import evidence, record, sections
 from barlow.report.formats import text
+from barlow.report.kept import kept_evaluations
 from barlow.report.run_folder import Run, read_run
 from barlow.report.words import data_name, method_name
 
@@ -32,6 +33,7 @@ def body_of(run: Run) -> str:
     """Return the sections of a run that have data, in the order in which a person wants to know them."""
     parts = [
         sections.evaluation(run),
+        kept_evaluations(run),
         sections.loss(run),
         sections.probes(run),
         evidence.views(run),
