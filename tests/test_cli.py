@@ -261,7 +261,11 @@ def test_sigterm_stops_with_a_checkpoint_and_the_same_command_finishes(kinds: Pa
 def test_a_signal_outside_the_loop_ends_a_command_with_one_line_and_130(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(COMMANDS, "embed", lambda _: signal.raise_signal(number) or 0)
+    def strike(_: Sequence[str]) -> int:
+        signal.raise_signal(number)
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "embed", strike)
     before = signal.getsignal(signal.SIGTERM)
     assert run("embed")[0] == INTERRUPTED
     assert capsys.readouterr().err == "barlow: stopped; what was finished is kept, and the same command goes on\n"

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from tests.test_pretraining import tiny, two_kinds
 
 
 def kinds_file(path: Path, **splits: tuple[torch.Tensor, torch.Tensor]) -> Path:
-    arrays = {f"{split}_images": images for split, (images, _) in splits.items()}
-    np.savez(path, **arrays, **{f"{split}_labels": labels for split, (_, labels) in splits.items()})
+    arrays: dict[str, Any] = {f"{split}_images": images for split, (images, _) in splits.items()}
+    arrays |= {f"{split}_labels": labels for split, (_, labels) in splits.items()}
+    np.savez(path, **arrays)
     return path
 
 

@@ -190,7 +190,8 @@ def test_small_crops_that_the_network_cannot_take_are_refused_before_the_folder_
         def forward(self, view: torch.Tensor) -> torch.Tensor:
             if view.shape[-1] != 24:
                 raise ValueError(f"wanted 24 pixels, got {view.shape[-1]}")
-            return super().forward(view)
+            h: torch.Tensor = super().forward(view)  # type: ignore[no-untyped-call]
+            return h
 
     images = two_kinds(64, 0)[0].repeat_interleave(3, 2).repeat_interleave(3, 3)
     with pytest.raises(ValueError, match="24 pixels"):

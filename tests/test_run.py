@@ -1,6 +1,7 @@
 """What can be done with a finished run: embed, evaluate, audit and export, whatever its pictures are."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import barlow
 from barlow.auditing.subjects import open_subject
 from barlow.cli import main
 from barlow.evaluation.features import Features, extract
+from barlow.export import export_onnx
 from barlow.run_folder import training_time
 from barlow.training.journal import read_journal
-from tests.test_pretraining import tiny, two_kinds
+from barlow.views.images import image_views
+from tests.test_pretraining import Pooled, tiny, two_kinds
 
 
 def coloured(n: int, seed: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,3 +189,19 @@ def test_the_command_says_where_the_evaluation_is(tmp_path: Path, capsys: pytest
         with pytest.raises(SystemExit, match="0"):
             main(["evaluate", str(folder), *words])
         assert (f"kept: {folder / 'evaluations' / 'kinds-ours.json'}\n" in capsys.readouterr().out) is said
+
+
+@pytest.mark.parametrize("to", ["timm", "onnx"])
+def test_a_run_with_views_of_its_own_says_how_its_network_is_exported(to: str, tmp_path: Path) -> None:
+    views = image_views("small-grey", size=8, channels=1, mean=(0.5,), std=(0.2,))
+    run = tiny(two_kinds(64, 0)[0], tmp_path / "run", views=views, backbone=Pooled(), epochs=1)
+    with pytest.raises(
+        ValueError, match=rf"^to: got '{to}', but the run in '.*run' was given its views as an object, so "
+    ):
+        run.export(to, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    hint = "barlow.export.export_onnx(run.backbone, example, path)"
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        run.export(to, tmp_path / "out")
+    export_onnx(run.backbone, run.views.plain(two_kinds(3, 1)[0]), tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").stat().st_size > 100

@@ -31,6 +31,7 @@ def test_statistics_of_the_untrained_network_are_those_of_all_classes_of_sorted_
     assert abs(float(norm.running_var) / 8.25 - 1) < 0.1
     again = normalised()
     calibrate(again, source, as_it_is)
+    assert again.running_mean is not None
     assert torch.equal(norm.running_mean, again.running_mean)
 
 

@@ -31,7 +31,7 @@ def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
     _check_machine(machine)
     devices, num_nodes = _processes(machine)
     engine: dict[str, Any] = {"precision": recipe.precision}  # "auto" is resolved by `resolve_precision`
-    if "mixed" in recipe.precision:
+    if recipe.precision in ("16-mixed", "bf16-mixed"):
         engine = {"plugins": Autocast(recipe.precision, _device_type(machine))}
     fabric = Fabric(
         accelerator=machine.accelerator,

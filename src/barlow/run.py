@@ -141,7 +141,7 @@ class Run:
             )
         if not keep:
             return score
-        measured = {"data": {"name": parts.test.name, "path": path}, "protocol": protocol}
+        measured: dict[str, Any] = {"data": {"name": parts.test.name, "path": path}, "protocol": protocol}
         measured["seconds"] = time.perf_counter() - started
         title = f"{parts.test.name}-{_title(protocol, protocols)}"
         file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
@@ -192,11 +192,17 @@ class Run:
         Raises:
             ValueError: the backbone cannot be written that way; says why and what else there is.
         """
+        if to not in ("timm", "onnx"):
+            raise ValueError(f"to: got {to!r}, wanted 'timm' or 'onnx'")
         facts = RunFolder(self.folder).data()
+        if "image_shape" not in facts:
+            raise ValueError(
+                f"to: got {to!r}, but the run in {str(self.folder)!r} was given its views as an object, so only "
+                "you know what its network takes; wanted "
+                "barlow.export.export_onnx(run.backbone, example, path) with a batch"
+            )
         if to == "timm":
             return export_timm(self.backbone, path, mean=facts["mean"], std=facts["std"])
-        if to != "onnx":
-            raise ValueError(f"to: got {to!r}, wanted 'timm' or 'onnx'")
         side = self.recipe.image_size
         return export_onnx(self.backbone, torch.zeros(2, self.channels, side, side), path)
 

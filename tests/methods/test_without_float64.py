@@ -27,6 +27,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Terms]] = {
 class NoFloat64(TorchDispatchMode):
     """Refuses every operation that makes a tensor of float64."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for one in made if isinstance(made, (tuple, list)) else [made]:
