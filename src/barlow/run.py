@@ -199,7 +199,7 @@ class Run:
             raise ValueError(
                 f"to: got {to!r}, but the run in {str(self.folder)!r} was given its views as an object, so only "
                 "you know what its network takes; wanted "
-                "barlow.export.export_onnx(run.backbone, example, path) with a batch"
+                "barlow.export.export_onnx(run.backbone, example, path) on a batch"
             )
         if to == "timm":
             return export_timm(self.backbone, path, mean=facts["mean"], std=facts["std"])
