@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from barlow.calibration import calibrate_apart
 from barlow.recipes import Recipe, recipe_for
+from barlow.runs.timing import calibrate_apart
 
 PICTURES, BATCH = 256, 32
 HOUR = 3600

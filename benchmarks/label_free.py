@@ -39,7 +39,8 @@ from label_free_ranks import BESIDE, TARGETS, Sample, samples_of, spearman, tabl
 from numpy.typing import NDArray
 from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
-from barlow.scores import labelled_parts
+from barlow.evaluation.scores import labelled_parts
+from barlow.images.modality import IMAGES
 
 BETTER = {1: "more", -1: "less", 0: "near 1"}
 
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "runs" / "label_free")
     flags = parser.parse_args()
     train_small_runs(flags.out, flags.data_root)
-    parts = labelled_parts(DATA, data_root=flags.data_root)
+    parts = labelled_parts(IMAGES, DATA, data_root=flags.data_root)
     if parts is None:
         raise SystemExit(f"{DATA} has no labels")
     records = measured(flags.out, parts)

@@ -1,6 +1,5 @@
 """The backbones of `label_free.py`: trained where they are missing, measured without labels and with them, kept."""
 
-import json
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,24 +10,25 @@ import torch
 from torch import nn
 
 import barlow
-from barlow.assembly import fitted, image_views_of, untrained_backbone
-from barlow.auditing.observation import observe
-from barlow.auditing.quantities import quantities
-from barlow.auditing.subjects import Networks
-from barlow.data.sources import load_source
+from barlow.audits.observation import observe
+from barlow.audits.quantities import quantities
+from barlow.audits.subjects import Networks
 from barlow.data.subsets import SubsetSource
 from barlow.evaluation.features import extract
-from barlow.evaluation.few_labels import few_label_accuracy
-from barlow.evaluation.linear import fit_linear_probe
+from barlow.evaluation.linear import few_label_accuracy, fit_linear_probe
+from barlow.evaluation.scores import LabelledParts, calibrate
 from barlow.evaluation.splits import few_label_draws, validation_split
-from barlow.machine import Machine
+from barlow.files import read_json, write_json
+from barlow.images import modality as images
+from barlow.images.data.load import load_source
 from barlow.recipes import recipe_for
-from barlow.run import open_run
-from barlow.run_folder import RunFolder
-from barlow.scores import LabelledParts, calibrate
+from barlow.runs.build import build_views, fitted, untrained_backbone
+from barlow.runs.folder import RunFolder
+from barlow.runs.run import open_run
+from barlow.seams import Views
 from barlow.theory.floors import pearson_floor
 from barlow.training.journal import read_journal
-from barlow.views.views import Views
+from barlow.training.machine import Machine
 
 DATA = "fashion-mnist"
 METHODS = (
@@ -91,20 +91,18 @@ def measured(out: Path, parts: LabelledParts) -> list[Record]:
     for name, job in jobs.items():
         path = out / "records" / f"{name}.json"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             record: Record = {"name": name, **job()}
-            path.with_suffix(".partial").write_text(json.dumps(record, indent=1))
-            path.with_suffix(".partial").replace(path)
+            write_json(path, record)
             print(f"measured {name}: {100 * record['linear']:.2f}", flush=True)
-        records.append(json.loads(path.read_text()))
+        records.append(read_json(path))
     return records
 
 
 def _untrained_job(width: int, seed: int, parts: LabelledParts) -> Callable[[], Record]:
     def job() -> Record:
-        recipe, facts = fitted(replace(recipe_for(None, DATA), width=width, seed=seed), parts.train, images=True)
-        views = image_views_of(replace(recipe, views=VIEWS), facts)
-        backbone = calibrate(untrained_backbone(recipe, facts["image_shape"][0]), parts.train, views.plain)
+        recipe, facts = fitted(images.IMAGES, replace(recipe_for(None, DATA), width=width, seed=seed), parts.train)
+        views = build_views(images.IMAGES, replace(recipe, views=VIEWS), facts)
+        backbone = calibrate(untrained_backbone(images.IMAGES, recipe, facts), parts.train, views.plain)
         about = {"method": "untrained", "epochs": 0, "seed": seed, "width": width, "small": width == WIDTH}
         return about | {"loss": None} | measure(backbone, views, parts)
 
@@ -115,7 +113,7 @@ def _run_job(folder: Path, parts: LabelledParts, *, small: bool) -> Callable[[],
     def job() -> Record:
         run = open_run(folder)
         recipe = run.recipe
-        views = image_views_of(replace(recipe, views=VIEWS), RunFolder(folder).data())
+        views = build_views(images.IMAGES, replace(recipe, views=VIEWS), RunFolder(folder).data())
         losses = [record["loss"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
         last = losses[-max(1, round(LAST_STEPS * len(losses))) :]
         about = {"method": recipe.method, "epochs": recipe.epochs, "seed": recipe.seed, "width": recipe.width}
@@ -127,7 +125,7 @@ def _run_job(folder: Path, parts: LabelledParts, *, small: bool) -> Callable[[],
 def measure(backbone: nn.Module, views: Views, parts: LabelledParts) -> Record:
     """Return the label-free figures of a backbone and what labels say of it."""
     seen = observe(Networks(backbone.eval(), None), parts.train, views, num_images=IMAGES, num_views=NUM_VIEWS)
-    found, spectrum = quantities(seen)
+    found, spectrum = (part.to_json() for part in quantities(seen))
     figures = {name: found[name]["value"] for name in FIGURES if name in found}
     for name, estimate in (("pearson_limit", "plug_in"), ("pearson_limit_cross_fit", "cross_fit")):
         figures[name] = pearson_floor(spectrum[estimate], EMBEDDING, REDUNDANCY_WEIGHT)

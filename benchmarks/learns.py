@@ -13,9 +13,9 @@ import statistics
 from pathlib import Path
 
 import barlow
-from barlow.assembly import METHODS
-from barlow.data.sources import load_source
 from barlow.data.subsets import subset
+from barlow.images.data.load import load_source
+from barlow.methods.table import METHODS
 from barlow.recipes import recipe_for
 
 DATA, TRAIN, TEST = "fashion-mnist", 6_000, 5_000

@@ -18,28 +18,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow.assembly import (
-    build_plan,
-    build_run_optimizer,
-    fitted,
-    image_views_of,
-    untrained_backbone,
-)
-from barlow.calibration import Calibration, peak_memory
-from barlow.data.source import Batch, Source
-from barlow.data.sources import load_source
-from barlow.engine import build_fabric
-from barlow.evidence import label_free_figures
-from barlow.machine import Machine
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
+from barlow.evaluation.scores import labelled_parts, measure
+from barlow.images.data.load import load_source
+from barlow.images.modality import IMAGES
 from barlow.recipes import Recipe, recipe_for
-from barlow.scores import labelled_parts, measure
+from barlow.runs.build import build_plan, build_run_optimizer, build_views, fitted, untrained_backbone
+from barlow.runs.evidence import label_free_figures
+from barlow.runs.timing import Calibration, peak_memory
+from barlow.seams import Batch, Method, Source, Terms, Views, check_backbone
+from barlow.training.engine import build_fabric
 from barlow.training.journal import Journal, read_journal
+from barlow.training.machine import Machine
 from barlow.training.plan import steps_per_epoch
 from barlow.training.pretrain import pretrain
 from barlow.training.progress import StepProgress
-from barlow.views.views import Views
 
 WORKERS, BATCH, LEARNING_RATE, HEAD = 2, 256, 0.06, 2048
 """Lightly's example for Barlow Twins; its eight loader workers are two on two cores."""
@@ -186,11 +178,13 @@ LOOPS: dict[str, Callable[[Method, TwoViews, Recipe, int], list[float]]] = {
 def lightly_on_our_backbone(data: str, data_root: str | None, seed: int) -> tuple[Method, TwoViews, Recipe, Views]:
     """Build the rival on the backbone, the pictures and the statistics of our recipe."""
     source = load_source(data, data_root=data_root)
-    recipe, facts = fitted(replace(recipe_for(None, data), seed=seed), source, images=True)
-    backbone = untrained_backbone(recipe, facts["image_shape"][0])
+    recipe, facts = fitted(IMAGES, replace(recipe_for(None, data), seed=seed), source)
+    backbone = untrained_backbone(IMAGES, recipe, facts)
+    views = build_views(IMAGES, recipe, facts)
     pairs = TwoViews(source, recipe.image_size, facts["mean"], facts["std"])
-    method = LightlyBarlowTwins(backbone, backbone.num_features).train()
-    return method, pairs, recipe, image_views_of(recipe, facts)
+    example = views.plain(next(source.batches([0, 1], 2)).samples)
+    method = LightlyBarlowTwins(backbone, check_backbone(backbone, example)).train()
+    return method, pairs, recipe, views
 
 
 def rival_calibration(arm: str, data: str, data_root: str | None) -> Calibration:
@@ -217,10 +211,10 @@ def rival(arm: str, data: str, data_root: str | None, seed: int, steps: int) -> 
     taken = len(LOOPS[arm](method, pairs, recipe, steps))
     found: dict[str, Any] = {"steps": taken, "seconds": time.perf_counter() - started}
     backbone = method.backbone.eval()
-    parts = labelled_parts(data, data_root=data_root, channels=pairs.channels)
+    parts = labelled_parts(IMAGES, data, data_root=data_root, facts={"image_shape": [pairs.channels, 0, 0]})
     if parts is None:
         raise ValueError(f"data: {data} has no labels")
-    row = dict(measure(backbone, None, parts, plain=views.plain).row("trained"))
+    row = dict(measure(backbone, None, parts, plain=views.plain, bars=IMAGES.bars).row("trained"))
     rank = label_free_figures(backbone, parts.train, views)["effective_rank"]
     few = row["few_labels"]["mean"]
     return found | {"few_labels": few, "linear": row["linear"], "knn": row["knn"], "effective_rank": rank}

@@ -21,7 +21,6 @@ on where it stopped; all of them together in results.json. Seeds take turns: no 
 """
 
 import argparse
-import json
 import multiprocessing
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +32,11 @@ from typing import Any, TypeVar
 
 from lightly_rival import LOOPS, rival, rival_calibration
 
-from barlow.assembly import METHODS
-from barlow.calibration import Calibration, calibrate_apart, calibrate_in_turns
-from barlow.compare import compare_recipes
+from barlow.files import read_json, write_json
+from barlow.methods.table import METHODS
 from barlow.recipes import RECIPES, Recipe, recipe_for
+from barlow.runs.compare import compare_recipes
+from barlow.runs.timing import Calibration, calibrate_apart, calibrate_in_turns
 
 TURNS, SECONDS = 5, 4.0
 """Measurements of each arm, and about how long the steps of one take; three left equal arms a fifth apart."""
@@ -57,8 +57,8 @@ def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Cal
         found, refused = calibrate_in_turns(measures, turns=TURNS, said=partial(print, flush=True))
         if refused:
             raise SystemExit(f"cannot run: {refused}")
-        _write(path, {"data": flags.data, "arms": {arm: asdict(cost) for arm, cost in found.items()}})
-    kept = json.loads(path.read_text())
+        write_json(path, {"data": flags.data, "arms": {arm: asdict(cost) for arm, cost in found.items()}})
+    kept = read_json(path)
     if kept["data"] != flags.data or not {*methods, *rivals} <= kept["arms"].keys():
         raise SystemExit(f"{path} is of other data or other arms; choose another --out")
     return {arm: Calibration(**cost) for arm, cost in kept["arms"].items()}
@@ -74,7 +74,7 @@ def results_of_ours(
     )  # fmt: skip
     if not found.finished:
         raise SystemExit("stopped; the same command goes on")
-    plan = json.loads((found.folder / "plan.json").read_text())["arms"]
+    plan = read_json(found.folder / "plan.json")["arms"]
     results = []
     for row in found.table["rows"]:
         figures = {name: row[name]["values"] for name in (*COLUMNS, "seconds", "effective_rank") if name in row}
@@ -100,8 +100,8 @@ def results_of_rivals(flags: argparse.Namespace, seed: int, costs: Mapping[str, 
             found = _apart(rival, arm, flags.data, flags.data_root, seed, steps)
             about = {"arm": arm, "seed": seed, "images": found["steps"] * cost.batch_size}
             planned = {"planned_seconds": found["steps"] * cost.seconds_per_step, "peak_memory": cost.peak_memory}
-            _write(path, {**about, **planned, **found})
-        results.append(json.loads(path.read_text()))
+            write_json(path, {**about, **planned, **found})
+        results.append(read_json(path))
     return results
 
 
@@ -109,13 +109,6 @@ def _apart(function: Callable[..., Found], *arguments: Any) -> Found:
     """Call in a process of its own, so that nobody inherits another's threads, caches or memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(content, indent=1))
-    aside.replace(path)
 
 
 def print_table(results: Sequence[dict[str, Any]]) -> None:
@@ -184,7 +177,7 @@ def main() -> None:
     for seed in range(flags.seeds):
         ours = results_of_ours(flags, methods, list(range(seed + 1)), costs)
         rivals += [] if flags.no_lightly else results_of_rivals(flags, seed, costs)
-    _write(flags.out / "results.json", {"minutes": flags.minutes, "results": ours + rivals})
+    write_json(flags.out / "results.json", {"minutes": flags.minutes, "results": ours + rivals})
     print_table(ours + rivals)
     print_leads(ours + rivals)
 

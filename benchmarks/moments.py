@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
-from barlow.theory.moments import ROWS, Moments, jackknife
+from barlow.theory.moments import ROWS, Covariances, Moments
+from barlow.theory.standard_errors import jackknife
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -26,13 +26,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow.assembly import build_method, build_plan, fitted, image_views_of
 from barlow.data.arrays import ArraySource
-from barlow.engine import build_fabric
-from barlow.machine import Machine
-from barlow.networks.backbones import build_backbone
+from barlow.images.modality import IMAGES
+from barlow.images.networks.backbones import build_backbone
 from barlow.recipes import Recipe
+from barlow.runs.build import build_method, build_plan, build_views, fitted
+from barlow.training.engine import build_fabric
 from barlow.training.journal import Journal, read_journal
+from barlow.training.machine import Machine
 from barlow.training.optimizers import build_optimizer
 from barlow.training.pretrain import pretrain
 from barlow.training.progress import StepProgress
@@ -57,7 +58,7 @@ def ours(steps: int) -> list[float]:
     """Return the seconds between the steps of one epoch of our loop, from its journal."""
     source = ArraySource(images(steps))
     asked = Recipe(views="cifar", width=WIDTH, batch_size=BATCH, epochs=1, optimizer="sgd", learning_rate=0.06)
-    recipe, facts = fitted(asked, source, images=True)
+    recipe, facts = fitted(IMAGES, asked, source)
     network = backbone()
     method = build_method(recipe, network, 8 * WIDTH).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(method, name="sgd", learning_rate=0.06, momentum=0.9, weight_decay=0.0, fused=True)
@@ -67,7 +68,7 @@ def ours(steps: int) -> list[float]:
         folder = Path(name)
         with Journal(folder / "journal.jsonl") as journal:
             progress = StepProgress(1, quiet=True)
-            views = image_views_of(recipe, facts)
+            views = build_views(IMAGES, recipe, facts)
             pretrain(
                 source, views, method, optimizer, plan, fabric=fabric, folder=folder, journal=journal, progress=progress
             )

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from barlow.views.images import image_views
-from barlow.views.pipeline import ImagePipeline
-from barlow.views.views import Views
+from barlow.images.views.pipeline import ImagePipeline
+from barlow.images.views.published import image_views
+from barlow.seams import Views
 
 CASES = (("cifar", 32), ("byol", 32), ("byol", 224))
 BLUR_TAPS = 23  # torchvision has to be told; ours has the same

@@ -1,37 +1,69 @@
 """The names that users type, frozen: a change here is a change of the API and belongs into CHANGELOG.md."""
 
+import ast
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 import barlow
-from barlow.machine import Machine
+from barlow.methods.table import options_of
 from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
+from barlow.training.machine import Machine
 
 NAMES = [
-    "ArraySource", "Audit", "Batch", "Machine", "Moments", "Params", "RECIPES", "Recipe", "Run", "ShapesSource",
-    "Source", "Terms", "View", "Views", "__version__", "all_mean", "audit", "barlow_twins_loss", "batch_floor",
-    "byol_loss", "compare_audits", "compare_recipes", "image_views", "jackknife", "load_foreign", "load_source",
-    "open_audit", "open_run", "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor",
-    "raw_projector", "resume", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss",
-    "theory", "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
+    "ArraySource", "Audit", "AuditSettings", "Batch", "HeadSpec", "LocatedPipeline", "Machine", "MeanOver",
+    "Method", "Modality", "Moments",
+    "Params", "RECIPES", "Recipe", "Run", "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean",
+    "audit", "barlow_twins_loss", "batch_floor", "byol_loss", "compare_audits", "compare_recipes", "export_onnx",
+    "gather_with_grad", "image_views", "jackknife", "load_foreign", "load_source", "open_audit", "open_run",
+    "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor", "raw_projector", "resume",
+    "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory", "vicreg_loss", "vicregl_loss",
+    "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [
     "name", "source", "published", "image_size", "views", "backbone", "width", "zero_init", "pretrained", "stem",
-    "projector", "projector_norm", "projector_activation", "projector_bias", "method", "redundancy_weight",
-    "normalization", "options", "epochs", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum",
-    "weight_decay", "exclude_biases", "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate",
-    "clip_norm", "accumulate", "seed", "precision", "channels_last",
+    "projector", "projector_norm", "projector_activation", "projector_bias", "method", "options", "epochs",
+    "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum", "weight_decay", "exclude_biases",
+    "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate", "clip_norm", "accumulate", "seed",
+    "precision", "channels_last",
 ]  # fmt: skip
 
 
 def test_public_names_are_these() -> None:
     assert sorted(barlow.__all__) == NAMES
     assert dir(barlow) == NAMES
+
+
+SOURCE = Path(barlow.__file__).parent
+TEXTS = {
+    f"{path.relative_to(SOURCE)}:{node.lineno}": node.value
+    for path in sorted(SOURCE.rglob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+}
+"""Messages and docstrings: every string of the source that is more than one word."""
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [(place, named) for place, text in TEXTS.items() for named in re.findall(r"\bbarlow\.\w+(?:\.\w+)*", text)],
+)
+def test_what_a_message_sends_people_to_is_public(place: str, named: str) -> None:
+    _, name, *rest = named.split(".")
+    assert name in barlow.__all__, f"{place} names {named}, and barlow.{name} is not public"
+    in_theory = (hasattr(barlow.theory, part) or find_spec(f"barlow.theory.{part}") for part in rest)
+    assert not rest or (name == "theory" and all(in_theory)), f"{place} names {named}, which is not public"
+
+
+def test_the_source_names_public_things_at_all() -> None:
+    assert any("barlow.MeanOver" in text for text in TEXTS.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -56,11 +88,9 @@ def test_the_fields_of_a_recipe_are_these() -> None:
     assert [field.name for field in dataclasses.fields(Recipe)] == FLAGS
 
 
-def test_the_defaults_of_the_recipe_are_those_of_the_loss() -> None:
-    """The recipe must not load torch, so the numbers stand twice; here they are held together."""
+def test_the_defaults_of_the_method_are_those_of_the_loss() -> None:
     loss = inspect.signature(barlow.barlow_twins_loss).parameters
-    for name in ("redundancy_weight", "normalization"):
-        assert getattr(Recipe(), name) == loss[name].default
+    assert options_of("barlow_twins") == {name: loss[name].default for name in options_of("barlow_twins")}
 
 
 def test_fields_of_recipe_and_machine_are_different_flags() -> None:

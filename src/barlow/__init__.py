@@ -8,59 +8,81 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow import theory as theory
-    from barlow.auditing.audit import Audit as Audit, audit as audit, open_audit as open_audit
-    from barlow.auditing.several import compare_audits as compare_audits
-    from barlow.collectives import all_mean as all_mean
-    from barlow.compare import compare_recipes as compare_recipes
+    from barlow.audits.audit import (
+        Audit as Audit,
+        audit as audit,
+        compare_audits as compare_audits,
+        open_audit as open_audit,
+    )
+    from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
-    from barlow.data.shapes import ShapesSource as ShapesSource, shape_views as shape_views
-    from barlow.data.source import Batch as Batch, Source as Source
-    from barlow.data.sources import load_source as load_source
-    from barlow.machine import Machine as Machine
+    from barlow.images.data.load import load_source as load_source
+    from barlow.images.data.shapes import ShapesSource as ShapesSource, shape_views as shape_views
+    from barlow.images.networks.foreign import load_foreign as load_foreign
+    from barlow.images.views.located import LocatedPipeline as LocatedPipeline
+    from barlow.images.views.published import image_views as image_views
     from barlow.methods.barlow_twins import barlow_twins_loss as barlow_twins_loss
     from barlow.methods.byol import byol_loss as byol_loss
+    from barlow.methods.heads import HeadSpec as HeadSpec
     from barlow.methods.optimal_projector import optimal_projector_loss as optimal_projector_loss
     from barlow.methods.sigreg import sigreg_loss as sigreg_loss
     from barlow.methods.simclr import simclr_loss as simclr_loss
     from barlow.methods.simsiam import simsiam_loss as simsiam_loss
     from barlow.methods.swav import swav_loss as swav_loss
-    from barlow.methods.terms import Terms as Terms
     from barlow.methods.vicreg import vicreg_loss as vicreg_loss
     from barlow.methods.vicregl import vicregl_loss as vicregl_loss
     from barlow.methods.wmse import wmse_loss as wmse_loss
-    from barlow.networks.foreign import load_foreign as load_foreign
-    from barlow.pretraining import pretrain as pretrain, resume as resume
     from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
-    from barlow.run import Run as Run, open_run as open_run
+    from barlow.runs.compare import compare_recipes as compare_recipes
+    from barlow.runs.export import export_onnx as export_onnx
+    from barlow.runs.pretrain import pretrain as pretrain, resume as resume
+    from barlow.runs.run import Run as Run, open_run as open_run
+    from barlow.seams import (
+        Batch as Batch,
+        Method as Method,
+        Modality as Modality,
+        Params as Params,
+        Source as Source,
+        Terms as Terms,
+        View as View,
+        Views as Views,
+    )
+    from barlow.statistics.collectives import (
+        MeanOver as MeanOver,
+        all_mean as all_mean,
+        gather_with_grad as gather_with_grad,
+    )
     from barlow.theory.floors import (
         batch_floor as batch_floor,
         pearson_floor as pearson_floor,
         raw_floor as raw_floor,
         welch_bound as welch_bound,
     )
-    from barlow.theory.moments import Moments as Moments, jackknife as jackknife
+    from barlow.theory.moments import Moments as Moments
     from barlow.theory.projectors import (
         pearson_projector as pearson_projector,
         raw_projector as raw_projector,
         whitened_projector as whitened_projector,
     )
+    from barlow.theory.standard_errors import jackknife as jackknife
     from barlow.theory.water_filling import water_filling as water_filling
-    from barlow.views.images import image_views as image_views
-    from barlow.views.views import Params as Params, View as View, Views as Views
+    from barlow.training.machine import Machine as Machine
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "all_mean": "collectives",
-    "compare_recipes": "compare",
+    "MeanOver": "statistics.collectives",
+    "all_mean": "statistics.collectives",
+    "gather_with_grad": "statistics.collectives",
+    "compare_recipes": "runs.compare",
     "ArraySource": "data.arrays",
-    "ShapesSource": "data.shapes",
-    "shape_views": "data.shapes",
-    "load_foreign": "networks.foreign",
-    "Batch": "data.source",
-    "Source": "data.source",
-    "load_source": "data.sources",
-    "Machine": "machine",
+    "ShapesSource": "images.data.shapes",
+    "shape_views": "images.data.shapes",
+    "load_foreign": "images.networks.foreign",
+    "Batch": "seams",
+    "Source": "seams",
+    "load_source": "images.data.load",
+    "Machine": "training.machine",
     "barlow_twins_loss": "methods.barlow_twins",
     "byol_loss": "methods.byol",
     "optimal_projector_loss": "methods.optimal_projector",
@@ -71,31 +93,37 @@ _HOME = {
     "vicreg_loss": "methods.vicreg",
     "vicregl_loss": "methods.vicregl",
     "wmse_loss": "methods.wmse",
-    "Terms": "methods.terms",
-    "pretrain": "pretraining",
-    "resume": "pretraining",
+    "HeadSpec": "methods.heads",
+    "Method": "seams",
+    "Terms": "seams",
+    "pretrain": "runs.pretrain",
+    "resume": "runs.pretrain",
     "RECIPES": "recipes",
     "Recipe": "recipes",
-    "Run": "run",
-    "open_run": "run",
-    "Audit": "auditing.audit",
-    "audit": "auditing.audit",
-    "open_audit": "auditing.audit",
-    "compare_audits": "auditing.several",
+    "Run": "runs.run",
+    "open_run": "runs.run",
+    "export_onnx": "runs.export",
+    "Audit": "audits.audit",
+    "audit": "audits.audit",
+    "open_audit": "audits.audit",
+    "compare_audits": "audits.audit",
+    "AuditSettings": "audits.settings",
     "batch_floor": "theory.floors",
     "pearson_floor": "theory.floors",
     "welch_bound": "theory.floors",
     "Moments": "theory.moments",
-    "jackknife": "theory.moments",
+    "jackknife": "theory.standard_errors",
     "pearson_projector": "theory.projectors",
     "raw_projector": "theory.projectors",
     "whitened_projector": "theory.projectors",
     "water_filling": "theory.water_filling",
     "raw_floor": "theory.floors",
-    "image_views": "views.images",
-    "Params": "views.views",
-    "View": "views.views",
-    "Views": "views.views",
+    "LocatedPipeline": "images.views.located",
+    "image_views": "images.views.published",
+    "Modality": "seams",
+    "Params": "seams",
+    "View": "seams",
+    "Views": "seams",
 }
 """Where each public name lives."""
 

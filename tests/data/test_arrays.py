@@ -3,7 +3,7 @@ import torch
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
-from barlow.data.source import Source
+from barlow.seams import Source
 
 
 def test_batches_are_the_rows_asked_for_in_that_order() -> None:

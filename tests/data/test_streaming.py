@@ -9,8 +9,8 @@ import torch
 
 from barlow.data import streaming
 from barlow.data.bad_samples import BadDataError
-from barlow.data.source import Batch, Source
 from barlow.data.streaming import StreamSource, available_cores
+from barlow.seams import Batch, Source
 
 # Both warnings are about the machine, not about this code: fork with threads, and fewer cores than workers.
 pytestmark = [

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, strategies as st
 
 from barlow.data.arrays import ArraySource
-from barlow.data.source import Source
 from barlow.data.subsets import split_labelled, stratified_choice, subset
+from barlow.seams import Source
 
 ROWS = torch.arange(10, dtype=torch.uint8).view(10, 1)
 

@@ -9,22 +9,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from barlow.correlation import Form
-from barlow.methods.barlow_twins import BarlowTwins, Normalization, barlow_twins, barlow_twins_loss
+from barlow.images.views.located import LocatedView
+from barlow.methods.barlow_twins import Normalization, barlow_twins, barlow_twins_loss
 from barlow.methods.byol import byol
-from barlow.methods.method import Method
+from barlow.methods.forward import TwoViews
+from barlow.methods.heads import HeadSpec
 from barlow.methods.optimal_projector import optimal_projector
 from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
 from barlow.methods.simsiam import simsiam
 from barlow.methods.swav import swav
-from barlow.methods.terms import Terms
 from barlow.methods.vicreg import vicreg
 from barlow.methods.vicregl import vicregl
 from barlow.methods.wmse import wmse
-from barlow.networks.heads import HeadSpec
-from barlow.networks.sync_batch_norm import synchronise_batch_norms
-from barlow.views.located import LocatedView
+from barlow.seams import Method, Terms
+from barlow.statistics.correlation import Form
+from barlow.training.sync_batch_norm import synchronise_batch_norms
 
 NUM_SAMPLES, SIDE, NUM_FEATURES = 24, 6, 6
 SIZES = {2: (9, 15), 4: (4, 9, 5, 6)}
@@ -93,7 +93,7 @@ def by(builder: Callable[..., Method], widths: str, **options: Any) -> Callable[
 def twins(normalization: Normalization, form: Form, width: int) -> Callable[[nn.Module], Method]:
     """Barlow Twins with one of the two exchanges named."""
     loss = partial(barlow_twins_loss, redundancy_weight=0.05, normalization=normalization, form=form)
-    return lambda network: BarlowTwins(network, nn.Linear(NUM_FEATURES, width), loss)
+    return lambda network: TwoViews(network, nn.Linear(NUM_FEATURES, width), loss)
 
 
 def whiten_shards(method: Any, sizes: Sequence[int]) -> None:

@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from barlow.networks.sync_batch_norm import synchronise_batch_norms
+from barlow.statistics.collectives import identity
+from barlow.training.sync_batch_norm import synchronise_batch_norms
 from tests.distributed.cases import CASES, OFFICIAL_CODE, SIZES, Case, backbone, shard_of, views_of
 
 Found = dict[str, Tensor]
@@ -20,6 +21,8 @@ Change = Callable[[nn.Module], None]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 BROKEN = ("own norms", "own loss")
 """BatchNorm statistics, or those of the loss, of each process alone: what many codes do."""
+AS_IF_ALONE: dict[str, Callable[[], Any]] = {"num_processes": lambda: 1, "all_mean_here": lambda: identity}
+"""What a method asks, with the answers of a single process."""
 
 
 def found_in(case: Case, views: list[Any], sizes: Sequence[int], dtype: torch.dtype, norms: Change) -> Found:
@@ -52,16 +55,15 @@ def together(case: Case, dtype: torch.dtype, *, broken: str = "") -> Found:
     """This process's part of a step over all processes."""
     sizes, rank = SIZES[dist.get_world_size()], dist.get_rank()
     module: Any = sys.modules[case.build(backbone()).__module__]
-    real = getattr(module, "num_processes", None)
+    real = {name: getattr(module, name) for name in AS_IF_ALONE if hasattr(module, name)}
     if broken == "own loss":
-        module.num_processes = lambda: 1
+        vars(module).update({name: AS_IF_ALONE[name] for name in real})
     try:
         shard = [shard_of(view, sizes, rank) for view in views_of(case, dtype)]
         norms = (lambda method: None) if broken == "own norms" else synchronise_batch_norms
         return found_in(case, shard, [sizes[rank]], dtype, norms)
     finally:
-        if broken == "own loss":
-            module.num_processes = real
+        vars(module).update(real)
 
 
 def work(rank: int, world: int, folder: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import barlow
-from barlow.machine import Machine
+from barlow.training.machine import Machine
 
 NUMBERS: dict[str, Any] = {
     "backbone": "resnet10", "width": 4, "stem": "small", "projector": "16-8", "batch_size": 15, "epochs": 2,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import barlow
-from barlow.machine import Machine
 from barlow.training.journal import read_journal
+from barlow.training.machine import Machine
 from tests.distributed.launches import (
     BARLOW,
     EPOCHS,
@@ -131,7 +131,7 @@ def test_under_torchrun_the_death_of_the_first_process_ends_the_run_too_and_one_
 UNREADABLE = """
 import sys, torch, barlow
 from barlow.data.arrays import ArraySource
-from barlow.machine import Machine
+from barlow.training.machine import Machine
 from barlow.training.order import epoch_order
 from barlow.training.plan import Plan
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from barlow.data.source import Batch
+from barlow.seams import Batch
 
 
 class SmallSource:

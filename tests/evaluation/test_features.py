@@ -7,9 +7,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from barlow.evaluation.features import calibrate_batchnorm, extract, raw_samples
+from barlow.evaluation.features import calibrate_batchnorm, extract
 from barlow.evaluation.knn import knn_accuracy
-from barlow.views.views import unchanged
+from barlow.images.modality import pixels
+from barlow.seams import unchanged
 from tests.evaluation.small_source import SmallSource
 
 
@@ -130,30 +131,10 @@ def test_wrong_features_are_named() -> None:
         extract(unchanged, source, plain=unchanged, limit=0)
 
 
-def test_raw_samples_are_the_values_of_the_plain_view() -> None:
-    pictures = torch.randint(0, 255, (5, 3, 4, 6), dtype=torch.uint8)
-    found = raw_samples(SmallSource(pictures, torch.arange(5)), lambda x: x.float() / 255)
-    torch.testing.assert_close(found.h, pictures.flatten(1).float() / 255)
-
-
-def test_large_raw_pictures_are_averaged_down() -> None:
-    pictures = torch.rand(2, 3, 64, 128)
-    found = raw_samples(SmallSource(pictures), unchanged, side=32)
-    wanted = pictures.reshape(2, 3, 32, 2, 32, 4).mean(dim=(3, 5))
-    torch.testing.assert_close(found.h, wanted.flatten(1))
-    assert raw_samples(SmallSource(torch.rand(2, 3, 20, 40)), unchanged, side=32).h.shape == (2, 3 * 20 * 32)
-
-
-def test_raw_samples_need_no_pictures() -> None:
-    assert raw_samples(SmallSource(torch.rand(4, 6, 50)), unchanged).h.shape == (4, 300)
-    with pytest.raises(ValueError, match="plain: gave list"):
-        raw_samples(SmallSource(numbered(3)), list)
-
-
 def test_raw_digits_are_told_apart_by_their_neighbours() -> None:
     digits = load_digits()
     source = SmallSource(torch.tensor(digits.images).to(torch.uint8)[:, None], torch.tensor(digits.target))
-    found = raw_samples(source, lambda x: x.float() / 16)
+    found = extract(pixels, source, plain=lambda x: x.float() / 16)
     assert found.labels is not None
     test = torch.arange(len(found)) % 3 == 0
     train_h, train_y, test_h, test_y = found.h[~test], found.labels[~test], found.h[test], found.labels[test]

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
-from barlow.data.source import Batch, Source
 from barlow.evaluation import finetune as module
-from barlow.evaluation.finetune import finetune, labelled_positions
-from barlow.evaluation.finetune_numbers import CHOICES, FinetuneNumbers, num_epochs
-from barlow.evaluation.geometry_only import GEOMETRY, GeometryOnly
-from barlow.views.images import image_views
+from barlow.evaluation.finetune import CANDIDATES, FinetuneNumbers, finetune, labelled_positions, num_epochs
+from barlow.images.views.located import GEOMETRY, GeometryOnly
+from barlow.images.views.published import image_views
+from barlow.seams import Batch, Source
 from tests.evaluation.small_source import SmallSource
 
 QUICK = FinetuneNumbers(epochs=4, batch_size=16, learning_rate=0.05, head_learning_rate=0.1)
@@ -61,8 +60,8 @@ def test_it_learns_what_a_linear_layer_on_the_frozen_network_cannot() -> None:
             parameter.zero_()
             if parameter.ndim == 4:
                 parameter[..., 1:2, 1:2] = kept
-    head_only = finetune(blind, TRAIN, TEST, 1.0, plain=same, choices=[replace(QUICK, learning_rate=0.0)])
-    whole = finetune(blind, TRAIN, TEST, 1.0, plain=same, choices=[QUICK])
+    head_only = finetune(blind, TRAIN, TEST, 1.0, plain=same, candidates=[replace(QUICK, learning_rate=0.0)])
+    whole = finetune(blind, TRAIN, TEST, 1.0, plain=same, candidates=[QUICK])
     assert whole.accuracy > 0.95
     assert head_only.accuracy < 0.8
     assert whole.error == pytest.approx(math.sqrt(whole.accuracy * (1 - whole.accuracy) / 64))
@@ -73,7 +72,9 @@ def test_the_network_that_was_given_stays_what_it_is() -> None:
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
     for parameter in given.parameters():
         parameter.requires_grad_(False)
-    assert finetune(given, TRAIN, TEST, 1.0, plain=same, choices=[QUICK]).accuracy > 0.9  # frozen outside, free inside
+    assert (
+        finetune(given, TRAIN, TEST, 1.0, plain=same, candidates=[QUICK]).accuracy > 0.9
+    )  # frozen outside, free inside
     assert all(torch.equal(tensor, before[name]) for name, tensor in given.state_dict().items())
     assert not given.training
     assert not any(parameter.requires_grad for parameter in given.parameters())
@@ -88,7 +89,7 @@ def test_batchnorm_trains_along_and_is_fixed_for_the_test(monkeypatch: pytest.Mo
         return norm(self, x)
 
     monkeypatch.setattr(nn.BatchNorm2d, "forward", spy)
-    finetune(network(), TRAIN, TEST, 1.0, plain=same, choices=[replace(QUICK, epochs=1)])
+    finetune(network(), TRAIN, TEST, 1.0, plain=same, candidates=[replace(QUICK, epochs=1)])
     assert modes == [(False, 8), *[(True, 16)] * 8, (False, 64)]
 
 
@@ -102,7 +103,7 @@ def test_only_the_labels_allowed_are_seen_the_same_number_of_every_class(fractio
             return super().batches(order, batch_size)
 
     pictures, labels = stripes(200, 0)
-    found = finetune(network(), Spy(pictures, labels), TEST, fraction, plain=same, choices=[QUICK, FROZEN])
+    found = finetune(network(), Spy(pictures, labels), TEST, fraction, plain=same, candidates=[QUICK, FROZEN])
     assert len(asked) == found.num_labels == round(200 * fraction)
     assert labels[sorted(asked)].bincount().tolist() == [found.num_labels // 2] * 2
 
@@ -131,7 +132,7 @@ def test_one_step_is_that_of_sgd_with_a_rate_for_each_part() -> None:
     """One batch, one epoch: w <- w - rate * gradient in train mode, recomputed here."""
     data = source(16)
     numbers = FinetuneNumbers(epochs=1, batch_size=16, learning_rate=0.3, head_learning_rate=0.7)
-    fitted = module._Work(network(), data, same, None, 5, None).fit(torch.arange(16), numbers, "")
+    fitted = module._Finetuning(network(), data, same, None, 5, None).fit(torch.arange(16), numbers, "")
     expected = network().eval()
     generator = torch.Generator().manual_seed(5)
     head = nn.Linear(8, 2)
@@ -155,34 +156,34 @@ def test_nesterov_momentum_is_torchs() -> None:
     data = source(16)
     numbers = replace(QUICK, epochs=2)
     plain, nesterov = (
-        module._Work(network(), data, same, None, 5, None).fit(torch.arange(16), chosen, "")
+        module._Finetuning(network(), data, same, None, 5, None).fit(torch.arange(16), chosen, "")
         for chosen in (numbers, replace(numbers, nesterov=True))
     )
     assert not torch.equal(next(plain.parameters()), next(nesterov.parameters()))
 
 
 def test_the_best_on_held_back_labels_is_taken_and_a_diverging_one_is_not() -> None:
-    found = finetune(network(), TRAIN, TEST, 1.0, plain=same, choices=[FROZEN, WILD, QUICK])
+    found = finetune(network(), TRAIN, TEST, 1.0, plain=same, candidates=[FROZEN, WILD, QUICK])
     assert found.numbers == QUICK
     assert found.validation[2] == max(found.validation)
     assert len(found.validation) == 3
     assert json.loads(json.dumps(found.as_record()))["numbers"]["learning_rate"] == 0.05
     with pytest.raises(ValueError, match="learning_rate: the network diverged at 1e"):
-        finetune(network(), TRAIN, TEST, 1.0, plain=same, choices=[WILD])
+        finetune(network(), TRAIN, TEST, 1.0, plain=same, candidates=[WILD])
 
 
 def test_test_data_choose_nothing() -> None:
     assert TEST.labels is not None
     upside_down = ArraySource(stripes(64, 1)[0], labels=1 - TEST.labels)
     honest, leaked = (
-        finetune(network(), TRAIN, t, 0.5, plain=same, choices=[FROZEN, QUICK]) for t in (TEST, upside_down)
+        finetune(network(), TRAIN, t, 0.5, plain=same, candidates=[FROZEN, QUICK]) for t in (TEST, upside_down)
     )
     assert (honest.numbers, honest.validation) == (leaked.numbers, leaked.validation)
     assert honest.accuracy == pytest.approx(1 - leaked.accuracy)
 
 
 def test_the_same_call_gives_the_same_and_the_seed_matters() -> None:
-    results = [finetune(network(), TRAIN, TEST, 0.2, plain=same, choices=[QUICK, FROZEN], seed=s) for s in (0, 0, 1)]
+    results = [finetune(network(), TRAIN, TEST, 0.2, plain=same, candidates=[QUICK, FROZEN], seed=s) for s in (0, 0, 1)]
     assert results[0] == results[1]
     assert results[0].validation != results[2].validation or results[0].accuracy != results[2].accuracy
 
@@ -209,9 +210,9 @@ def test_training_samples_go_through_the_view_and_test_samples_do_not() -> None:
             return batch * params["sign"]["value"][:, None, None, None]
 
     view = Inverting()
-    finetune(network(), TRAIN, TEST, 1.0, plain=same, view=view, choices=[replace(QUICK, epochs=2)])
+    finetune(network(), TRAIN, TEST, 1.0, plain=same, view=view, candidates=[replace(QUICK, epochs=2)])
     assert view.seen == 2 * 128
-    finetune(network(), TRAIN, TEST, 1.0, plain=same, view=view, choices=[replace(QUICK, augmented=False)])
+    finetune(network(), TRAIN, TEST, 1.0, plain=same, view=view, candidates=[replace(QUICK, augmented=False)])
     assert view.seen == 2 * 128
 
 
@@ -229,24 +230,26 @@ def test_the_supervised_view_is_the_geometry_of_the_run_without_its_colours() ->
 
 def test_progress_is_told_once_an_epoch() -> None:
     told: list[str] = []
-    finetune(network(), TRAIN, TEST, 0.5, plain=same, choices=[QUICK, FROZEN], progress=told.append)
+    finetune(network(), TRAIN, TEST, 0.5, plain=same, candidates=[QUICK, FROZEN], progress=told.append)
     assert len(told) == num_epochs([QUICK, FROZEN]) == 12
-    assert told[0] == "choice 1 of 2, epoch 1/4"
+    assert told[0] == "candidate 1 of 2, epoch 1/4"
     assert told[-1] == "50% of the labels, epoch 4/4"
     assert num_epochs([FinetuneNumbers()]) == 20
-    assert len({numbers.epochs for numbers in CHOICES}) == 1  # as num_epochs wants them
+    assert len({numbers.epochs for numbers in CANDIDATES}) == 1  # as num_epochs wants them
 
 
 def test_unreadable_samples_are_left_out() -> None:
     pictures, labels = stripes(64, 1)
     found = finetune(
-        network(), TRAIN, SmallSource(pictures, labels, unreadable=[0, 5]), 1.0, plain=same, choices=[QUICK]
+        network(), TRAIN, SmallSource(pictures, labels, unreadable=[0, 5]), 1.0, plain=same, candidates=[QUICK]
     )
     assert found.accuracy * 62 == pytest.approx(round(found.accuracy * 62))
 
 
 def test_a_last_batch_of_one_sample_is_passed_over() -> None:
-    assert finetune(network(), source(33), TEST, 1.0, plain=same, choices=[replace(QUICK, epochs=1)]).num_labels == 33
+    assert (
+        finetune(network(), source(33), TEST, 1.0, plain=same, candidates=[replace(QUICK, epochs=1)]).num_labels == 33
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,9 +267,9 @@ def test_impossible_fractions_are_named(fraction: float, message: str) -> None:
 
 def test_wrong_arguments_are_named() -> None:
     bare: Source = ArraySource(stripes(8, 0)[0])
-    with pytest.raises(ValueError, match="choices: got none"):
-        finetune(network(), TRAIN, TEST, 1.0, plain=same, choices=[])
+    with pytest.raises(ValueError, match="candidates: got none"):
+        finetune(network(), TRAIN, TEST, 1.0, plain=same, candidates=[])
     with pytest.raises(ValueError, match=r"train: .* lacks labels"):
         finetune(network(), bare, TEST, 1.0, plain=same)
     with pytest.raises(ValueError, match=r"test: .* lacks labels"):
-        finetune(network(), TRAIN, bare, 1.0, plain=same, choices=[FROZEN])
+        finetune(network(), TRAIN, bare, 1.0, plain=same, candidates=[FROZEN])

@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import barlow
-from barlow import cli, scores
-from barlow.evaluation import published as module
+from barlow.cli import commands as cli
+from barlow.evaluation import published as module, scores
 from barlow.evaluation.published import PUBLISHED, PublishedProtocol, published_protocol
 from barlow.evaluation.sgd_linear import SgdNumbers, sgd_linear_accuracy
 from tests.evaluation.gaussians import as_features, gaussian_classes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow.evaluation.sgd_linear import SgdNumbers, augmented_features, sgd_linear_accuracy
-from barlow.views.views import Params, unchanged
+from barlow.seams import Params, unchanged
 from tests.evaluation.gaussians import as_features, bayes_accuracy_of_two_classes, gaussian_classes
 from tests.evaluation.small_source import SmallSource
 

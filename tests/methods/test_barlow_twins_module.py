@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from barlow.methods.barlow_twins import BarlowTwins, barlow_twins, barlow_twins_loss
-from barlow.networks.heads import HeadSpec
+from barlow.methods.barlow_twins import barlow_twins, barlow_twins_loss
+from barlow.methods.heads import HeadSpec
 
 LAMBDA = 0.05
 
@@ -34,6 +34,6 @@ def test_the_builder_hands_the_bias_to_the_loss_and_refuses_what_has_no_meaning(
 
 
 def test_the_module_wants_two_views() -> None:
-    method = BarlowTwins(nn.Identity(), nn.Identity())
+    method = barlow_twins(nn.Identity(), HeadSpec("none"), 2)
     with pytest.raises(ValueError, match="views: got 3, wanted 2"):
         method([torch.zeros(4, 2)] * 3)

@@ -9,8 +9,8 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from barlow.methods.byol import BYOL, byol, byol_loss, momentum_at
+from barlow.methods.heads import HeadSpec
 from barlow.methods.simsiam import simsiam_loss
-from barlow.networks.heads import HeadSpec
 from barlow.training.optimizers import build_optimizer
 
 

@@ -5,17 +5,16 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, MeanOver
 from barlow.methods.barlow_twins import barlow_twins_loss
+from barlow.methods.heads import HeadSpec
 from barlow.methods.optimal_projector import (
     SHRINKAGE,
-    OptimalProjector,
     covariances,
     optimal_projector,
     optimal_projector_loss,
     shrunk,
 )
-from barlow.networks.heads import HeadSpec
+from barlow.statistics.collectives import AllMean, MeanOver
 from tests.methods.in_lockstep import in_lockstep
 
 
@@ -271,7 +270,7 @@ def test_a_few_steps_make_the_features_of_a_linear_backbone_invariant() -> None:
 
 
 def test_the_module_wants_two_views() -> None:
-    method = OptimalProjector(nn.Identity(), nn.Identity())
+    method = optimal_projector(nn.Identity(), HeadSpec("none"), 2)
     with pytest.raises(ValueError, match="views: got 3, wanted 2"):
         method([torch.zeros(4, 2)] * 3)
 

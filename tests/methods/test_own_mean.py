@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from barlow.collectives import AllMean, MeanOver
-from barlow.correlation import standardize, whiten
 from barlow.methods.barlow_twins import barlow_twins_loss
 from barlow.methods.optimal_projector import optimal_projector_loss
 from barlow.methods.sigreg import sigreg_loss
 from barlow.methods.vicreg import vicreg_loss
 from barlow.methods.vicregl import Embeddings, vicregl_loss
+from barlow.statistics.collectives import AllMean, MeanOver
+from barlow.statistics.correlation import standardize, whiten
 
 
 def view(n: int = 8, d: int = 3) -> Tensor:
@@ -40,7 +40,7 @@ LOSSES: dict[str, Callable[[AllMean], object]] = {
 @pytest.mark.usefixtures("as_users_call_it")
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_mean_that_does_not_tell_its_samples_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"all_mean: got a function of your own.*wanted barlow\.collectives\.MeanOver"):
+    with pytest.raises(ValueError, match=r"all_mean: got a function of your own.*wanted barlow\.MeanOver"):
         LOSSES[name](as_given)
     LOSSES[name](MeanOver(as_given, 8))
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, MeanOver
+from barlow.methods.heads import HeadSpec
 from barlow.methods.sigreg import SIGReg, epps_pulley, knots, random_directions, sigreg, sigreg_loss
-from barlow.networks.heads import HeadSpec
+from barlow.statistics.collectives import AllMean, MeanOver
 from tests.methods.in_lockstep import in_lockstep
 
 CPU = torch.device("cpu")

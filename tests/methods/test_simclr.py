@@ -10,10 +10,10 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-from barlow.collectives import AllMean, Gather
+from barlow.methods.heads import HeadSpec
 from barlow.methods.simclr import SimCLR, simclr, simclr_loss
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.seams import Terms
+from barlow.statistics.collectives import AllMean, Gather
 from tests.methods.in_lockstep import in_lockstep
 
 SIZES = (3, 6, 2)

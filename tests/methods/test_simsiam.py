@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, Gather
+from barlow.methods.heads import HeadSpec
 from barlow.methods.simsiam import SimSiam, embedding_std, simsiam, simsiam_loss
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.seams import Terms
+from barlow.statistics.collectives import AllMean, Gather
 from tests.methods.in_lockstep import in_lockstep
 
 SIZES = (3, 6, 2)

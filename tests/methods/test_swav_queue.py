@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from barlow.methods.embedding_queue import EmbeddingQueue
-from barlow.methods.sinkhorn import sinkhorn
-from barlow.methods.terms import Terms
+from barlow.methods.swav import EmbeddingQueue, sinkhorn
+from barlow.seams import Terms
 from tests.methods.in_lockstep import AllMean
 from tests.methods.tiny_swav import method_of, views_of
 

@@ -12,11 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-from barlow.methods.method import Method
-from barlow.methods.sub_batch_whitening import random_sub_batches
+from barlow.methods.heads import HeadSpec
 from barlow.methods.swav import swav
-from barlow.methods.wmse import wmse, wmse_loss
-from barlow.networks.heads import HeadSpec
+from barlow.methods.wmse import random_sub_batches, wmse, wmse_loss
+from barlow.seams import Method
 
 SIZES = (5, 7)
 STEPS = 4

@@ -12,9 +12,9 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from barlow.collectives import MeanOver, all_mean, identity
-from barlow.methods.vicreg import Convention, VICReg, covariance, invariance, variance, vicreg, vicreg_loss
-from barlow.networks.heads import HeadSpec
+from barlow.methods.heads import HeadSpec
+from barlow.methods.vicreg import Convention, covariance, invariance, variance, vicreg, vicreg_loss
+from barlow.statistics.collectives import MeanOver, all_mean, identity
 from tests.methods.in_lockstep import AllMean, in_lockstep
 
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
@@ -255,7 +255,7 @@ def test_the_expander_has_biases_except_in_its_last_layer() -> None:
 
 def test_the_module_wants_two_views() -> None:
     with pytest.raises(ValueError, match="views: got 3, wanted 2"):
-        VICReg(nn.Identity(), nn.Identity())([torch.zeros(4, 2)] * 3)
+        vicreg(nn.Identity(), HeadSpec("none"), 2)([torch.zeros(4, 2)] * 3)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from barlow.images.networks.backbones import build_backbone
+from barlow.images.views.located import LocatedPipeline, LocatedView
+from barlow.images.views.pipeline import ImagePipeline
+from barlow.methods.heads import HeadSpec
 from barlow.methods.vicregl import VICRegL, vicregl, vicregl_loss
-from barlow.networks.backbones import build_backbone
-from barlow.networks.heads import HeadSpec
-from barlow.views.located import LocatedPipeline, LocatedView
-from barlow.views.pipeline import ImagePipeline
 from tests.methods.vicregl_embeddings import PARTS, some_views
 
 

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from barlow.collectives import MeanOver, all_mean, identity
 from barlow.methods.vicregl import Embeddings, vicregl_loss
+from barlow.statistics.collectives import MeanOver, all_mean, identity
 from tests.methods.in_lockstep import AllMean, in_lockstep
 from tests.methods.vicregl_embeddings import SHARDS, leaves, some_views
 

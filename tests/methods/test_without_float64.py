@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from barlow.methods.barlow_twins import barlow_twins_loss
-from barlow.methods.terms import Terms
 from barlow.methods.vicreg import vicreg_loss
+from barlow.seams import Terms
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Terms]] = {
     "barlow twins, direct": lambda z_a, z_b: barlow_twins_loss(z_a, z_b, form="direct"),
@@ -44,7 +44,7 @@ def test_value_and_gradient_come_from_float32_alone(name: str, monkeypatch: pyte
     z_b = (z_a + torch.randn(40, 30, generator=generator)).requires_grad_()
     total = LOSSES[name](z_a, z_b).total
     expected = torch.autograd.grad(total, z_b)[0]
-    monkeypatch.setattr("barlow.correlation.NO_FLOAT64", ("cpu",))
+    monkeypatch.setattr("barlow.statistics.correlation.NO_FLOAT64", ("cpu",))
     with NoFloat64():
         narrow = LOSSES[name](z_a, z_b).total
         gradient = torch.autograd.grad(narrow, z_b)[0]

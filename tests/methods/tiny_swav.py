@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from barlow.methods.heads import HeadSpec
 from barlow.methods.swav import SwAV, swav
-from barlow.networks.heads import HeadSpec
 
 
 class Counting(nn.Module):

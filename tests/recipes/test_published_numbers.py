@@ -2,7 +2,7 @@
 
 import pytest
 
-from barlow.assembly import options_of
+from barlow.methods.table import options_of
 from barlow.recipes import RECIPES
 from tests.recipes.published_numbers import NUMBERS
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from barlow.assembly import METHODS, build_image_backbone, build_method, fitted, image_views_of
 from barlow.data.arrays import ArraySource
-from barlow.networks.heads import projector_width
+from barlow.images.modality import IMAGES
+from barlow.methods.heads import projector_width
+from barlow.methods.table import METHODS
 from barlow.recipes import MADE_FOR, RECIPES, batch_note, recipe_for
+from barlow.runs.build import build_backbone, build_method, build_views, fitted
+from barlow.seams import check_backbone
 
 DATA = [*MADE_FOR, "photos/"]
 
@@ -54,12 +57,12 @@ def test_one_step_on_a_folder_is_finite_and_moves_every_part_of_the_backbone(met
     generator = torch.Generator().manual_seed(0)
     source = ArraySource(torch.randint(0, 256, (128, 3, 12, 12), dtype=torch.uint8, generator=generator))
     size = 128 if method == "vicregl" else 24  # 128 pixels: the map of 4 x 4 that its numbers of matches are made for
-    recipe, facts = fitted(replace(asked, image_size=size), source, images=True)
+    recipe, facts = fitted(IMAGES, replace(asked, image_size=size), source)
     torch.manual_seed(0)
-    backbone = build_image_backbone(recipe, 3)
-    built = build_method(recipe, backbone, backbone.num_features)
+    backbone = build_backbone(IMAGES, recipe, facts)
+    built = build_method(recipe, backbone, check_backbone(backbone, torch.zeros(2, 3, size, size)))
     built.start_step(0.0, recipe.epochs)
-    terms = built(image_views_of(recipe, facts).draw(source.samples, generator))
+    terms = built(build_views(IMAGES, recipe, facts).draw(source.samples, generator))
     terms.total.backward()
     assert recipe.batch_size == 128
     assert terms.total.isfinite()

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from barlow.figures import Change, Quantities, described
+
 TRAINED = "runs/digits-pearson"
 POOR = "runs/digits-untrained"
 FEATURES = 64
@@ -37,13 +39,13 @@ def figures() -> dict[str, Any]:
 
 
 def poor_figures() -> dict[str, Any]:
-    """Return those of an untrained backbone, audited on too few images, with warnings."""
+    """Return those of an untrained backbone, audited on too few samples, with warnings."""
     rho = 0.31 * np.exp(-np.arange(FEATURES) / 9.0)
     found = figures()
     found["subject"] = _subject(POOR)
     found["settings"] |= {"num_images": 300, "num_views": 2}
     found["warnings"] = [
-        "300 images for 64 features: wanted at least 960; the spectrum is not to be trusted.",
+        "300 samples for 64 features: wanted at least 960; the spectrum is not to be trusted.",
         "The backbone has BatchNorm in training mode; it was put into evaluation mode for the audit.",
     ]
     found["quantities"] = _quantities(0.853, 0.067, 46.1) | {"null_edge": {"value": 0.352, "error": None}}
@@ -72,23 +74,16 @@ def feature_figures() -> dict[str, Any]:
     return found
 
 
-def changes() -> list[dict[str, Any]]:
-    """Return rows of a comparison, of which only the name is sure to be there."""
-    effect = {"name": "total effect of crop", "title": "share of random_crop", "group": "augmentation"}
-    return [
-        {
-            "name": "augmentation_share",
-            "a": 0.853,
-            "b": 0.476,
-            "difference": -0.377,
-            "error": 0.006,
-            "significant": True,
-        },
-        {"name": "effective_rank", "a": 46.1, "b": 38.2, "difference": -7.9, "error": 5.1, "significant": False},
-        {"name": "rank", "a": 64.0, "b": 64.0, "difference": 0.0, "error": None, "significant": False},
-        effect | {"a": 0.272, "b": 0.571, "difference": 0.299, "error": None, "significant": True, "fair": False},
-        {"name": "projector_share", "a": None, "b": 0.91, "difference": None, "error": None, "significant": None},
-    ]
+def changes() -> tuple[Change, ...]:
+    """Return rows of a comparison."""
+    share = described(Quantities)["augmentation_share"].title
+    crop = "effect in context of random_crop"
+    return (
+        Change("quantity", "augmentation_share", share, True, 0.853, 0.476, -0.377, 0.006, True, True),
+        Change("quantity", "effective_rank", "effective rank", False, 46.1, 38.2, -7.9, 5.1, False, True),
+        Change("quantity", "rank", "rank", False, 64.0, 64.0, 0.0, None, None, True),
+        Change("augmentation", "total effect of crop", crop, True, 0.272, 0.571, 0.299, None, None, False),
+    )
 
 
 def verdict(level: str, **given: Any) -> dict[str, Any]:

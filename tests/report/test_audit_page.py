@@ -5,14 +5,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from barlow.report.audit_page import write_audit_page, write_comparison_page
-from barlow.report.audit_sections import spectrum_lines
+from barlow.figures import Changes, Effect, Floor, LossParts, Spectrum, described
+from barlow.report.audit_page import write_audit_page, write_changes_page
+from barlow.report.audit_sections import EFFECT_COLORS, FLOOR_COLORS, PART_COLORS, spectrum_lines
 from tests.report.html_page import Page
 from tests.report.synthetic_figures import POOR, TRAINED, changes, feature_figures, figures, poor_figures, verdict
 from tests.report.test_in_browser import CHROMIUM, PHONE, browse
@@ -63,7 +65,10 @@ def test_an_audit_has_every_section_in_the_order_of_the_questions(tmp_path: Path
 
 def test_the_pages_refer_to_nothing_outside_themselves(tmp_path: Path) -> None:
     assert outside(write_audit_page(poor_figures(), tmp_path / "audit.html")) == []
-    assert outside(write_comparison_page(figures(), poor_figures(), ["It fell."], changes(), tmp_path / "c.html")) == []
+    assert (
+        outside(write_changes_page(figures(), poor_figures(), Changes(changes(), ("It fell.",)), tmp_path / "c.html"))
+        == []
+    )
 
 
 @pytest.mark.parametrize("part", ONLY_FROM)
@@ -96,17 +101,17 @@ def test_precomputed_features_show_neither_loss_nor_projector(tmp_path: Path) ->
     assert page.ids == ["verdicts", "spectrum", "quantities", "settings"]
     assert "waterline" not in page.text
     assert "Outputs per direction" not in page.text
-    assert "Precomputed features: 1,438 images, 8 augmented views of each, 64 features; no labels" in page.text
+    assert "Precomputed features: 1,438 samples, 8 augmented views of each, 64 features; no labels" in page.text
 
 
 def test_text_from_figures_is_never_markup(tmp_path: Path) -> None:
     given = everywhere(poor_figures(), lambda value: EVIL if isinstance(value, str) else value)
     given["subject"]["recipe"] = given["subject"]["versions"] = {EVIL: EVIL}
     given["quantities"][EVIL] = {"value": 1.0, "error": None}
-    rows = [row | {"name": EVIL} for row in changes()]
+    rows = tuple(replace(row, title=EVIL) for row in changes())
     for page in (
         write_audit_page(given, tmp_path / "audit.html"),
-        write_comparison_page(given, given, [EVIL], rows, tmp_path / "comparison.html"),
+        write_changes_page(given, given, Changes(rows, (EVIL,)), tmp_path / "comparison.html"),
     ):
         source = page.read_text(encoding="utf-8")
         assert source.count("<script>") == 1
@@ -138,6 +143,11 @@ def test_verdicts_have_word_sentence_number_interval_and_advice_and_warnings_com
     )
 
 
+def test_everything_that_is_drawn_has_its_colour() -> None:
+    for kind, colors in ((LossParts, PART_COLORS), (Floor, FLOOR_COLORS), (Effect, EFFECT_COLORS)):
+        assert list(colors) == list(described(kind))
+
+
 def test_a_level_that_is_not_known_is_shown_as_a_note(tmp_path: Path) -> None:
     assert "Note A level of the future" in page_of(figures(), tmp_path).text
 
@@ -157,7 +167,7 @@ def test_the_parts_of_the_loss_are_shown_with_sign_and_meaning_and_add_up(tmp_pa
     assert "Projector gap −0.81 ± 0.04 What this projector leaves beyond the best linear one." in said
     limit = "reaches 2.5 over all pairs of views by the optimistic estimate and 2.8 by the pessimistic one; with two "
     assert f"{limit}errors of either, 2.4 to 3." in said
-    assert "The complete loss is estimated from 1,438 pairs of views, one of each image." in said
+    assert "The complete loss is estimated from 1,438 pairs of views, one of each sample." in said
     assert "scaled as 1/N" not in said
 
 
@@ -175,14 +185,14 @@ def test_a_batch_that_is_too_large_to_measure_is_said_to_be_scaled(tmp_path: Pat
     given["settings"]["batch_size"] = 2048
     given["loss"]["batch_measured_at"] = 719
     said = page_of(given, tmp_path).text
-    assert "bias of batches of 2,048 was measured in batches of 719, half of the images, and scaled as 1/N" in said
+    assert "bias of batches of 2,048 was measured in batches of 719, half of the samples, and scaled as 1/N" in said
 
 
 def test_between_plug_in_and_cross_fit_no_confidence_is_claimed(tmp_path: Path) -> None:
     said = page_of(figures(), tmp_path).text
     assert "should lie between" not in said
     assert "Plug-in is too high on average and cross-fit too low." in said
-    lines, bands = spectrum_lines(figures()["spectrum"], 64)
+    lines, bands = spectrum_lines(Spectrum.from_json(figures()["spectrum"]), 64)
     plug_in, cross_fit = (line.y for line in lines)
     assert (bands[0].low < cross_fit - 0.03).all()  # beyond both by two errors
     assert (bands[0].high[1:] > plug_in[1:] + 0.015).all()
@@ -191,7 +201,7 @@ def test_between_plug_in_and_cross_fit_no_confidence_is_claimed(tmp_path: Path) 
 def test_what_the_projector_alone_reaches_stands_between_start_and_end(tmp_path: Path) -> None:
     said = page_of({"projector_share": figures()["projector_share"]}, tmp_path).text
     assert (
-        "a linear projector reaches 74.5% ± 0.6 and one with hidden layers reaches 90.9% ± 0.5 on the untrained" in said
+        "a linear projector reaches 74.5% ± 0.6 and a projector with a hidden layer reaches 90.9% ± 0.5 on the" in said
     )
     for label in ("24.6", "−17.1", "−3.75", "−2.09", "1.69"):
         assert label in said
@@ -203,7 +213,7 @@ def test_what_the_projector_alone_reaches_stands_between_start_and_end(tmp_path:
 def test_the_spectrum_says_what_is_evidence_what_is_used_and_what_would_use_all(tmp_path: Path) -> None:
     said = page_of(figures(), tmp_path).text
     assert "of 64 directions lie above the null edge of 0.057." in said
-    assert "On images that did not choose them, 49 [46, 52] do." in said
+    assert "On samples that did not choose them, 49 [46, 52] do." in said
     assert "uses 23 to 25 directions for its 32 outputs; it would use all 32 with a redundancy weight above" in said
     assert "above 0.0123, or one for each output with at most 24 outputs." in said
     assert "null edge 0.057" in said
@@ -216,7 +226,7 @@ def test_the_spectrum_says_what_is_evidence_what_is_used_and_what_would_use_all(
 def test_augmentations_are_ordered_by_what_they_do_and_may_exceed_the_distance_of_images(tmp_path: Path) -> None:
     said = page_of({"augmentations": poor_figures()["augmentations"]}, tmp_path).text
     names = ["Random resized crop", "Solarize", "Rotation", "Gaussian blur", "Brightness"]
-    places = [said.index(name, said.index("In context")) for name in names]
+    places = [said.index(name, said.index("Effect in context")) for name in names]
     assert places == sorted(places)
     assert "128.1% ± 6.4" in said
 
@@ -252,16 +262,17 @@ def test_a_wide_backbone_gives_a_light_page_and_its_useful_directions(tmp_path: 
 
 def test_a_comparison_says_what_changed_first_and_shows_both(tmp_path: Path) -> None:
     out = tmp_path / "new" / "comparison.html"
-    page = Page.of(write_comparison_page(poor_figures(), figures(), ["The share fell."], changes(), out))
+    changed = Changes(changes(), ("The share fell.",))
+    page = Page.of(write_changes_page(poor_figures(), figures(), changed, out))
     assert page.ids == ["spectrum", "augmentations", "layers", "loss", "changes", "settings"]
     assert page.problems == []
     assert page.text.index(f"A {POOR}") < page.text.index(f"B {TRAINED}") < page.text.index("The share fell.")
     assert page.text.index("The share fell.") < page.text.index("Invariance spectra")
     assert "Augmentation share of the features 85.3% 47.6% −37.7 ± 0.6 points yes" in page.text
     assert "Effective rank 46.1 38.2 −7.9 ± 5.1 no" in page.text
-    assert "Images 300 1,438 Views of each image 2 8" in page.text
+    assert "Samples 300 1,438 Views of each sample 2 8" in page.text
     assert "<b>−37.7 ± 0.6 points</b>" in out.read_text(encoding="utf-8")
-    assert "Share of random crop 27.2% 57.1% +29.9 points settings differ" in page.text
+    assert "Effect in context of random crop 27.2% 57.1% +29.9 points settings differ" in page.text
     assert "<b>−7.9" not in out.read_text(encoding="utf-8")
 
 
@@ -270,16 +281,16 @@ def test_a_comparison_copes_with_what_only_one_audit_has(part: str, tmp_path: Pa
     given = figures()
     del given[part]
     for a, b in ((given, figures()), (figures(), given), (given, given), ({}, {})):
-        assert Page.of(write_comparison_page(a, b, [], [], tmp_path / "comparison.html")).problems == []
+        assert Page.of(write_changes_page(a, b, Changes((), ()), tmp_path / "comparison.html")).problems == []
 
 
 def test_equal_settings_are_not_listed_as_different(tmp_path: Path) -> None:
-    page = Page.of(write_comparison_page(figures(), figures(), [], changes(), tmp_path / "comparison.html"))
+    page = Page.of(write_changes_page(figures(), figures(), Changes(changes(), ()), tmp_path / "comparison.html"))
     assert "settings" not in page.ids
 
 
 def test_the_pages_import_no_torch() -> None:
-    code = "import sys, barlow.report.audit_page, barlow.audit_tables; print('torch' in sys.modules)"
+    code = "import sys, barlow.report.audit_page, barlow.report.terminal; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -287,7 +298,7 @@ def test_the_pages_import_no_torch() -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_both_pages_fit_a_phone_and_log_nothing(tmp_path: Path) -> None:
     write_audit_page(poor_figures(), tmp_path / "audit.html")
-    write_comparison_page(figures(), poor_figures(), ["It fell."], changes(), tmp_path / "comparison.html")
+    write_changes_page(figures(), poor_figures(), Changes(changes(), ("It fell.",)), tmp_path / "comparison.html")
     for name in ("audit", "comparison"):
         frame = tmp_path / f"phone-{name}.html"
         frame.write_text(PHONE.format(name=f"{name}.html"), encoding="utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from barlow.report.compare import compare_reports
 from barlow.report.page import write_report
+from barlow.report.side_by_side import compare_reports
 from tests.report.synthetic_run import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

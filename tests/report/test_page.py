@@ -217,6 +217,15 @@ def test_the_command_runs_the_recipe_again(tmp_path: Path) -> None:
 
 
 def test_the_report_imports_no_torch() -> None:
-    code = "import sys, barlow.report.page, barlow.report.compare; print('torch' in sys.modules)"
+    code = "import sys, barlow.report.page, barlow.report.side_by_side; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space left"):
+        write_report(tmp_path)
+    assert sorted(tmp_path.iterdir()) == before

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from barlow.parsing import parse_pretrain
+from barlow.cli.flags import parse_pretrain
 from barlow.recipes import Recipe, recipe_for, with_numbers
 from barlow.report.record import changed_fields, command_of, recipe as recipe_section
-from barlow.report.run_folder import Run
+from barlow.report.run_folder import RunFiles
 
 ABOUT = ("name", "source", "published")
 
 
-def run_of(recipe: Recipe, data: str) -> Run:
+def run_of(recipe: Recipe, data: str) -> RunFiles:
     """A run of `recipe` as its folder would be read."""
     start = {"data": {"name": "x", "path": data}}
-    return Run(Path("runs/x"), asdict(recipe), start, records=(), summary={}, evidence={}, unreadable=())
+    return RunFiles(Path("runs/x"), asdict(recipe), start, records=(), summary={}, evidence={}, unreadable=())
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def run_of(recipe: Recipe, data: str) -> Run:
         ("imagenet", "photos/", {"options": {"bias": "removed"}}),
         ("byol", "fashion-mnist", {"learning_rate": 0.01}),
         ("vicreg-small-grey", "my pictures/", {"method": "simclr", "options": {"temperature": 0.5}}),
+        ("digits", "digits", {"redundancy_weight": 0.3, "normalization": "raw"}),
+        ("digits", "digits", {"method": "simclr"}),
     ],
 )
 def test_the_command_gives_the_recipe_back(name: str | None, data: str, numbers: dict[str, Any]) -> None:
@@ -49,6 +51,15 @@ def test_a_call_in_python_for_data_without_a_path() -> None:
     recipe = replace(with_numbers(recipe_for("simclr", "photos/"), {"options": {"temperature": 0.7}}), epochs=3)
     run = run_of(recipe, "")
     assert command_of(run) == "barlow.pretrain(data, recipe='simclr-pictures', epochs=3, options={'temperature': 0.7})"
+
+
+def test_lambda_and_normalisation_are_typed_as_flags_of_their_own() -> None:
+    recipe = with_numbers(recipe_for("digits"), {"redundancy_weight": 0.3, "normalization": "raw"})
+    command = command_of(run_of(recipe, "digits"))
+    assert command == "barlow pretrain digits --recipe digits --redundancy-weight 0.3 --normalization raw"
+    assert command_of(run_of(recipe, "")) == (
+        "barlow.pretrain(data, recipe='digits', redundancy_weight=0.3, normalization='raw')"
+    )
 
 
 def test_options_stand_among_the_fields() -> None:

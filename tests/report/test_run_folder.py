@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barlow.report.run_folder import find_runs, read_run, without_undone_steps
+from barlow.report.run_folder import find_runs, read_run
+from barlow.training.journal import without_undone_steps
 from tests.report.synthetic_run import STEPS_PER_EPOCH, records, unfinished_run, write_run
 
 

@@ -1,4 +1,4 @@
-"""The page of a study: every verdict in words, tables, curves on logarithmic axes, and how it was made."""
+"""The page of a study: every finding in words, tables, curves on logarithmic axes, and how it was made."""
 
 import json
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from barlow.report.study_page import Curve, Findings, Plot, StudyRecord, Table, Verdict, write_study_page
+from barlow.report.study_page import Conclusion, Curve, Finding, Plot, StudyRecord, Table, write_study_page
 from tests.report.html_page import Page
 
 RECORD = StudyRecord(
@@ -15,8 +15,8 @@ RECORD = StudyRecord(
     versions={"torch": "2.9", "barlow": "0.1"},
     seconds={"a-seed0": 61.0, "b-seed0": 4.0},
 )
-HELD = Verdict("C6", "A projector makes C the identity.", "held", "the largest loss is 1e-25.")
-FAILED = Verdict("C6", "So it does at every width.", "failed", "at D = 256 it is 5.02 < 6 & more.")
+HELD = Finding("C6", "A projector makes C the identity.", "held", "the largest loss is 1e-25.")
+FAILED = Finding("C6", "So it does at every width.", "failed", "at D = 256 it is 5.02 < 6 & more.")
 TABLE = Table("Losses", "Lower is better.", ["arm", "loss", "loss again"], [["<wide>", 1234.5678, "5.0 ± 0.1"]])
 STEPS = [10, 100, 1000]
 PLOT = Plot(
@@ -29,12 +29,14 @@ PLOT = Plot(
 )
 
 
-def written(path: Path, findings: Findings) -> Page:
-    return Page.of(write_study_page(path / "study.html", "What <N> does", "The paper says nothing.", findings, RECORD))
+def written(path: Path, conclusion: Conclusion) -> Page:
+    return Page.of(
+        write_study_page(path / "study.html", "What <N> does", "The paper says nothing.", conclusion, RECORD)
+    )
 
 
 def test_a_page_says_what_was_claimed_what_was_found_and_how_to_make_it_again(tmp_path: Path) -> None:
-    page = written(tmp_path, Findings([HELD, FAILED], [TABLE, PLOT]))
+    page = written(tmp_path, Conclusion([HELD, FAILED], [TABLE, PLOT]))
     assert not page.problems
     assert "What <N> does" in page.text
     assert "The paper says nothing." in page.text
@@ -49,12 +51,12 @@ def test_a_page_says_what_was_claimed_what_was_found_and_how_to_make_it_again(tm
 
 
 def test_a_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    page = written(tmp_path, Findings([HELD], [TABLE, PLOT]))
+    page = written(tmp_path, Conclusion([HELD], [TABLE, PLOT]))
     assert all(reference.startswith(("#", "data:")) for reference in page.references)
 
 
 def test_points_that_a_logarithmic_axis_cannot_show_are_left_out(tmp_path: Path) -> None:
-    written(tmp_path, Findings([], [PLOT]))
+    written(tmp_path, Conclusion([], [PLOT]))
     source = (tmp_path / "study.html").read_text(encoding="utf-8")
     assert source.count('<path class="line') == 2
     dashed = source.split('class="line c2 dashed" d="')[1].split('"')[0]
@@ -62,7 +64,7 @@ def test_points_that_a_logarithmic_axis_cannot_show_are_left_out(tmp_path: Path)
 
 
 def test_places_on_a_logarithmic_axis_are_even_for_even_ratios(tmp_path: Path) -> None:
-    written(tmp_path, Findings([], [replace(PLOT, log_y=False)]))
+    written(tmp_path, Conclusion([], [replace(PLOT, log_y=False)]))
     source = (tmp_path / "study.html").read_text(encoding="utf-8")
     path = source.split('class="line c1" d="')[1].split('"')[0]
     x = [float(point.split()[0]) for point in path.removeprefix("M").split("L")]
@@ -79,23 +81,23 @@ def test_places_on_a_logarithmic_axis_are_even_for_even_ratios(tmp_path: Path) -
     ],
 )
 def test_a_part_without_data_is_not_there(tmp_path: Path, part: Table | Plot) -> None:
-    page = written(tmp_path, Findings([HELD], [part]))
+    page = written(tmp_path, Conclusion([HELD], [part]))
     assert not page.problems
     assert "Empty" not in page.text
 
 
 def test_one_point_is_drawn(tmp_path: Path) -> None:
-    page = written(tmp_path, Findings([HELD], [replace(PLOT, curves=[Curve("one", [64], [1.0])])]))
+    page = written(tmp_path, Conclusion([HELD], [replace(PLOT, curves=[Curve("one", [64], [1.0])])]))
     assert not page.problems
     assert "Loss after k steps" in page.text
 
 
 def test_results_keep_what_the_page_rounds() -> None:
-    content = json.loads(json.dumps(Findings([HELD, FAILED], [TABLE, PLOT]).as_json()))
+    content = json.loads(json.dumps(Conclusion([HELD, FAILED], [TABLE, PLOT]).as_json()))
     assert content["tables"][0]["rows"][0][1] == 1234.5678
-    assert [verdict["outcome"] for verdict in content["verdicts"]] == ["held", "failed"]
+    assert [finding["outcome"] for finding in content["verdicts"]] == ["held", "failed"]
 
 
-def test_a_verdict_has_one_of_three_outcomes(as_users_call_it: None) -> None:
+def test_a_finding_has_one_of_three_outcomes(as_users_call_it: None) -> None:
     with pytest.raises(ValueError, match="wanted held, failed or undecided"):
-        Verdict("C6", "It is.", "perhaps", "so it seems.")  # type: ignore[arg-type]
+        Finding("C6", "It is.", "perhaps", "so it seems.")  # type: ignore[arg-type]

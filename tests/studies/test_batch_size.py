@@ -1,14 +1,13 @@
 """Batch size: bias, asymmetry and floors against the formulas, with numbers found before."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
 from barlow.studies.batch_size import STUDY
-from barlow.studies.cells import Finished, read_cell
+from barlow.studies.cells import Finished
 from barlow.studies.study import Result
-from tests.studies.tiny import SETTINGS, carried_out, outcomes, tiny, with_figures
+from tests.studies.tiny import outcomes, tiny, with_metrics
 
 SMALL = tiny(
     STUDY,
@@ -23,32 +22,16 @@ MEASURED = {32: 9.55, 64: 8.57, 256: 7.63, 1024: 7.46}
 """Found before, apart from this code: by the two terms of C16, and over 300 batches."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("batch_size") / "out"
-
-
-@pytest.fixture(scope="module")
-def result(folder: Path) -> Result:
-    return carried_out(SMALL, folder)
-
-
-@pytest.fixture(scope="module")
-def cells(folder: Path, result: Result) -> Sequence[Finished]:
-    found = [read_cell(folder, cell) for cell in SMALL.cells(SETTINGS)]
-    return [cell for cell in found if cell is not None]
-
-
 def named(cells: Sequence[Finished], name: str) -> Finished:
     return next(cell for cell in cells if cell.name.startswith(name))
 
 
 def test_numbers_found_before_come_out(cells: Sequence[Finished]) -> None:
-    figures = named(cells, "gaussian").figures
-    assert figures["complete"] == pytest.approx(7.377, abs=5e-4)
-    for row in figures["rows"]:
+    metrics = named(cells, "gaussian").metrics
+    assert metrics["complete"] == pytest.approx(7.377, abs=5e-4)
+    for row in metrics["rows"]:
         if row["batch"] in PREDICTED:
-            terms = figures["complete"] + row["excess_off_diagonal"] + row["excess_diagonal"]
+            terms = metrics["complete"] + row["excess_off_diagonal"] + row["excess_diagonal"]
             assert terms == pytest.approx(PREDICTED[row["batch"]], abs=6e-3)
             mean, error = row["loss"]
             # 300 batches there and 100 here: the errors add up to 1.15 of ours.
@@ -58,7 +41,7 @@ def test_numbers_found_before_come_out(cells: Sequence[Finished]) -> None:
 
 
 def test_the_correlation_shrinks_too_which_the_two_terms_leave_out(cells: Sequence[Finished]) -> None:
-    row = next(row for row in named(cells, "gaussian").figures["rows"] if row["batch"] == 32)
+    row = next(row for row in named(cells, "gaussian").metrics["rows"] if row["batch"] == 32)
     assert row["excess_shrunk"] == pytest.approx(0.131, abs=0.002)
 
 
@@ -66,35 +49,35 @@ def test_the_correlation_shrinks_too_which_the_two_terms_leave_out(cells: Sequen
 def test_without_variances_the_formula_is_exact_and_the_unbiased_loss_is_the_complete_one(
     cells: Sequence[Finished], name: str
 ) -> None:
-    figures = named(cells, name).figures
-    for row in figures["rows"]:
+    metrics = named(cells, name).metrics
+    for row in metrics["rows"]:
         assert abs(row["raw"][0] - row["raw_expected"]) < 4.5 * row["raw"][1]
-        assert abs(row["raw_removed"][0] - figures["complete"]) < 4.5 * row["raw_removed"][1]
-    small = figures["rows"][0]
-    assert small["raw"][0] - figures["complete"] > 10 * small["raw"][1]  # where there was something to remove
+        assert abs(row["raw_removed"][0] - metrics["complete"]) < 4.5 * row["raw_removed"][1]
+    small = metrics["rows"][0]
+    assert small["raw"][0] - metrics["complete"] > 10 * small["raw"][1]  # where there was something to remove
 
 
 def test_no_batch_is_below_its_floor_and_free_embeddings_reach_it(cells: Sequence[Finished]) -> None:
-    (row,) = named(cells, "floors").figures["rows"]
+    (row,) = named(cells, "floors").metrics["rows"]
     assert row["found"] == pytest.approx(row["floor"], rel=1e-5)
     for cell in cells[1:]:
-        assert all(row["least_loss"] > row["floor"] for row in cell.figures["rows"])
+        assert all(row["least_loss"] > row["floor"] for row in cell.metrics["rows"])
 
 
-def test_the_verdicts_follow(result: Result) -> None:
+def test_the_findings_follow(result: Result) -> None:
     assert outcomes(result, "P8")[0] == "held"
     assert outcomes(result, "Theorem 1") == ["held", "held"]
     assert outcomes(result, "C16")[0] in ("held", "undecided")
     assert outcomes(result, "Raw loss") == ["held", "held"]
 
 
-def test_the_verdicts_can_turn(cells: Sequence[Finished]) -> None:
+def test_the_findings_can_turn(cells: Sequence[Finished]) -> None:
     floors, gaussian = cells[:2]
-    rows = gaussian.figures["rows"]
+    rows = gaussian.metrics["rows"]
 
-    def after(**figures: object) -> list[str]:
-        changed = [row | figures for row in rows]
-        return [one.outcome for one in STUDY.conclude([floors, with_figures(gaussian, rows=changed)]).verdicts]
+    def after(**metrics: object) -> list[str]:
+        changed = [row | metrics for row in rows]
+        return [one.outcome for one in STUDY.conclude([floors, with_metrics(gaussian, rows=changed)]).findings]
 
     assert after(loss=[20.0, 0.01])[0] == "failed"
     assert after()[1] == "undecided"  # nothing was trained
@@ -104,5 +87,5 @@ def test_the_verdicts_can_turn(cells: Sequence[Finished]) -> None:
     assert after(asymmetry=[1.0, 0.1])[5] == "failed"  # does not fall
     assert after(skew=1.0)[6] == "failed"
     assert after(least_loss=0.01)[8] == "failed"
-    lower = with_figures(floors, rows=[row | {"found": 0.9 * row["floor"]} for row in floors.figures["rows"]])
-    assert STUDY.conclude([lower, gaussian]).verdicts[7].outcome == "failed"
+    lower = with_metrics(floors, rows=[row | {"found": 0.9 * row["floor"]} for row in floors.metrics["rows"]])
+    assert STUDY.conclude([lower, gaussian]).findings[7].outcome == "failed"

@@ -6,14 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from barlow.studies.cells import Cell, Figures, compute_cells, read_cell
+from barlow.studies.cells import Cell, Finished, Metrics, compute_cells, read_cell
 
 
-def squared(work: Path, *, value: int) -> Figures:
+def squared(work: Path, *, value: int) -> Metrics:
     """A cell that leaves a trace of every time that it is computed."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "times").open("a") as file:
@@ -21,11 +22,15 @@ def squared(work: Path, *, value: int) -> Figures:
     return {"square": value**2}
 
 
-def broken(work: Path, *, value: int) -> Figures:
+def squared_somewhere(work: Path, *, value: int, data_root: str) -> Metrics:
+    return squared(work, value=value)
+
+
+def broken(work: Path, *, value: int) -> Metrics:
     raise ValueError(f"no square of {value}")
 
 
-def endless(work: Path, *, value: int) -> Figures:
+def endless(work: Path, *, value: int) -> Metrics:
     """A cell that says which process computes it, and never ends by itself."""
     work.mkdir(parents=True, exist_ok=True)
     (work / "process").write_text(str(os.getpid()))
@@ -44,7 +49,7 @@ def computed(folder: Path, value: int) -> list[str]:
 def test_only_what_is_missing_is_computed_again(tmp_path: Path) -> None:
     cells = cells_of(1, 2, 3)
     first = compute_cells(tmp_path, cells, jobs=1, quiet=True)
-    assert [cell.figures["square"] for cell in first] == [1, 4, 9]
+    assert [cell.metrics["square"] for cell in first] == [1, 4, 9]
     assert [cell.name for cell in first] == ["cell-1", "cell-2", "cell-3"]
     (tmp_path / "cells" / "cell-2.json").unlink()
     assert compute_cells(tmp_path, cells, jobs=2, quiet=True)[0] == first[0]
@@ -59,7 +64,7 @@ def test_processes_share_the_cells_and_one_that_breaks_keeps_the_finished_ones(t
     for cell in cells[:1]:
         kept = read_cell(tmp_path, cell)
         assert kept is not None
-        assert kept.figures["square"] == 1
+        assert kept.metrics["square"] == 1
     assert str(os.getpid()) not in computed(tmp_path, 1)
     assert read_cell(tmp_path, cells[2]) is None
 
@@ -100,7 +105,25 @@ def holds_soon(condition: Callable[[], bool]) -> bool:
 def test_a_cell_of_other_arguments_is_computed_again(tmp_path: Path) -> None:
     compute_cells(tmp_path, [Cell("cell-2", squared, {"value": 2})], quiet=True)
     again = compute_cells(tmp_path, [Cell("cell-2", squared, {"value": 5})], quiet=True)
-    assert again[0].figures["square"] == 25
+    assert again[0].metrics["square"] == 25
+
+
+def test_a_cell_that_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
+    (cell,) = cells_of(2)
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "cell-2.json").write_text(
+        '{"name": "cell-2", "arguments": {"value": 2}, "figures": {"square": 5}, "seconds": 1.5, "version": "0.0.1"}'
+    )
+    assert compute_cells(tmp_path, [cell], quiet=True) == [Finished("cell-2", {"value": 2}, {"square": 5}, 1.5)]
+
+
+def test_a_cell_whose_data_were_moved_is_read_again(tmp_path: Path) -> None:
+    (cell,) = cells_of(2)
+    here, there = (replace(cell, arguments={**cell.arguments, "data_root": root}) for root in ("here", "there"))
+    compute_cells(tmp_path, [replace(here, compute=squared_somewhere)], quiet=True)
+    found = read_cell(tmp_path, there)
+    assert found is not None
+    assert found.metrics["square"] == 4
 
 
 def test_what_a_kill_leaves_beside_a_cell_is_no_cell(tmp_path: Path) -> None:
@@ -108,7 +131,7 @@ def test_what_a_kill_leaves_beside_a_cell_is_no_cell(tmp_path: Path) -> None:
     (tmp_path / "cells" / "cell-2.json.partial").write_text('{"name": "cell-')
     (cell,) = cells_of(2)
     assert read_cell(tmp_path, cell) is None
-    assert compute_cells(tmp_path, [cell], quiet=True)[0].figures["square"] == 4
+    assert compute_cells(tmp_path, [cell], quiet=True)[0].metrics["square"] == 4
 
 
 def test_a_cell_that_breaks_in_this_process_says_why(tmp_path: Path) -> None:

@@ -1,165 +1,201 @@
-"""The grid: its cells and networks, training that chooses by validation alone, and a small study from end to end."""
+"""The grid: its cells, its predictions on metrics that are known, and a small study from end to end."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import torch
 
 from barlow.methods.barlow_twins import Normalization
-from barlow.studies import normalization, training_cell
-from barlow.studies.cells import Cell
-from barlow.studies.enumerated_views import TRANSFORMS, Enumerated, load_enumerated
-from barlow.studies.small_networks import small_backbone, small_projector
-from barlow.studies.solved_projector import measure_solved
+from barlow.studies import normalization
+from barlow.studies.cells import Cell, Metrics
+from barlow.studies.normalization import (
+    PREDICTIONS,
+    STUDY,
+    Prediction,
+    measure_last_norm,
+    measure_waterline,
+    variant_of,
+)
 from barlow.studies.study import Settings, carry_out
-from barlow.studies.training_cell import Arm, complete_loss, embed, fresh_networks, train_arm, view_features
-from barlow.studies.waterline import measure_waterline
 from tests.report.html_page import Page
+from tests.studies.tiny import FEW, SETTINGS
 
-QUICK = Settings(data="digits", data_root="", seeds=1, form="quick")
-FEW = {"most_train": 150, "most_test": 60}
-"""Images: 124 to train on, as many of each class as the probes label, and enough to measure 64 features on."""
-
-
-@pytest.fixture(scope="module")
-def digits() -> Enumerated:
-    return load_enumerated("digits", "", **FEW, seed=0)
+P1, P2, P3, P3_UNCENTRED, P4, P5, P7, P8 = PREDICTIONS
 
 
 def test_the_whole_grid_has_every_combination_once() -> None:
     names = normalization.WHOLE
     assert len(names) == len(set(names)) == 8 * 3 * 2
-    assert {normalization.arm_of(name).normalization for name in names} == set(get_args(Normalization))
+    assert {variant_of(name).normalization for name in names} == set(get_args(Normalization))
     assert set(normalization.CORE) <= set(names)
     assert set(normalization.QUICK) <= set(normalization.CORE)
 
 
 def test_the_core_has_twelve_cells_that_train() -> None:
-    cells = normalization.plan(replace(QUICK, form="core", seeds=3))
+    cells = STUDY.cells(replace(SETTINGS, form="core", seeds=3))
     train_nothing = [cell for cell in cells if cell.name.startswith(("waterline", "last_norm"))]
     assert len(cells) - len(train_nothing) == 12 * 3
 
 
-def test_all_views_are_enumerated_and_the_first_is_plain(digits: Enumerated) -> None:
-    pixels = digits.test.pixels[:3]
-    (views,) = digits.every(pixels)
-    assert views.shape == (3, len(TRANSFORMS), 1, 8, 8)
-    assert len(TRANSFORMS) == 54
-    torch.testing.assert_close(views[:, 0], digits.plain(pixels))
-    flat = views[0].flatten(1)
-    assert float((torch.cdist(flat, flat) + torch.eye(54)).min()) > 0.01  # no augmentation is there twice
-    generator = torch.Generator().manual_seed(0)
-    drawn = digits.draw(pixels, generator)
-    for image in range(3):
-        assert float((views[image] - drawn[image]).flatten(1).norm(dim=1).min()) < 1e-5
-
-
-def test_parts_are_disjoint_and_the_test_part_does_not_depend_on_the_seed(digits: Enumerated) -> None:
-    other = load_enumerated("digits", "", **FEW, seed=1)
-    assert torch.equal(digits.test.pixels, other.test.pixels)
-    assert not torch.equal(digits.fit.pixels, other.fit.pixels)
-    parts = [{bytes(image.numpy().tobytes()) for image in part.pixels} for part in (digits.fit, digits.validation)]
-    assert not parts[0] & parts[1]
-    assert [len(part.labels) for part in (digits.fit, digits.validation, digits.test)] == [124, 26, 60]
-
-
-@pytest.mark.parametrize("name", ["raw-linear-trained", "pearson-mlp-trained", "whiten-mlp_bn-trained"])
-def test_embeddings_begin_with_unit_variance_and_the_same_backbone(digits: Enumerated, name: str) -> None:
-    backbone, projector = fresh_networks(digits, normalization.arm_of(name), 0)
-    z = embed(projector, view_features(digits, backbone, digits.fit.pixels))
-    assert z.flatten(0, 1).var(dim=0).mean() == pytest.approx(1.0, abs=0.25)  # other views than it was scaled on
-    reference = small_backbone(1, 8, 0)
-    assert all(torch.equal(a, b) for a, b in zip(backbone.parameters(), reference.parameters(), strict=True))
-    assert not any("BatchNorm" in type(part).__name__ for part in backbone.modules())
-
-
-def test_the_scale_is_a_constant_that_training_does_not_touch() -> None:
-    projector = small_projector("linear-32", "none", 0)
-    assert "scale" not in dict(projector.named_parameters())
-    with pytest.raises(ValueError, match="variance 0"):
-        projector.match(torch.zeros(10, 64))
-
-
-def test_training_lowers_the_loss_and_leaves_a_frozen_backbone_alone(digits: Enumerated) -> None:
-    for frozen in (True, False):
-        arm = Arm("pearson", "linear-32", "none", frozen)
-        before = fresh_networks(digits, arm, 0)
-        trained = train_arm(digits, arm, seed=0, steps=15, rates=(0.01,))
-        start, end = (
-            complete_loss(embed(p, view_features(digits, b, digits.test.pixels)), "pearson")
-            for b, p in (before, (trained.backbone, trained.projector))
-        )
-        assert end < 0.9 * start
-        same = all(
-            torch.equal(a, b) for a, b in zip(before[0].parameters(), trained.backbone.parameters(), strict=True)
-        )
-        assert same == frozen
-        assert (trained.gradient_ratio == 0) == frozen
-
-
-def test_the_rate_with_the_least_own_loss_is_kept_and_one_that_diverges_is_not(digits: Enumerated) -> None:
-    arm = Arm("raw", "linear-32", "none", frozen=True)
-    trained = train_arm(digits, arm, seed=0, steps=15, rates=(1e-6, 0.01, 1e30))
-    assert trained.rate == 0.01
-    assert trained.validation["0.01"] < trained.validation["1e-06"]
-    assert not trained.validation["1e+30"] < 1e30
-    none = train_arm(digits, Arm("pearson", "linear-32", "none", frozen=False), seed=0, steps=5, rates=(1e30,))
-    assert math.isnan(none.rate)
-    assert math.isnan(none.validation["1e+30"])
-
-
-def test_a_rate_chosen_in_short_trials_is_used_for_the_whole_training(digits: Enumerated) -> None:
-    arm = Arm("pearson", "linear-32", "none", frozen=True)
-    found = train_arm(digits, arm, seed=0, steps=15, rates=(1e-6, 0.01), trial_steps=5)
-    whole = train_arm(digits, arm, seed=0, steps=15, rates=(0.01,))
-    short = train_arm(digits, arm, seed=0, steps=5, rates=(0.01,))
-    assert found.rate == 0.01
-    pairs = zip(found.projector.parameters(), whole.projector.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-    assert found.validation["0.01"] == short.validation["0.01"] > whole.validation["0.01"]
-
-
-def test_a_rate_that_goes_wrong_after_its_trial_gives_way(digits: Enumerated, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = iter([1.0, 2.0, math.nan, 3.0])
-    monkeypatch.setattr(training_cell, "complete_loss", lambda *args, **flags: next(losses))
-    arm = Arm("pearson", "linear-32", "none", frozen=True)
-    found = train_arm(digits, arm, seed=0, steps=2, rates=(0.01, 0.003), trial_steps=1)
-    assert found.rate == 0.003
-    assert found.validation == {"0.01": 1.0, "0.003": 2.0}
-
-
-def test_complete_loss_says_nan_where_there_is_none() -> None:
-    z = torch.randn(20, 3, 4)
-    assert complete_loss(z, "pearson") > 0
-    z[:, :, 1] = z[:, :, 0]
-    assert math.isnan(complete_loss(z, "whiten"))
-    assert math.isnan(complete_loss(z * math.inf, "pearson"))
-
-
-def test_a_solved_projector_leaves_the_backbone_without_gradient(tmp_path: Path) -> None:
-    found = measure_solved(tmp_path, data="digits", data_root="", seed=0, steps=2, rate=0.003, draws=1, **FEW)
-    assert found["largest_gradient"] < 1e-10 * found["raw_random"]
-    assert found["pearson_solved"] > 1e-4 * found["raw_random"]
-    assert found["largest_loss"] < 1e-20
-    assert found["end"]["backbone_limit"] == pytest.approx(found["start"]["backbone_limit"], rel=1e-5)
-
-
 def test_descent_finds_the_directions_above_the_waterline(tmp_path: Path) -> None:
-    figures = measure_waterline(
+    metrics = measure_waterline(
         tmp_path, data="digits", data_root="", seed=0, steps=600, widths=[16], weights=[0.1], **FEW
     )
-    (found,) = figures["found"]
+    (found,) = metrics["found"]
     assert found["floor"] - 1e-9 < found["loss"] < 1.01 * found["floor"]
     assert abs(found["active"] - found["predicted"]) <= 1
     assert found["predicted"] < 16
 
 
 def test_a_batch_norm_at_the_end_is_pearson(tmp_path: Path) -> None:
-    found = normalization.measure_last_norm(tmp_path, data="digits", data_root="", seed=0, **FEW)
+    found = measure_last_norm(tmp_path, data="digits", data_root="", seed=0, **FEW)
     assert found["gradient_difference"] < 1e-4
+
+
+def trained(
+    limit: float = 2.5,
+    *,
+    few: float = 0.9,
+    share: float = 0.4,
+    loss: float = 2.0,
+    frozen: bool = False,
+    rate: float = 0.01,
+) -> Metrics:
+    sizes = [32.0, 128.0, 512.0]
+    asymmetry = {"sizes": sizes, "measured": [n**-0.5 for n in sizes], "expected": [n**-0.5 for n in sizes]}
+    start = {"backbone_limit": 7.0, "few_labels": 0.8, "share_h": 0.8, "pearson_loss": 22.0, "asymmetry": asymmetry}
+    end = {
+        "backbone_limit": limit,
+        "few_labels": 0.8 if frozen else few,
+        "share_h": share,
+        "pearson_loss": loss,
+        "asymmetry": asymmetry,
+        "budget": {"active": 5.0, "best_active": 5.0, "below_waterline": 0.02},
+    }
+    return {"start": start, "end": end, "rate": rate}
+
+
+def solved(gradient: float = 1e-9, moved: float = 0.0) -> Metrics:
+    start, end = {"few_labels": 0.8}, {"few_labels": 0.8 + moved}
+    found = {"largest_gradient": gradient, "raw_random": 1000.0, "pearson_solved": 5.0, "num_test": 600}
+    return {"start": start, "end": end, **found}
+
+
+def grid(**changes: Sequence[Metrics]) -> dict[str, Sequence[Metrics]]:
+    """Arms under which every prediction holds, with some replaced."""
+    cell = {"width": 32, "weight": 0.02, "loss": 6.76, "floor": 6.75, "active": 5, "predicted": 5, "waterline": 0.4}
+    found: dict[str, Sequence[Metrics]] = {
+        "solved": [solved()],
+        "waterline": [{"found": [cell]}],
+        "last_norm": [{"gradient_difference": 1e-6}],
+        "pearson-linear-trained": [trained(2.5, few=0.95)],
+        "scalar-linear-trained": [trained(2.9, share=0.45)],
+        "centred_cosine-linear-trained": [trained(2.7, share=0.42)],
+        "sample_cosine-linear-trained": [trained(2.8, share=0.42)],
+        "covariance-linear-trained": [trained(4.8, few=0.875, share=0.7)],
+        "covariance-mlp-trained": [trained(5.2)],
+        "covariance-mlp_bn-trained": [trained(4.0)],
+        "pearson-mlp-trained": [trained(2.8, loss=1.8)],
+        "pearson-mlp-frozen": [trained(7.0, loss=4.0, frozen=True)],
+    }
+    return found | changes
+
+
+def test_all_hold_on_metrics_like_those_of_the_notes() -> None:
+    found = [prediction.finding(grid()) for prediction in PREDICTIONS]
+    assert [finding.claim for finding in found] == ["P1", "P2", "P3", "P3", "P4", "P5", "P7", "P8"]
+    assert {finding.outcome for finding in found} == {"held"}
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_nothing_is_said_of_what_was_not_measured(prediction: Prediction) -> None:
+    finding = prediction.finding({})
+    assert finding.outcome == "undecided"
+    assert "not measured in this form" in finding.evidence
+
+
+def test_a_gradient_or_an_accuracy_that_moves_refutes_p1() -> None:
+    assert P1.finding(grid(solved=[solved(), solved(gradient=1.0)])).outcome == "failed"
+    assert P1.finding(grid(solved=[solved(moved=0.05)])).outcome == "failed"
+    assert P1.finding(grid(solved=[solved(moved=0.01)])).outcome == "held"
+
+
+def test_p2_needs_raw_between_untrained_and_pearson() -> None:
+    assert P2.finding(grid(**{"covariance-linear-trained": [trained(7.5, few=0.875)]})).outcome == "failed"
+    assert P2.finding(grid(**{"covariance-linear-trained": [trained(2.0, few=0.875)]})).outcome == "failed"
+    assert P2.finding(grid(**{"covariance-linear-trained": [trained(4.8, few=0.945)]})).outcome == "undecided"
+    both = P2.finding(grid(**{"raw-linear-trained": [trained(8.0, few=0.875)]}))
+    assert both.outcome == "failed"
+    assert "raw: L*_P(h) fell by -1" in both.evidence
+
+
+def test_p3_fails_where_a_scalar_ends_beside_raw() -> None:
+    assert P3.finding(grid(**{"scalar-linear-trained": [trained(4.7, share=0.45)]})).outcome == "failed"
+    assert P3.finding(grid(**{"centred_cosine-linear-trained": [trained(2.7, share=0.69)]})).outcome == "failed"
+    assert P3_UNCENTRED.finding(grid(**{"sample_cosine-linear-trained": [trained(4.8, share=0.7)]})).outcome == "failed"
+    assert P3.finding(grid(**{"scalar-linear-trained": [trained(3.6, share=0.45)]})).outcome == "undecided"
+
+
+def test_p3_stays_open_where_seeds_disagree() -> None:
+    found = grid()
+    seeds = {name: [*metrics, *metrics] for name, metrics in found.items()}
+    assert P3.finding(seeds).outcome == "held"
+    seeds["scalar-linear-trained"] = [trained(2.6, share=0.45), trained(4.5, share=0.45)]
+    assert P3.finding(seeds).outcome == "undecided"
+
+
+def test_p4_needs_the_identity_and_the_order() -> None:
+    assert P4.finding(grid(last_norm=[{"gradient_difference": 0.1}])).outcome == "failed"
+    assert P4.finding(grid(**{"covariance-mlp_bn-trained": [trained(5.9)]})).outcome == "failed"
+    assert P4.finding(grid(**{"covariance-mlp_bn-trained": [trained(5.15)]})).outcome == "undecided"
+
+
+def test_p5_is_about_more_than_half() -> None:
+    found = P5.finding(grid())
+    assert "89% of it" in found.evidence
+    assert P5.finding(grid(**{"pearson-mlp-frozen": [trained(7.0, loss=16.0, frozen=True)]})).outcome == "failed"
+    assert P5.finding(grid(**{"pearson-mlp-frozen": [trained(7.0, loss=11.5, frozen=True)]})).outcome == "undecided"
+    assert P5.finding(grid(**{"pearson-mlp-frozen": [trained(7.0, loss=4.0, few=0.9)]})).outcome == "failed"
+
+
+@pytest.mark.parametrize(("active", "outcome"), [(5, "held"), (6, "held"), (12, "failed")])
+def test_p7_counts_directions(active: int, outcome: str) -> None:
+    cell = {"width": 32, "weight": 0.02, "loss": 6.8, "floor": 6.75, "active": active, "predicted": 5}
+    assert P7.finding(grid(waterline=[{"found": [cell]}])).outcome == outcome
+
+
+@pytest.mark.parametrize(("power", "level"), [(-0.4, 1.0), (-0.5, 1.3)])
+def test_p8_needs_slope_and_level(power: float, level: float) -> None:
+    wrong = trained()
+    sizes = wrong["end"]["asymmetry"]["sizes"]
+    wrong["end"] = wrong["end"] | {
+        "asymmetry": {
+            "sizes": sizes,
+            "measured": [level * n**power for n in sizes],
+            "expected": [n**-0.5 for n in sizes],
+        }
+    }
+    assert P8.finding(grid(**{"pearson-linear-trained": [wrong]})).outcome == "failed"
+
+
+def test_p8_says_nothing_from_one_size_of_batch() -> None:
+    few = trained()
+    few["start"]["asymmetry"] = {"sizes": [32.0], "measured": [1.0], "expected": [1.0]}
+    assert P8.finding(grid(**{"pearson-linear-trained": [few]})).outcome == "undecided"
+
+
+def test_a_variant_that_diverged_decides_nothing() -> None:
+    finding = P3.finding(grid(**{"scalar-linear-trained": [trained(rate=float("nan"))]}))
+    assert finding.outcome == "undecided"
+    assert "no learning rate worked for scalar-linear-trained" in finding.evidence
+
+
+def test_evidence_has_numbers_and_no_gaps() -> None:
+    for finding in [prediction.finding(grid()) for prediction in PREDICTIONS]:
+        assert any(letter.isdigit() for letter in finding.evidence), finding.claim
+        assert "nan" not in finding.evidence, finding.claim
 
 
 def test_a_short_study_of_the_digits_says_of_the_predictions_what_the_quick_form_says(tmp_path: Path) -> None:
@@ -170,17 +206,17 @@ def test_a_short_study_of_the_digits_says_of_the_predictions_what_the_quick_form
     small = {"most_train": 400, "most_test": 200, "steps": 60, "trial_steps": 60, "draws": 1, "rates": [0.01]}
 
     def shorter(settings: Settings) -> list[Cell]:
-        cells = normalization.plan(settings)
+        cells = STUDY.cells(settings)
         fewer = [{key: small.get(key, value) for key, value in cell.arguments.items()} for cell in cells]
         return [
             replace(cell, arguments=arguments | ({"steps": 5} if cell.name.startswith("solved") else {}))
             for cell, arguments in zip(cells, fewer, strict=True)
         ]
 
-    study = replace(normalization.STUDY, cells=shorter)
-    found = carry_out("normalization", study, QUICK, tmp_path / "out", jobs=1, quiet=True)
-    verdicts = [(verdict.claim, verdict.outcome) for verdict in found.findings.verdicts]
-    assert verdicts == [
+    study = replace(STUDY, cells=shorter)
+    found = carry_out("normalization", study, SETTINGS, tmp_path / "out", jobs=1, quiet=True)
+    findings = [(finding.claim, finding.outcome) for finding in found.conclusion.findings]
+    assert findings == [
         ("P1", "held"),
         ("P2", "undecided"),  # 200 test images do not tell accuracies apart
         ("P3", "held"),  # centred
@@ -192,4 +228,4 @@ def test_a_short_study_of_the_digits_says_of_the_predictions_what_the_quick_form
     ]
     page = Page.of(found.page)
     assert not page.problems
-    assert next(one.evidence for one in found.findings.verdicts if one.claim == "P5") in page.text
+    assert next(one.evidence for one in found.conclusion.findings if one.claim == "P5") in page.text

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from barlow.cli import main
-from barlow.report.study_page import Findings, Table, Verdict
-from barlow.studies.cells import Cell, Figures, Finished
+from barlow.cli.commands import main
+from barlow.report.study_page import Conclusion, Finding, Table
+from barlow.studies.cells import Cell, Finished, Metrics
 from barlow.studies.study import Settings, Study, carry_out, command_of
-from barlow.studies.table import STUDIES
+from barlow.studies.table import STUDIES, load_study
 from tests.report.html_page import Page
 
 SETTINGS = Settings(data="digits", data_root="", seeds=2, form="quick")
 
 
-def halved(work: Path, *, seed: int) -> Figures:
+def halved(work: Path, *, seed: int) -> Metrics:
     return {"half": seed / 2}
 
 
@@ -27,12 +27,12 @@ def cells(settings: Settings) -> list[Cell]:
     return [Cell(f"seed{seed}", halved, {"seed": seed}) for seed in range(settings.seeds)]
 
 
-def conclude(found: Sequence[Finished]) -> Findings:
-    halves = [cell.figures["half"] for cell in found]
-    verdict = Verdict(
+def conclude(found: Sequence[Finished]) -> Conclusion:
+    halves = [cell.metrics["half"] for cell in found]
+    finding = Finding(
         "H1", "No half is above 0.5.", "held" if max(halves) <= 0.5 else "failed", f"Largest {max(halves)}."
     )
-    return Findings([verdict], [Table("Halves", "Seeds and halves.", ["seed", "half"], list(enumerate(halves)))])
+    return Conclusion([finding], [Table("Halves", "Seeds and halves.", ["seed", "half"], list(enumerate(halves)))])
 
 
 STUDY = Study("Halves", "The paper says that halves are small.", cells, conclude)
@@ -40,7 +40,7 @@ STUDY = Study("Halves", "The paper says that halves are small.", cells, conclude
 
 def test_a_study_writes_its_record_and_its_page(tmp_path: Path) -> None:
     found = carry_out("halves", STUDY, SETTINGS, tmp_path / "out", jobs=1, quiet=True)
-    assert found.findings.verdicts[0].outcome == "held"
+    assert found.conclusion.findings[0].outcome == "held"
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["verdicts"][0]["evidence"] == "Largest 0.5."
     assert results["tables"][0]["rows"] == [[0, 0.0], [1, 0.5]]
@@ -50,15 +50,15 @@ def test_a_study_writes_its_record_and_its_page(tmp_path: Path) -> None:
     page = Page.of(found.page)
     assert not page.problems
     assert "H1 held. No half is above 0.5. Largest 0.5." in page.text
-    assert found.findings.verdicts[0].sentence == "H1: No half is above 0.5. Held: Largest 0.5."
+    assert found.conclusion.findings[0].sentence == "H1: No half is above 0.5. Held: Largest 0.5."
     assert results["command"] in page.text
 
 
-def test_more_seeds_may_be_added_and_the_verdict_follows_the_numbers(tmp_path: Path) -> None:
+def test_more_seeds_may_be_added_and_the_finding_follows_the_numbers(tmp_path: Path) -> None:
     carry_out("halves", STUDY, SETTINGS, tmp_path, jobs=1, quiet=True)
     before = (tmp_path / "cells" / "seed0.json").stat().st_mtime_ns
     found = carry_out("halves", STUDY, replace(SETTINGS, seeds=3), tmp_path, jobs=1, quiet=True)
-    assert found.findings.verdicts[0].outcome == "failed"
+    assert found.conclusion.findings[0].outcome == "failed"
     assert (tmp_path / "cells" / "seed0.json").stat().st_mtime_ns == before
 
 
@@ -99,7 +99,7 @@ def test_the_list_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_loads_and_has_cells_of_different_names(name: str) -> None:
-    study = STUDIES[name].load()
+    study = load_study(name)
     for form in ("quick", "core", "whole"):
         settings = replace(SETTINGS, form=form)
         names = [cell.name for cell in study.cells(settings)]

@@ -9,6 +9,8 @@ from barlow.studies.cells import Finished
 from barlow.studies.study import Result, Settings, Study, carry_out
 
 SETTINGS = Settings(data="digits", data_root="", seeds=1, form="quick")
+FEW = {"most_train": 150, "most_test": 60}
+"""Images: 124 to train on, as many of each class as the probes label, and enough to measure 64 features on."""
 
 
 def tiny(study: Study, **arguments: Any) -> Study:
@@ -29,11 +31,11 @@ def carried_out(study: Study, folder: Path) -> Result:
 
 
 def outcomes(result: Result, claim: str) -> list[str]:
-    """How the verdicts on a claim came out, in the order of the page."""
-    return [verdict.outcome for verdict in result.findings.verdicts if verdict.claim == claim]
+    """How the findings on a claim came out, in the order of the page."""
+    return [finding.outcome for finding in result.conclusion.findings if finding.claim == claim]
 
 
-def with_figures(cell: Finished, **figures: Any) -> Finished:
-    """A cell with some figures changed, to see a verdict turn."""
-    changed: Mapping[str, Any] = {**cell.figures, **figures}
-    return replace(cell, figures=changed)
+def with_metrics(cell: Finished, **metrics: Any) -> Finished:
+    """A cell with some metrics changed, to see a finding turn."""
+    changed: Mapping[str, Any] = {**cell.metrics, **metrics}
+    return replace(cell, metrics=changed)

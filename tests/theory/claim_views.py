@@ -4,8 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
-from barlow.theory.moments import Moments
+from barlow.theory.moments import Covariances, population_covariances
 
 IMAGES, WIDTH = 120, 16
 
@@ -31,9 +30,7 @@ def random_backbone(views: Tensor, width: int = WIDTH, seed: int = 0) -> Tensor:
 
 def population(h: Tensor) -> Covariances:
     """m, B and W of enumerated views."""
-    moments = Moments(h.shape[-1], num_blocks=1)
-    moments.add(h)
-    return moments.population()
+    return population_covariances(h)
 
 
 def share(h: Tensor) -> float:

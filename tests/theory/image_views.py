@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
-from barlow.theory.moments import Moments
+from barlow.theory.moments import Covariances, Moments
 
 D = 4
 

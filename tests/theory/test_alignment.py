@@ -8,7 +8,7 @@ from torch import Tensor
 
 from barlow.theory import alignment as module
 from barlow.theory.alignment import alignment, jackknifed_uniformity, uniformity
-from barlow.theory.jackknifed import over_images
+from barlow.theory.standard_errors import over_images
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow.methods.barlow_twins import Normalization as OfTheLoss, barlow_twins_loss
-from barlow.theory.complete import Normalization, complete_cross_correlation, two_pipeline_cross_correlation
+from barlow.theory.cross_correlation import Normalization, complete_cross_correlation, two_pipeline_cross_correlation
 from barlow.theory.floors import raw_floor
 from barlow.theory.intraclass import intraclass_correlations
 from barlow.theory.projectors import pearson_projector, raw_projector

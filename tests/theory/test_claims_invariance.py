@@ -6,7 +6,7 @@ from torch import Tensor
 
 from barlow.methods.barlow_twins import barlow_twins_loss
 from barlow.methods.vicreg import vicreg_loss
-from barlow.theory.complete import (
+from barlow.theory.cross_correlation import (
     complete_cross_correlation,
     sampled_cross_correlation,
     two_pipeline_cross_correlation,

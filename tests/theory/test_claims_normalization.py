@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from barlow.methods.barlow_twins import barlow_twins_loss, normalize
-from barlow.networks.heads import projector
-from barlow.theory.complete import Normalization, complete_cross_correlation, sampled_cross_correlation
+from barlow.methods.heads import projector
+from barlow.theory.cross_correlation import Normalization, complete_cross_correlation, sampled_cross_correlation
 from barlow.theory.projectors import raw_projector
 from tests.theory.claim_views import WIDTH, digit_views, population, random_backbone, share, weights
 

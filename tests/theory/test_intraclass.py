@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
 from barlow.theory.floors import pearson_floor
 from barlow.theory.intraclass import (
     bracket,
@@ -18,8 +17,9 @@ from barlow.theory.intraclass import (
     view_information,
     wachter_edge,
 )
-from barlow.theory.moments import Moments, jackknife
+from barlow.theory.moments import Covariances, Moments
 from barlow.theory.spectrum import effective_rank
+from barlow.theory.standard_errors import jackknife
 
 RHO = torch.tensor([0.95, 0.7, 0.4, 0.1, 0.0], dtype=torch.float64)
 

@@ -87,13 +87,13 @@ def test_images_sorted_by_class_do_not_inflate_the_standard_error() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="h_views: got 1 views of 5 images"):
+    with pytest.raises(ValueError, match="h_views: got 1 views of 5 samples"):
         augmentation_share(torch.ones(5, 1, 2))
-    with pytest.raises(ValueError, match="h_views: got 2 views of 1 images"):
+    with pytest.raises(ValueError, match="h_views: got 2 views of 1 samples"):
         invariance_share(torch.ones(1, 2, 2))
     with pytest.raises(ValueError, match="h_views: has values that are not finite"):
         augmentation_share(torch.full((5, 2, 2), float("inf")))
-    with pytest.raises(ValueError, match="h_views: got 2 images, wanted at least 3"):
+    with pytest.raises(ValueError, match="h_views: got 2 samples, wanted at least 3"):
         share_standard_error(torch.ones(2, 2, 2))
     with pytest.raises(ValueError, match="num_blocks: got 1"):
         share_standard_error(torch.ones(5, 2, 2), num_blocks=1)

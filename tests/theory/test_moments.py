@@ -1,4 +1,4 @@
-"""Sums over images and views: the same however the images come, and error bars that are the jackknife done by hand."""
+"""Sums over images and views: the same however the images come, and covariances written out image by image."""
 
 import math
 from collections.abc import Callable
@@ -9,9 +9,108 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
-from barlow.theory.moments import Moments, jackknife
+from barlow.theory.moments import Covariances, Moments
 from tests.theory.image_views import D, assert_same, summed, views
+
+
+def naive(images: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, float]:
+    """(m, B, W, n0) of one-way random effects with unequal groups, image by image."""
+    images = [h.double() for h in images]
+    n, sizes = len(images), [len(h) for h in images]
+    total = sum(sizes)
+    mean = torch.cat(images).mean(dim=0)
+    ss_b, ss_w = torch.zeros(D, D, dtype=torch.float64), torch.zeros(D, D, dtype=torch.float64)
+    for h in images:
+        ybar = h.mean(dim=0)
+        ss_b += len(h) * torch.outer(ybar - mean, ybar - mean)
+        for row in h:
+            ss_w += torch.outer(row - ybar, row - ybar)
+    n0 = (total - sum(k * k for k in sizes) / total) / (n - 1)
+    within = ss_w / (total - n)
+    return mean, (ss_b / (n - 1) - within) / n0, within, n0
+
+
+@pytest.mark.parametrize("sizes", [[(30, 2)], [(12, 5), (9, 5)], [(10, 2), (1, 7), (8, 3), (5, 2)]])
+def test_covariances_are_those_of_the_analysis_of_variance_also_with_unequal_views(
+    sizes: list[tuple[int, int]],
+) -> None:
+    calls = [views(n, k, seed=k) for n, k in sizes]
+    found = summed(*calls).covariances()
+    mean, between, within, n0 = naive([image for h in calls for image in h])
+    assert_same(found, Covariances(mean, between, within, sum(n for n, _ in sizes), n0))
+    torch.testing.assert_close(found.total, between + within, rtol=1e-12, atol=1e-12)
+
+
+def test_equal_views_give_back_their_number() -> None:
+    assert summed(views(7, 6)).covariances().num_views == pytest.approx(6, abs=1e-12)
+
+
+def test_unequal_views_count_as_fewer_than_their_mean() -> None:
+    found = summed(views(10, 2), views(10, 8)).covariances()
+    assert found.num_views == pytest.approx((100 - 680 / 100) / 19)
+    assert found.num_views < 5
+
+
+def test_worked_numbers_come_out_exactly() -> None:
+    # Views (0, 2) and (10, 12): MS_W = 2, MS_B = 2 * 50 = 100, W = 2, B = 49; population: B = 25, W = 1.
+    moments = Moments(1, num_blocks=2)
+    moments.add(torch.tensor([[[0.0], [2.0]], [[10.0], [12.0]]]))
+    found, exact = moments.covariances(), moments.population()
+    assert (found.mean.item(), found.between.item(), found.within.item()) == (6, 49, 2)
+    assert (exact.mean.item(), exact.between.item(), exact.within.item()) == (6, 25, 1)
+
+
+def test_population_is_the_law_of_total_covariance_over_enumerated_views() -> None:
+    h = views(11, 6).double()
+    ybar, rows = h.mean(dim=1), h.flatten(0, 1)
+    found = summed(h).population()
+    torch.testing.assert_close(found.between, torch.cov(ybar.T, correction=0), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.total, torch.cov(rows.T, correction=0), rtol=1e-12, atol=1e-12)
+    within = torch.stack([torch.cov(image.T, correction=0) for image in h]).mean(dim=0)
+    torch.testing.assert_close(found.within, within, rtol=1e-12, atol=1e-12)
+    assert (found.num_images, found.num_views) == (11, 6)
+
+
+def test_population_refuses_views_that_cannot_all_be_enumerated() -> None:
+    with pytest.raises(ValueError, match="unequal numbers of views"):
+        summed(views(4, 2), views(4, 3)).population()
+
+
+def test_estimates_are_unbiased_and_the_plug_in_is_not() -> None:
+    reps, g = 1500, torch.Generator().manual_seed(0)
+    variance_b, variance_w = torch.tensor([2.0, 1.0, 0.5, 0.0]), torch.tensor([0.5, 1.0, 2.0, 1.0])
+    found: dict[str, list[Tensor]] = {"between": [], "within": [], "plug_in": []}
+    for _ in range(reps):
+        image = torch.randn(6, 1, D, generator=g) * variance_b.sqrt()
+        moments = Moments(D, num_blocks=1)
+        moments.add(image[:5] + torch.randn(5, 2, D, generator=g) * variance_w.sqrt())
+        found["plug_in"].append(moments.population().between)
+        moments.add(image[5:] + torch.randn(1, 12, D, generator=g) * variance_w.sqrt())
+        found["between"].append(moments.covariances().between)
+        found["within"].append(moments.covariances().within)
+    expected = {"between": variance_b, "within": variance_w, "plug_in": 4 / 5 * (variance_b + variance_w / 2)}
+    for name, diagonal in expected.items():
+        values = torch.stack(found[name])
+        error = (values.mean(dim=0) - torch.diag(diagonal)) / (values.std(dim=0) / reps**0.5)
+        assert float(error.abs().max()) < 4, name  # standard errors; with 22/6, the mean of K, for n0 = 2.91 it is 10
+
+
+def test_between_is_not_clipped() -> None:
+    noise = torch.randn(40, 2, D, generator=torch.Generator().manual_seed(1))
+    assert float(torch.linalg.eigvalsh(summed(noise).covariances().between)[0]) < -0.05
+
+
+def test_projected_covariances_are_those_of_projected_features() -> None:
+    h, projector = views(30, 3), torch.randn(2, D, generator=torch.Generator().manual_seed(0))
+    found = summed(h).covariances().projected(projector)
+    moments = Moments(2)
+    moments.add(h.double() @ projector.double().T)
+    assert_same(found, moments.covariances())
+
+
+def test_squares_that_overflow_are_named() -> None:
+    with pytest.raises(ValueError, match="between: has values that are not finite"):
+        summed(views(9, 3).double() * 1e200).covariances()
 
 
 @pytest.mark.parametrize("enumerated", [False, True])
@@ -64,7 +163,6 @@ def test_neither_batches_nor_their_order_matter(cuts: list[int], seed: int) -> N
 def test_features_far_from_the_origin_lose_no_digits() -> None:
     h = views(300, 2, offset=0.0).double()
     assert_same(summed(h + 2.0**30).covariances(), summed_shifted(summed(h).covariances(), 2.0**30), rel=1e-6)
-    # Raw second moments would be about 1e18 with a resolution of 128.
 
 
 def summed_shifted(covariances: Covariances, by: float) -> Covariances:
@@ -117,65 +215,6 @@ def test_images_keep_their_block_and_count_on_from_call_to_call() -> None:
     assert moments.block_sizes == [3, 2, 2, 4]
 
 
-def top_share(covariances: Covariances) -> float:
-    return float(torch.linalg.eigvalsh(covariances.between)[-1] / covariances.total.trace())
-
-
-@pytest.mark.parametrize("n", [40, 43])
-def test_the_jackknife_is_the_one_done_by_hand(n: int) -> None:
-    h, block = views(n, 3), torch.arange(n) % 5
-    value, error = jackknife(summed(h), top_share)
-    assert value == pytest.approx(top_share(summed(h).covariances()), rel=1e-12)
-    squares, pseudo, inverse = [], [], []
-    for g in range(5):
-        inverse.append(int((block == g).sum()) / n)
-        left_out = top_share(summed(h[block != g]).covariances())
-        pseudo.append((value - (1 - inverse[-1]) * left_out) / inverse[-1])
-    centre = sum(p * share for p, share in zip(pseudo, inverse, strict=True))
-    squares = [(p - centre) ** 2 / (1 / share - 1) for p, share in zip(pseudo, inverse, strict=True)]
-    assert error == pytest.approx(math.sqrt(sum(squares) / 5), rel=1e-9)
-
-
-def test_with_equal_blocks_it_is_the_textbook_formula_and_tensors_work_alike() -> None:
-    moments = summed(views(40, 3))
-    value, error = jackknife(moments, lambda c: c.within.diagonal())
-    left_out = torch.stack([moments.without_block(g).within.diagonal() for g in range(5)])
-    wanted = (4 / 5 * (left_out - left_out.mean(dim=0)).square().sum(dim=0)).sqrt()
-    torch.testing.assert_close(error, wanted, rtol=1e-9, atol=0)
-    assert value.shape == error.shape == (D,)
-
-
-@pytest.mark.parametrize("sizes", [[15] * 10, [3, 27] * 5])
-def test_the_standard_error_is_the_spread_over_repetitions_also_with_unequal_blocks(sizes: list[int]) -> None:
-    ids = torch.arange(10).repeat_interleave(torch.tensor(sizes))
-    values, squares = [], []
-    for seed in range(150):
-        g = torch.Generator().manual_seed(seed)
-        moments = Moments(1, num_blocks=10)
-        moments.add(torch.randn(150, 1, 1, generator=g) + torch.randn(150, 2, 1, generator=g), ids)
-        value, error = jackknife(moments, lambda c: float(c.between.trace() / c.total.trace()))
-        values.append(value)
-        squares.append(error**2)
-    spread = torch.tensor(values).std()
-    assert math.sqrt(sum(squares) / 150) == pytest.approx(float(spread), rel=0.2)
-
-
-def test_the_jackknife_of_enumerated_views_leaves_out_images_only() -> None:
-    moments = summed(views(30, 4))
-    value, error = jackknife(moments, lambda c: float(c.between.trace()), enumerated=True)
-    left_out = torch.tensor([float(moments.without_block(g, enumerated=True).between.trace()) for g in range(5)])
-    assert value == pytest.approx(float(moments.population().between.trace()))
-    assert error == pytest.approx(2 * float(left_out.std(correction=0)), rel=1e-5)
-
-
-def test_empty_blocks_do_not_count() -> None:
-    h, ids = views(30, 2), torch.arange(30) % 3
-    sparse, dense = Moments(D, num_blocks=20), Moments(D, num_blocks=3)
-    sparse.add(h, ids)
-    dense.add(h, ids)
-    assert jackknife(sparse, top_share) == pytest.approx(jackknife(dense, top_share), rel=1e-9)
-
-
 def with_a(value: float) -> Tensor:
     h = views(9, 3)
     h[4, 2, 1] = value
@@ -186,7 +225,7 @@ def with_a(value: float) -> Tensor:
 def test_values_that_are_not_finite_are_located_and_nothing_is_added(value: float) -> None:
     moments = summed(views(9, 3))
     before = moments.covariances()
-    with pytest.raises(ValueError, match=r"h: view 2 of image 4 \(id 104\) .* feature 1"):
+    with pytest.raises(ValueError, match=r"h: view 2 of sample 4 \(id 104\) .* feature 1"):
         moments.add(with_a(value), torch.arange(100, 109))
     assert_same(moments.covariances(), before, rel=0)
 
@@ -204,10 +243,9 @@ def test_values_that_are_not_finite_are_located_and_nothing_is_added(value: floa
         (lambda: Moments(D).add(views(3, 2), torch.zeros(3)), "image_ids: got torch.float32"),
         (lambda: Moments(D).merge(Moments(5)), "other: got num_features 5, wanted 4"),
         (lambda: Moments(D).merge(Moments(D, num_blocks=3)), "other: got num_blocks 3, wanted 20"),
-        (lambda: Moments(D).covariances(), "moments: got no images"),
-        (lambda: summed(views(1, 3)).covariances(), "moments: got 1 images, wanted at least 2"),
+        (lambda: Moments(D).covariances(), "moments: got no samples"),
+        (lambda: summed(views(1, 3)).covariances(), "moments: got 1 samples, wanted at least 2"),
         (lambda: summed(views(9, 2)).without_block(5), "g: got 5, wanted a block from 0 to 4"),
-        (lambda: jackknife(summed(views(9, 2), num_blocks=1), top_share), "moments: got 1 blocks with images"),
         (lambda: summed(views(9, 2)).covariances().projected(torch.zeros(2, 3)), r"projector: got shape \(2, 3\)"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from barlow.correlation import cross_correlation, standardize
+from barlow.statistics.correlation import cross_correlation, standardize
 from barlow.theory.symmetry import (
     asymmetry,
     asymmetry_and_chance,

@@ -16,10 +16,8 @@ import torch
 from torch import nn
 
 from barlow.training.checkpoint import (
-    RecipeChangedError,
     load_checkpoint,
     random_state,
-    recipe_differences,
     restore_random_state,
     save_checkpoint,
 )
@@ -230,29 +228,3 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(path: Path, name: Optimi
     for key, value in network.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
     assert resumed_optimizer.param_groups[0]["peak"] == 0.01
-
-
-def test_equal_recipes_have_no_differences_whatever_json_made_of_their_tuples() -> None:
-    assert recipe_differences({"widths": [1, 2], "epochs": 3}, {"widths": (1, 2), "epochs": 3}) == []
-
-
-def test_each_changed_new_or_vanished_field_is_named_with_both_values() -> None:
-    old = {"method": "simclr", "epochs": 10, "gone": None, "seed": 0}
-    new = {"method": "barlow_twins", "epochs": 10, "seed": 0, "added": "absent"}
-    assert recipe_differences(old, new) == [
-        "method was 'simclr', now 'barlow_twins'",
-        "added was absent, now 'absent'",
-        "gone was None, now absent",
-    ]
-
-
-def test_fields_that_decide_no_number_may_change() -> None:
-    assert recipe_differences({"workers": 2, "seed": 0}, {"workers": 8, "seed": 0}, may_change=["workers"]) == []
-
-
-def test_the_error_for_a_changed_recipe_names_the_fields_and_the_way_out() -> None:
-    error = RecipeChangedError(recipe_differences({"epochs": 10}, {"epochs": 20}))
-    assert isinstance(error, ValueError)
-    assert error.differences == ["epochs was 10, now 20"]
-    assert "epochs was 10, now 20" in str(error)
-    assert "start anew in another folder" in str(error)

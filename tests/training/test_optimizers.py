@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from barlow.training.optimizers import LARS, build_optimizer
-from barlow.training.schedules import set_learning_rate
+from barlow.training.plan import set_learning_rate
 
 TRUST = 0.001
 WEIGHT = [3.0, -4.0]

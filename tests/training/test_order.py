@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from barlow.data.arrays import ArraySource
+from barlow.images.views.published import image_views
+from barlow.seams import Params, Views
 from barlow.training.order import Share, batches_from, draw_views, epoch_order
 from barlow.training.plan import Plan
-from barlow.views.images import image_views
-from barlow.views.views import Params, Views
 
 PLAN = Plan(3, 6, seed=0, factor=lambda _: 1.0, clip_norm=0.0, checkpoint_minutes=1.0, floor=None)
 SAMPLES = torch.randint(0, 256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
+from barlow.data.order import hash_seed
+from barlow.seams import Method, Terms
+from barlow.training.checkpoint import NonFiniteLossError
 from barlow.training.journal import Journal, read_journal
-from barlow.training.non_finite import NonFiniteLossError
-from barlow.training.order import epoch_order, hash_seed
+from barlow.training.order import epoch_order
 from barlow.training.plan import Plan, steps_per_epoch
 from barlow.training.pretrain import Probe, noting_bad_data
-from tests.training.tiny_run import EPOCHS, STEPS, Broken, run_tiny
+from tests.training.tiny_run import BATCH, EPOCHS, STEPS, Broken, run_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -300,3 +300,15 @@ def test_a_method_may_act_at_three_moments_of_each_step(tmp_path: Path) -> None:
         [value for name, value in method.heard if name == moment] for moment in ("after_backward", "after_step")
     )
     assert all(b != a for b, a in zip(before[1:], after[1:], strict=True))
+
+
+def test_a_batch_is_moved_once_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves: list[int] = []
+
+    def counted(samples: Tensor, device: torch.device) -> Tensor:
+        moves.append(len(samples))
+        return samples.to(device)
+
+    monkeypatch.setattr("barlow.seams.to_device", counted)
+    run_tiny(tmp_path)
+    assert moves == [BATCH] * STEPS

@@ -8,8 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from barlow.training.pace import WINDOW, Pace
-from barlow.training.progress import Progress, StepProgress, duration
+from barlow.training.progress import WINDOW, Pace, Progress, StepProgress, clock
 
 
 class Screen(Console):
@@ -205,4 +204,4 @@ def test_counting_steps_outside_the_run_is_refused() -> None:
     ],
 )
 def test_times_are_written_as_a_person_does(seconds: float, written: str) -> None:
-    assert duration(seconds) == written
+    assert clock(seconds) == written

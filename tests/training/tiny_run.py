@@ -15,16 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
-from barlow.methods.barlow_twins import BarlowTwins
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
+from barlow.methods.barlow_twins import barlow_twins_loss
+from barlow.methods.forward import TwoViews
+from barlow.seams import Method, Params, Terms, Views
 from barlow.training.journal import Journal
 from barlow.training.optimizers import build_optimizer
-from barlow.training.plan import Plan, steps_of
+from barlow.training.plan import Plan, steps_of, warmup_cosine
 from barlow.training.pretrain import Probe, pretrain
 from barlow.training.progress import StepProgress
-from barlow.training.schedules import warmup_cosine
-from barlow.views.views import Params, Views
 
 NUM_SAMPLES, BATCH, EPOCHS = 70, 16, 5
 STEPS = EPOCHS * (NUM_SAMPLES // BATCH)
@@ -44,11 +42,11 @@ class Noise:
         return batch + 0.3 * params["noise"]["value"]
 
 
-def tiny_method() -> BarlowTwins:
+def tiny_method() -> TwoViews:
     """Build the method with fixed weights; dropout makes it depend on torch's own generator."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.2))
-    return BarlowTwins(backbone, nn.Linear(12, 8, bias=False))
+    return TwoViews(backbone, nn.Linear(12, 8, bias=False), barlow_twins_loss)
 
 
 def run_tiny(

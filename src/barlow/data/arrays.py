@@ -3,19 +3,22 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from barlow.data.bad_samples import BadSamples
+from barlow.data.bad_samples import NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels, as_labels
 from barlow.data.order import batches_of
-from barlow.data.pixels import NOT_FINITE, as_array, not_finite
-from barlow.data.source import Batch
+from barlow.seams import Batch
+
+_CHUNK = 1024
+"""Rows converted at a time, so that a conversion needs little memory beside its result."""
 
 
 class ArraySource:
-    """A `Source` over one tensor, or over a list of tensors of different sizes. Samples need not be pictures.
+    """A `Source` over one tensor, or over a list of tensors of different sizes; samples may be anything.
 
     Attributes:
         name: what to call the data.
@@ -100,6 +103,36 @@ def _not_finite(samples: Tensor | list[Tensor], describe: Callable[[int], str]) 
     if isinstance(samples, Tensor):
         return not_finite(as_array(samples)) if samples.is_floating_point() else {}
     wrong = [p for p, sample in enumerate(samples) if sample.is_floating_point() and not bool(sample.isfinite().all())]
-    bad = BadSamples(len(samples), describe)
-    bad.record(range(len(samples)), [(place, NOT_FINITE) for place in wrong])
+    return _reasons(wrong, len(samples), describe)
+
+
+def not_finite(array: npt.NDArray[Any]) -> dict[int, str]:
+    """Return the reason by position for the rows that have NaN or infinite values.
+
+    It is an error where more than 1% of the rows are bad.
+    """
+    wrong: list[int] = []
+    for start, chunk in chunks(array):
+        finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+        wrong += (start + np.flatnonzero(~finite)).tolist()
+    return _reasons(wrong, len(array), "sample {}".format)
+
+
+def _reasons(wrong: Sequence[int], num_samples: int, describe: Callable[[int], str]) -> dict[int, str]:
+    bad = BadSamples(num_samples, describe)
+    bad.record(range(num_samples), [(position, NOT_FINITE) for position in wrong])
     return bad.reasons
+
+
+def chunks(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Yield (position of the first row, some rows), over all rows of an array."""
+    for start in range(0, len(array), _CHUNK):
+        yield start, array[start : start + _CHUNK]
+
+
+def as_array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return `values` as a NumPy array over the same memory where that is possible."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return values

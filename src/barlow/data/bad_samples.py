@@ -1,4 +1,4 @@
-"""Bad samples: counted and named, and the end of the run when there are too many of them."""
+"""Bad samples are counted and named, and end the run when there are too many of them."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -8,11 +8,14 @@ MOST_BAD = 0.01
 """Largest share of samples that may be unreadable."""
 
 ENOUGH_ASKED = 2000
-"""The share is judged over at least this many samples (or the whole source): among the first few hundred of a
-set in which half a percent is bad, more than one percent is bad by chance far too often."""
+"""The share is judged over at least this many samples (or the whole source): where half a percent of a source is bad,
+more than one percent of its first few hundred samples often is, by chance."""
 
 NUM_NAMED = 5
 """How many bad samples an error names."""
+
+NOT_FINITE = "NaN or infinite values"
+"""The reason of samples that can be read but not computed with."""
 
 
 class BadDataError(ValueError):
@@ -20,19 +23,10 @@ class BadDataError(ValueError):
 
 
 class BadSamples:
-    """What could not be read so far.
-
-    Attributes:
-        reasons: reason by position, in the order in which they were found.
-    """
+    """What could not be read so far: `reasons` by position, in the order in which they were found."""
 
     def __init__(self, num_samples: int, describe: Callable[[int], str]) -> None:
-        """Start with nothing asked for.
-
-        Args:
-            num_samples: length of the source.
-            describe: position -> what a person would call that sample.
-        """
+        """Start with nothing asked for; `describe` turns a position into what a person would call that sample."""
         self.reasons: dict[int, str] = {}
         self._asked = torch.zeros(num_samples, dtype=torch.bool)
         self._describe = describe
@@ -40,15 +34,9 @@ class BadSamples:
     def record(self, asked: Sequence[int], failures: Iterable[tuple[int, str]]) -> None:
         """Note what was asked for and what of it failed; stop when too much did.
 
-        A sample counts once, however often it is asked for. The run stops as soon as the bad samples are more
-        than 1% of those asked for, taken as at least `ENOUGH_ASKED`, or more than 1% of the whole source.
-
-        Args:
-            asked: positions that were just read or tried.
-            failures: (position, reason) of those that could not be read.
-
-        Raises:
-            BadDataError: too many samples are bad; names the first few.
+        A sample counts once, however often it is asked for. The run stops as soon as the bad samples are more than 1%
+        of those asked for, taken as at least `ENOUGH_ASKED`, or more than 1% of the whole source. `failures` are
+        (position, reason) of those of `asked` that could not be read; the error names the first few.
         """
         self._asked[list(asked)] = True
         known = len(self.reasons)

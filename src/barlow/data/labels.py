@@ -9,12 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from barlow.choices import did_you_mean
+from barlow.errors import did_you_mean
 
 LabelChoice = str | Sequence[Any] | npt.NDArray[Any] | Tensor | None
 """"auto" (what is found), "required" (an error when nothing is found), "none" or None, or the labels."""
 
-CHOICES = ("auto", "required", "none")
+LABEL_MODES = ("auto", "required", "none")
+MOST_CLASSES = 1_000_000
+"""Numbers of classes above this are identifiers, dates or positions, not classes."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,9 @@ def as_labels(
 ) -> Labels:
     """Bring labels to int64 and give their classes names.
 
-    Numbers stay what they are, so that two splits of one set agree even when one of them lacks a class; text
-    becomes its place in the sorted names.
-
-    Args:
-        labels: (num_samples,) or (num_samples, 1) whole numbers from 0, or text.
-        num_samples: number of samples that they have to fit.
-        class_names: names of the classes; default: the numbers, or the sorted text.
-
-    Returns:
-        The labels.
-
-    Raises:
-        ValueError: a wrong number of labels, negative or fractional ones, or text that is not in
-            `class_names`.
+    Numbers stay what they are, so that two splits of one set agree even when one of them lacks a class; text becomes
+    its place in the sorted names. Labels are (num_samples,) or (num_samples, 1) whole numbers from 0, or text;
+    `class_names` is by default the numbers, or the sorted text.
     """
     array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -71,6 +62,8 @@ def as_labels(
     if array.size and (not np.array_equal(values, array) or values.min() < 0):
         raise ValueError("labels: wanted whole numbers from 0; leave them out with labels=None")
     num_classes = int(values.max()) + 1 if values.size else 0
+    if num_classes > MOST_CLASSES:
+        raise ValueError(f"labels: got {num_classes - 1}, wanted numbers of classes, from 0 to {MOST_CLASSES - 1}")
     names = tuple(class_names) or tuple(str(number) for number in range(num_classes))
     if num_classes > len(names):
         raise ValueError(f"labels: label {num_classes - 1} has no name, there are {len(names)} classes")
@@ -78,27 +71,17 @@ def as_labels(
 
 
 def choose_labels(choice: LabelChoice, found: Labels, reason: str, num_samples: int) -> Labels:
-    """Settle which labels a source gets.
+    """Decide which labels a source gets: the user's own, those found in the data, or none.
 
-    Args:
-        choice: what the user asked for.
-        found: what the data carry.
-        reason: why the data carry none, for the error of "required".
-        num_samples: number of samples.
-
-    Returns:
-        The user's own labels, those found, or none.
-
-    Raises:
-        ValueError: an unknown choice, or labels required where there are none.
+    `reason` says why the data carry none, for the error of "required".
     """
     if choice is None:
         return UNLABELLED
     if not isinstance(choice, str):
         return as_labels(choice, num_samples)
-    if choice not in CHOICES:
-        hint = did_you_mean(choice, CHOICES)
-        raise ValueError(f"labels: got {choice!r}, wanted one of {', '.join(CHOICES)} or the labels{hint}")
+    if choice not in LABEL_MODES:
+        hint = did_you_mean(choice, LABEL_MODES)
+        raise ValueError(f"labels: got {choice!r}, wanted one of {', '.join(LABEL_MODES)} or the labels{hint}")
     if choice == "none":
         return UNLABELLED
     if choice == "required" and found.values is None:

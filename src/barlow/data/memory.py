@@ -1,4 +1,4 @@
-"""Small sets are read once and stay in memory."""
+"""A small data set is read once and stays in memory."""
 
 import os
 from collections.abc import Callable
@@ -29,25 +29,18 @@ def memory_budget() -> int:
 def read_all(stream: StreamSource, progress: Progress | None = None) -> ArraySource:
     """Read every sample of a stream into memory, in parallel.
 
-    Args:
-        stream: what to read; not needed afterwards.
-        progress: called after each batch.
-
-    Returns:
-        A source with the same positions; bad samples keep theirs and are left out of batches.
-
-    Raises:
-        BadDataError: more than 1% of the samples are bad.
+    Positions stay the same, as bad samples keep theirs and are left out of batches; the stream is not needed
+    afterwards. `progress` is called after each batch.
     """
     total = len(stream)
-    shelf = _Shelf(total)
+    storage = _Storage(total)
     for batch in stream.batches(range(total), _BATCH):
         for position, sample in zip(batch.indices.tolist(), batch.samples, strict=True):
-            shelf.put(position, sample)
+            storage.put(position, sample)
         if progress is not None:
             progress(int(batch.indices[-1]) + 1, total)
     return ArraySource(
-        shelf.samples,
+        storage.samples,
         name=stream.name,
         labels=Labels(stream.labels, tuple(stream.class_names)),
         describe=stream.reader.describe,
@@ -56,7 +49,7 @@ def read_all(stream: StreamSource, progress: Progress | None = None) -> ArraySou
     )
 
 
-class _Shelf:
+class _Storage:
     """Room for n samples: one tensor while all have the same shape, separate ones once they differ."""
 
     def __init__(self, num_samples: int) -> None:

@@ -1,37 +1,43 @@
-"""Samples that are read when they are asked for: by worker processes, in the order asked for."""
+"""Samples that are read when they are asked for, by worker processes, in the order asked for."""
 
+import errno
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from barlow.collectives import num_processes
-from barlow.data.bad_samples import BadSamples
+from barlow.data.bad_samples import NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels
-from barlow.data.order import batches_of
-from barlow.data.packing import Asked, PackedBatch, Reader, read_packed, unpack
-from barlow.data.seeds import hash_seed
-from barlow.data.source import Batch
+from barlow.data.order import batches_of, generators_restored, hash_seed, seed_generators
+from barlow.seams import Batch
+from barlow.statistics.collectives import num_processes
 
 MOST_WORKERS = 16
-"""Cap of the worker processes: beyond it the memory of waiting batches grows faster than the speed."""
+"""Largest default number of worker processes: beyond it the memory of waiting batches grows faster than the speed."""
 
-READ_HERE = 64
+MOST_IN_PROCESS = 64
 """Orders of up to this many samples are read in this process: starting workers would take longer."""
 
-READ_HERE_WITHOUT_FORK = 512
+MOST_IN_PROCESS_WITHOUT_FORK = 512
 """The same where every worker starts from nothing and imports torch first, which takes seconds."""
 
 SHARED_MEMORY_WANTED = 1 << 30
 """Bytes of /dev/shm below which batches are sent through pipes: containers often have 64 MB, and a worker
 that runs out of it is killed without a message."""
+
+_NOT_THE_SAMPLE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors of the machine, which say nothing about the sample that met them."""
 
 
 def available_cores() -> int:
@@ -39,6 +45,47 @@ def available_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     here = min(num_processes(), torch.cuda.device_count() or num_processes())
     return max(1, cores // here)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Reads single samples; has to be picklable, because worker processes get a copy."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def read(self, position: int) -> Tensor:
+        """Return one sample, or raise anything where it is bad."""
+        ...
+
+    def describe(self, position: int) -> str:
+        """Return what a person would call the sample."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A batch to be read: what is random in a sample follows from `seed` and its position, nothing else."""
+
+    positions: list[int]
+    seed: int
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """A batch as it travels between processes: one block of memory, so a single file descriptor.
+
+    Attributes:
+        values: all samples one after the other; a NumPy array where shared memory is scarce.
+        positions: those that were asked for.
+        failures: (position, reason) of those that could not be read.
+    """
+
+    values: Tensor | npt.NDArray[Any]
+    shapes: list[tuple[int, ...]]
+    positions: list[int]
+    failures: list[tuple[int, str]]
 
 
 class StreamSource:
@@ -55,13 +102,9 @@ class StreamSource:
     "__main__":`.
 
     Attributes:
-        name: what to call the data.
-        labels: (len,) int64, or None.
-        class_names: names of the classes, empty without labels.
         bad: reason by position of every sample that could not be read so far.
         notes: sentences for the user about how the data were read and what was left out.
         num_workers: worker processes; 0 reads in this process.
-        reader: reads one sample.
     """
 
     def __init__(
@@ -73,18 +116,7 @@ class StreamSource:
         notes: Sequence[str] = (),
         num_workers: int | None = None,
     ) -> None:
-        """Read nothing yet.
-
-        Args:
-            reader: reads one sample.
-            name: what to call the data.
-            labels: labels of all samples, if there are any.
-            notes: sentences for the user.
-            num_workers: worker processes; None: one per available core, at most `MOST_WORKERS`.
-
-        Raises:
-            ValueError: a negative number of workers.
-        """
+        """Read nothing yet; `num_workers` None is one per available core, at most `MOST_WORKERS`."""
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers: got {num_workers}, wanted at least 0")
         self.name = name
@@ -110,52 +142,30 @@ class StreamSource:
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
         """Yield the samples of `order` in that order, the bad ones left out; workers change the speed only.
 
-        What is random in them follows from the order: the same order gives the same samples again.
-
-        Args:
-            order: positions, in any order.
-            batch_size: positions per batch.
-
-        Returns:
-            An iterator over batches: a stacked tensor, or a list of tensors where sizes differ.
-
-        Raises:
-            ValueError: a batch size below 1, or a position outside the source.
-            BadDataError: while iterating, when more than 1% of the samples are bad.
+        What is random in them follows from the order: the same order gives the same samples again. The batches are
+        stacked tensors, or lists of tensors where sizes differ. While iterating, more than 1% of bad samples are an
+        error.
         """
         positions = np.fromiter(order, dtype=np.int64, count=len(order))
         return self.seeded_batches(order, batch_size, crc32(positions.tobytes()))
 
     def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
-        """Yield the same; what is random in a sample follows from `seed` and its position.
-
-        Args:
-            order: positions, in any order.
-            batch_size: positions per batch.
-            seed: any whole number.
-
-        Returns:
-            An iterator over batches, as `batches` returns it.
-
-        Raises:
-            ValueError: a batch size below 1, or a position outside the source.
-            BadDataError: while iterating, when more than 1% of the samples are bad.
-        """
+        """Yield what `batches` does; what is random in a sample follows from `seed` and its position."""
         chunks = batches_of(order, batch_size, len(self))
-        return self._batches([Asked(positions, seed) for positions in chunks])
+        return self._batches([BatchRequest(positions, seed) for positions in chunks])
 
-    def _batches(self, chunks: list[Asked]) -> Iterator[Batch]:
+    def _batches(self, chunks: list[BatchRequest]) -> Iterator[Batch]:
         for packed in self._packed(chunks):
-            self._bad.record(packed.asked, packed.failures)
+            self._bad.record(packed.positions, packed.failures)
             batch = unpack(packed)
             if batch is not None:
                 yield batch
 
-    def _packed(self, chunks: list[Asked]) -> Iterator[PackedBatch]:
-        if self.num_workers == 0 or sum(len(chunk.positions) for chunk in chunks) <= _read_here():
+    def _packed(self, chunks: list[BatchRequest]) -> Iterator[PackedBatch]:
+        if self.num_workers == 0 or sum(len(chunk.positions) for chunk in chunks) <= _most_in_process():
             yield from (read_packed(self.reader, chunk) for chunk in chunks)
         elif self._busy:
-            # Someone is in the middle of the lasting workers' order: this one gets workers of its own.
+            # The lasting workers are in the middle of another order: this one gets workers of its own.
             yield from self._new_loader(_Chunks(chunks))
         else:
             self._busy = True
@@ -180,13 +190,13 @@ class StreamSource:
         )
 
 
-class _Chunks(Sampler[Asked]):
-    """The batches to read next; exchangeable, so that lasting workers serve any order."""
+class _Chunks(Sampler[BatchRequest]):
+    """The batches to read next; they can be replaced, so that lasting workers serve any order."""
 
-    def __init__(self, chunks: Sequence[Asked] = ()) -> None:
+    def __init__(self, chunks: Sequence[BatchRequest] = ()) -> None:
         self.chunks = chunks
 
-    def __iter__(self) -> Iterator[Asked]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         return iter(self.chunks)
 
     def __len__(self) -> int:
@@ -198,10 +208,10 @@ class _BatchReader(Dataset[PackedBatch]):
         self._reader = reader
         self._through_pipes = through_pipes
 
-    def __getitem__(self, asked: Asked) -> PackedBatch:
-        packed = read_packed(self._reader, asked)
+    def __getitem__(self, request: BatchRequest) -> PackedBatch:
+        packed = read_packed(self._reader, request)
         if self._through_pipes and isinstance(packed.values, Tensor):
-            return PackedBatch(packed.values.numpy(), packed.shapes, packed.asked, packed.failures)
+            return PackedBatch(packed.values.numpy(), packed.shapes, packed.positions, packed.failures)
         return packed
 
 
@@ -209,10 +219,10 @@ def _unchanged(packed: Any) -> Any:
     return packed
 
 
-def _read_here() -> int:
-    # The first of all methods is the platform's own; asking for the current one plainly would settle it for good.
+def _most_in_process() -> int:
+    # The first of all methods is the platform's own; asking for the current one would fix it for the whole process.
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    return READ_HERE if method == "fork" else READ_HERE_WITHOUT_FORK
+    return MOST_IN_PROCESS if method == "fork" else MOST_IN_PROCESS_WITHOUT_FORK
 
 
 def _shared_memory_is_scarce() -> bool:
@@ -221,3 +231,51 @@ def _shared_memory_is_scarce() -> bool:
         return False
     status = os.statvfs(place)
     return status.f_bavail * status.f_frsize < SHARED_MEMORY_WANTED
+
+
+def read_packed(reader: Reader, request: BatchRequest) -> PackedBatch:
+    """Read samples one by one and pack them; what cannot be read becomes a reason.
+
+    The reader may draw from the global generators, which are restored at the end. An OSError for want of file
+    descriptors or memory is raised: it is no fault of the sample.
+    """
+    samples: list[Tensor] = []
+    failures: list[tuple[int, str]] = []
+    with generators_restored():
+        for position in request.positions:
+            seed_generators(hash_seed(request.seed, position))
+            try:
+                sample = reader.read(position)
+            except Exception as error:  # a broken file makes a decoder raise anything
+                if isinstance(error, OSError) and error.errno in _NOT_THE_SAMPLE:
+                    raise
+                failures.append((position, reason_of(error)))
+                continue
+            if sample.is_floating_point() and not bool(sample.isfinite().all()):
+                failures.append((position, NOT_FINITE))
+            else:
+                samples.append(sample)
+    values = torch.cat([sample.reshape(-1) for sample in samples]) if samples else torch.empty(0)
+    return PackedBatch(values, [tuple(sample.shape) for sample in samples], request.positions, failures)
+
+
+def unpack(packed: PackedBatch) -> Batch | None:
+    """Undo the packing, without copying; None where nothing could be read."""
+    if not packed.shapes:
+        return None
+    values = packed.values if isinstance(packed.values, Tensor) else torch.from_numpy(packed.values)
+    failed = {position for position, _ in packed.failures}
+    indices = torch.tensor([position for position in packed.positions if position not in failed], dtype=torch.int64)
+    if len(set(packed.shapes)) == 1:
+        return Batch(values.view(len(packed.shapes), *packed.shapes[0]), indices)
+    ends = [0, *accumulate(prod(shape) for shape in packed.shapes)]
+    parts = [values[start:end] for start, end in pairwise(ends)]
+    return Batch([part.view(shape) for part, shape in zip(parts, packed.shapes, strict=True)], indices)
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line why a sample cannot be read, as a user can use it."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    own = isinstance(error, (ValueError, OSError)) and bool(text)
+    line = " ".join((text if own else f"{type(error).__name__}: {text}").split())
+    return line if len(line) <= 200 else line[:199] + "…"

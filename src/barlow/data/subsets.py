@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from barlow.data.order import batches_of
-from barlow.data.source import Batch, Source, seeded_batches
+from barlow.seams import Batch, Source, seeded_batches
 
 
 class SubsetSource:
@@ -16,22 +16,13 @@ class SubsetSource:
     Attributes:
         name: name of the whole.
         labels: (len,) int64, or None.
-        class_names: names of the classes of the whole.
         bad: reason by position in this subset, of every sample that could not be read so far.
         indices: (len,) int64 positions in the whole.
         notes: sentences for the user.
     """
 
     def __init__(self, whole: Source, indices: Int64[Tensor, " n"]) -> None:
-        """Look at `indices` of `whole`.
-
-        Args:
-            whole: any source.
-            indices: (n,) different positions in it, in any order.
-
-        Raises:
-            ValueError: a position that is not in the source, or is there twice.
-        """
+        """Look at `indices` of `whole`: different positions in it, in any order."""
         if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(whole)):
             raise ValueError(f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples")
         self._place = torch.full((len(whole),), -1, dtype=torch.int64)
@@ -56,34 +47,11 @@ class SubsetSource:
         return self._whole.describe(int(self.indices[index]))
 
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
-        """Yield the samples of `order` in that order, the bad ones left out.
-
-        Args:
-            order: positions in this subset.
-            batch_size: positions per batch.
-
-        Returns:
-            An iterator over batches whose indices are positions in this subset.
-
-        Raises:
-            ValueError: a batch size below 1, or a position outside the subset.
-        """
+        """Yield the samples of `order` in that order, the bad ones left out; positions are those in this subset."""
         return self._batches(self._whole.batches(self._in_whole(order, batch_size), batch_size))
 
     def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
-        """Yield the same; what the whole draws at random follows from `seed` and the position in the whole.
-
-        Args:
-            order: positions in this subset.
-            batch_size: positions per batch.
-            seed: any whole number.
-
-        Returns:
-            An iterator over batches whose indices are positions in this subset.
-
-        Raises:
-            ValueError: a batch size below 1, or a position outside the subset.
-        """
+        """Yield the same; what the whole draws at random follows from `seed` and the position in the whole."""
         return self._batches(seeded_batches(self._whole, self._in_whole(order, batch_size), batch_size, seed))
 
     def _in_whole(self, order: Sequence[int], batch_size: int) -> list[int]:
@@ -105,34 +73,15 @@ class SubsetSource:
 
 
 def subset(source: Source, indices: Sequence[int] | Tensor) -> SubsetSource:
-    """Return a view of some samples of a source.
-
-    Args:
-        source: any source.
-        indices: different positions in it, in the order in which the view counts them.
-
-    Returns:
-        A source over those samples, with their labels.
-
-    Raises:
-        ValueError: a position that is not in the source, or is there twice.
-    """
+    """Return a view of some samples of a source, with their labels, counted in the order of `indices`."""
     return SubsetSource(source, torch.as_tensor(indices, dtype=torch.int64).reshape(-1))
 
 
 def split_labelled(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:
-    """Split a labelled source into training and test part, class by class.
+    """Split a labelled source into training and test part, class by class, both in the order of the source.
 
-    Args:
-        source: a source with labels.
-        fraction: share of the test part, between 0 and 1; each class keeps at least one training sample.
-        seed: the same seed gives the same split on every machine.
-
-    Returns:
-        (training part, test part), both in the order of the source.
-
-    Raises:
-        ValueError: no labels, or a share that leaves one of the parts empty.
+    `fraction` is the share of the test part; each class keeps at least one training sample. A seed gives the same split
+    on every machine.
     """
     if source.labels is None:
         raise ValueError(f"source: {source.name} has no labels to split it by")
@@ -145,21 +94,10 @@ def split_labelled(source: Source, fraction: float, seed: int) -> tuple[SubsetSo
 
 
 def stratified_choice(labels: Int64[Tensor, " n"], num_chosen: int, seed: int) -> Int64[Tensor, " m"]:
-    """Choose samples at random so that every class has its share.
+    """Choose samples at random so that every class has its share; return their increasing positions.
 
-    Each class gets the whole part of its share; what is left goes to the largest remainders. No class is used
-    up.
-
-    Args:
-        labels: (n,) class of each sample.
-        num_chosen: m, at most n minus the number of classes.
-        seed: decides who is chosen.
-
-    Returns:
-        (m,) increasing positions.
-
-    Raises:
-        ValueError: more samples wanted than can be had with one of each class left.
+    Each class gets the whole part of its share; what is left goes to the largest remainders. No class is used up, so at
+    most n minus the number of classes can be chosen.
     """
     counts = labels.bincount()
     room = (counts - 1).clamp(min=0)

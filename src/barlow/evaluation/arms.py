@@ -1,30 +1,29 @@
-"""Several kinds of features side by side (trained, untrained, raw), every one tuned alike on training data only."""
+"""Kinds of features side by side (trained, untrained, raw), each tuned by the same rules on training data only."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from barlow.evaluation.features import Features
-from barlow.evaluation.few_labels import few_label_accuracy
 from barlow.evaluation.knn import choose_knn, knn_accuracy
-from barlow.evaluation.linear import fit_linear_probe
-from barlow.evaluation.regularisation import best
-from barlow.evaluation.scored_once import ScoredOnce
+from barlow.evaluation.linear import best, few_label_accuracy, fit_linear_probe
 from barlow.evaluation.splits import Split, few_label_draws, validation_split
 
 VALIDATION_SHARE = 0.2
 """Share of the training data on which hyper-parameters are chosen."""
+
 MOST_VALIDATION = 5000
 """Samples that are enough for that: an accuracy of 0.9 is then known to 0.004."""
 
-_Figures = tuple[dict[str, Any], dict[str, Any]]
-"""What goes into the row, and what goes into its "chosen"."""
+Result = TypeVar("Result")
 
-_SCORED = ScoredOnce()
+_Row = tuple[dict[str, Any], dict[str, Any]]
+"""What goes into the row, and what goes into its "chosen"."""
 
 
 def evaluate_arms(
@@ -38,25 +37,15 @@ def evaluate_arms(
 ) -> dict[str, Any]:
     """Score each kind of features by nearest neighbours, a linear probe, and few labels.
 
-    The validation part of the training data and the few-label draws depend on labels and seed alone, and are the
-    same for every arm; so are the choices of each hyper-parameter. Test data choose nothing.
+    The validation part of the training data and the few-label draws depend on labels and seed alone, and are the same
+    for every arm; so are the values that each hyper-parameter is chosen from. Test data choose nothing. `arms` are
+    (training features, test features) by name, of the same samples; `progress` is called with (arms done, the arm at
+    work).
 
-    Args:
-        arms: (training features, test features) by name; the same samples in every arm.
-        class_names: names of the classes; without them, their numbers.
-        num_labels_per_class: labels per class of the few-label protocol.
-        draws: draws of the few-label protocol.
-        seed: of the validation part and the draws.
-        progress: called with (arms done, the arm at work) before every arm and at the end.
-
-    Returns:
-        What `summary.json` holds under "evaluation": "classes", "train_samples", "test_samples" and "rows", one row
-        per arm with accuracies in [0, 1] ("knn", "linear", "few_labels"), the binomial standard errors of the
-        first two ("knn_error", "linear_error"), and the hyper-parameters that the arm chose ("chosen").
-
-    Raises:
-        ValueError: no arm, an arm without labels or with other samples than the first, or training data of
-            which no two samples are of one class.
+    Returns what `summary.json` holds under "evaluation": "classes", "train_samples", "test_samples" and "rows", one row
+    per arm with accuracies in [0, 1] ("knn", "linear", "few_labels"), the binomial standard errors of the first two
+    ("knn_error", "linear_error"), and the hyper-parameters that the arm chose ("chosen"). ValueError: no arm, one
+    without labels or with other samples than the first, or training data of which no two samples are of one class.
     """
     train_y, test_y = _common_labels(arms)
     split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=seed)
@@ -67,7 +56,7 @@ def evaluate_arms(
             progress(done, name)
         probe_all = partial(_probes, train.h, train_y, test.h, test_y, split, few, num_labels_per_class)
         scores, chosen = zip(
-            *_SCORED.get(probe_all, train.h, train_y, test.h, test_y, settings=(num_labels_per_class, draws, seed)),
+            *_CACHE.get(probe_all, train.h, train_y, test.h, test_y, settings=(num_labels_per_class, draws, seed)),
             strict=True,
         )
         row = {"features": name, "num_features": train.h.shape[1]}
@@ -91,7 +80,7 @@ def _probes(
     split: Split,
     few: Sequence[Tensor],
     per_class: int,
-) -> list[_Figures]:
+) -> list[_Row]:
     """Return neighbours, linear probe and few labels of one kind of features."""
     return [
         _knn(train_h, train_y, test_h, test_y, split),
@@ -105,7 +94,7 @@ def binomial_error(accuracy: float, num_samples: int) -> float:
     return float((accuracy * (1.0 - accuracy) / num_samples) ** 0.5)
 
 
-def _knn(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Figures:
+def _knn(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Row:
     setting = choose_knn(train_h, train_y, split)
     accuracy = knn_accuracy(
         train_h, train_y, test_h, test_y, num_neighbours=setting.num_neighbours, temperature=setting.temperature
@@ -113,7 +102,7 @@ def _knn(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split
     return {"knn": accuracy, "knn_error": binomial_error(accuracy, len(test_y))}, {"knn": asdict(setting)}
 
 
-def _linear(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Figures:
+def _linear(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Row:
     probe = fit_linear_probe(train_h, train_y, split)
     accuracy = probe.accuracy(test_h, test_y)
     chosen = {
@@ -126,7 +115,7 @@ def _linear(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, sp
 
 def _few_labels(
     train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, draws: Sequence[Tensor], per_class: int
-) -> _Figures:
+) -> _Row:
     found = few_label_accuracy(train_h, train_y, test_h, test_y, draws)
     figures = {"mean": found.mean, "std": found.std, "per_class": per_class, "draws": len(draws)}
     chosen = {"regularisations": list(found.regularisations), "converged": found.converged}
@@ -155,3 +144,35 @@ def _labels(features: Features, whose: str) -> Tensor:
     if features.labels is None or len(features) == 0 or int(features.labels.min()) < 0:
         raise ValueError(f"arms: the {whose} lack labels, wanted a class from 0 for every sample")
     return features.labels
+
+
+class ResultCache:
+    """Results by the content of what they were computed from, for as long as the process lives.
+
+    Runs that are compared share raw samples and the untrained network. A linear probe on 60,000 samples takes a minute
+    or so; a digest of its features takes a second.
+    """
+
+    def __init__(self) -> None:
+        """Begin without results."""
+        self._results: dict[str, Any] = {}
+
+    def get(self, compute: Callable[[], Result], *tensors: Tensor, settings: tuple[int, ...]) -> Result:
+        """Return the result for these tensors (on the CPU) and settings: all that goes into `compute`."""
+        key = digest(*tensors, settings=settings)
+        if key not in self._results:
+            self._results[key] = compute()
+        result: Result = self._results[key]
+        return result
+
+
+def digest(*tensors: Tensor, settings: tuple[int, ...]) -> str:
+    """Return a name that only equal tensors (values, shapes, number formats) with equal settings share."""
+    mixed = hashlib.blake2b(repr(settings).encode())
+    for tensor in tensors:
+        mixed.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        mixed.update(tensor.contiguous().numpy().data)
+    return mixed.hexdigest()
+
+
+_CACHE = ResultCache()

@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from barlow.data.source import Source
+from barlow.seams import Source
 
-RAW_SIDE = 32
-"""Raw pictures are averaged down to this side at most: 3,072 colour values, as 32 x 32 "tiny images" have."""
 LIMIT_SEED = 0
 """Seed of the samples that `limit` leaves: the same ones for every network."""
 
@@ -43,30 +40,19 @@ def extract(
     *,
     plain: Callable[[Any], Any],
     batch_size: int = 512,
-    device: torch.device | str = "cpu",
     limit: int | None = None,
     order: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Compute h = represent(plain(samples)) for the samples of a source, without gradients.
+    """Compute h = represent(plain(samples)) for the samples of a source, without gradients, in the order asked for.
 
-    Args:
-        represent: network input -> (N, d) features; a network in evaluation mode.
-        source: samples, and labels where it has any. Bad samples are left out, and so are their labels.
-        plain: batch -> network input, without augmentation.
-        batch_size: samples at once.
-        device: where `represent` computes; batches are brought there before `plain`.
-        limit: no more than so many samples: the first of `order`, or without an order a fixed random choice (data
-            are often sorted by class) in the order of the source.
-        order: positions in the source, in the order wanted; None: all.
-        progress: called with (samples read, samples asked for) after every batch.
+    `represent` maps to (N, d) in evaluation mode; where it does not compute on the CPU, `source` is an `OnDevice`.
+    Samples that cannot be read are left out, and so are their labels. `limit` takes the first of `order` (positions),
+    or without an order a fixed random choice (data are often sorted by class) in the order of the source. `progress` is
+    called with (samples read, samples asked for).
 
-    Returns:
-        The features, in the order asked for.
-
-    Raises:
-        ValueError: a network in training mode (its BatchNorm statistics would move, and features would depend
-            on the batch), features that are not (N, d) or not finite, or no sample that can be read.
+    ValueError: a network in training mode (its BatchNorm statistics would move, and features would depend on the
+    batch), features that are not (N, d) or not finite, or no sample that can be read.
     """
     _refuse_training(represent)
     positions = _positions(len(source), order, limit)
@@ -74,7 +60,7 @@ def extract(
     indices: list[Tensor] = []
     with torch.inference_mode():
         for batch in source.batches(positions, batch_size):
-            h = represent(plain(to_device(batch.samples, device)))
+            h = represent(plain(batch.samples))
             parts.append(_checked(h, len(batch.indices)))
             indices.append(batch.indices)
             if progress:
@@ -87,50 +73,13 @@ def extract(
     return Features(torch.cat(parts).clone(), labels, where.clone())
 
 
-def raw_samples(
-    source: Source, plain: Callable[[Any], Any], *, batch_size: int = 512, side: int = RAW_SIDE
-) -> Features:
-    """Take the samples themselves as features: the baseline that every network has to beat.
-
-    Args:
-        source: samples, and labels where it has any.
-        plain: batch -> what a network would see, without augmentation; its values are the features.
-        batch_size: samples at once.
-        side: pictures (N, C, H, W) with a longer side are averaged down to it.
-
-    Returns:
-        The features; d is the number of values of one sample.
-
-    Raises:
-        ValueError: `plain` gives no tensor with the sample first, or values that are not finite.
-    """
-
-    def flatten(shown: Any) -> Tensor:
-        if not isinstance(shown, Tensor):
-            raise ValueError(f"plain: gave {type(shown).__name__}, wanted a tensor to take raw values from")
-        values: Tensor = shown.cpu()  # Apple's GPUs average only to sides that divide
-        if values.ndim == 4 and max(values.shape[2:]) > side:
-            height, width = values.shape[2:]
-            values = adaptive_avg_pool2d(values, (min(side, height), min(side, width)))
-        return values.reshape(len(values), -1)
-
-    return extract(flatten, source, plain=plain, batch_size=batch_size)
-
-
 def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:
     """Set the BatchNorm statistics of a network from data: their average over the batches, and nothing else.
 
-    An untrained network has mean 0 and variance 1 there, so it does not normalise at all and its features are
-    worse than its weights deserve: as a baseline it would flatter every trained network. Fed with unaugmented
-    training data it is an honest one. Batches count equally, so they should be of equal size; other layers stay in
-    evaluation mode (no dropout), and modes and momenta are afterwards what they were before.
-
-    Args:
-        module: the network; without BatchNorm layers that keep statistics it is left alone.
-        batches: network inputs, from training data and without augmentation.
-
-    Raises:
-        ValueError: no batch.
+    An untrained network has mean 0 and variance 1 there, so it does not normalise at all and its features are worse
+    than its weights deserve: as a baseline it would flatter every trained network. Fed with unaugmented training data
+    it is an honest one. Batches count equally, so they should be of equal size; other layers stay in evaluation mode
+    (no dropout), and modes and momenta are afterwards what they were before. ValueError: no batch.
     """
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     if not norms:
@@ -155,18 +104,6 @@ def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:
             norm.momentum = momentum
     if num_batches == 0:
         raise ValueError("batches: there were none to take statistics from")
-
-
-def to_device(samples: Any, device: torch.device | str) -> Any:
-    """Bring tensors, lists of tensors, and whatever else has a `to` to a device; leave the rest alone."""
-    if isinstance(samples, (list, tuple)):
-        return [to_device(sample, device) for sample in samples]
-    return samples.to(device) if hasattr(samples, "to") else samples
-
-
-def device_of_network(network: nn.Module) -> torch.device:
-    """Return where the parameters of a network are; the CPU where it has none."""
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
 def _refuse_training(represent: Callable[[Any], Tensor]) -> None:

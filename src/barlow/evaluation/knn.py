@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours by cosine similarity: what features are worth without any fitting.
+"""Weighted nearest neighbours by cosine similarity: how good features are without any fitting.
 
 Source: Wu, Xiong, Yu and Lin, "Unsupervised feature learning via non-parametric instance discrimination" (CVPR
 2018), section 3.4; its numbers, k = 200 and temperature 0.07, are the defaults here.
@@ -18,20 +18,14 @@ from barlow.evaluation.splits import Split
 CHUNK_BYTES = 128 * 2**20
 """Memory for the similarities of one chunk of queries."""
 NUM_NEIGHBOURS = (1, 5, 20, 50, 200)
-"""Choices of k; 200 is the published one."""
+"""Values of k to choose from; 200 is the published one."""
 TEMPERATURES = (0.02, 0.07, 0.5)
-"""Choices of the temperature: sharp, published, and nearly an unweighted vote."""
+"""Temperatures to choose from: sharp, published, and nearly an unweighted vote."""
 
 
 @dataclass(frozen=True)
 class KnnSetting:
-    """A choice of hyper-parameters.
-
-    Attributes:
-        num_neighbours: k.
-        temperature: T, in units of cosine similarity.
-        validation_accuracy: accuracy in [0, 1] on the validation part that chose them.
-    """
+    """A choice of k and T (in units of cosine similarity), and its accuracy in [0, 1] on the validation part."""
 
     num_neighbours: int
     temperature: float
@@ -41,19 +35,10 @@ class KnnSetting:
 def nearest(
     train_h: Float[Tensor, "n d"], queries: Float[Tensor, "q d"], num_neighbours: int
 ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
-    """Find the training samples with the largest cosine similarity.
+    """Find the k training samples, of 1..n, with the largest cosine similarity to each query.
 
-    Args:
-        train_h: (n, d) features to search.
-        queries: (q, d) features to search for.
-        num_neighbours: k, at most n.
-
-    Returns:
-        (similarities, positions in `train_h`), both (q, k), most similar first; of equally similar samples the
-        one that comes first in `train_h`.
-
-    Raises:
-        ValueError: k outside 1..n.
+    Returns (similarities, positions in `train_h`), most similar first; of equally similar samples the one that comes
+    first in `train_h`.
     """
     if not 1 <= num_neighbours <= len(train_h):
         raise ValueError(f"num_neighbours: got {num_neighbours}, wanted 1 to {len(train_h)}, the samples there are")
@@ -74,18 +59,7 @@ def knn_predict(
 ) -> Int64[Tensor, " m"]:
     """Predict the class with the largest sum of exp(similarity / T) over the k nearest training samples.
 
-    Args:
-        train_h: (n, d) training features.
-        train_y: (n,) their classes, from 0.
-        test_h: (m, d) features to classify.
-        num_neighbours: k; where there are fewer training samples, all of them.
-        temperature: T, positive.
-
-    Returns:
-        (m,) classes; of classes with the same sum the smallest.
-
-    Raises:
-        ValueError: a temperature that is not positive, or k below 1.
+    Where there are fewer training samples than k, all of them vote; of classes with the same sum the smallest wins.
     """
     similarities, positions = nearest(train_h, test_h, min(num_neighbours, len(train_h)))
     return _vote(similarities, train_y[positions], temperature, int(train_y.max()) + 1)
@@ -115,18 +89,8 @@ def choose_knn(
 ) -> KnnSetting:
     """Choose k and T by their accuracy on the validation part of the training data.
 
-    Args:
-        train_h: (n, d) training features.
-        train_y: (n,) their classes, from 0.
-        split: the two parts of the training data.
-        num_neighbours: choices of k; those above the size of the fitting part are left out.
-        temperatures: choices of T.
-
-    Returns:
-        The best choice; of equally good ones the smallest k, then the first T.
-
-    Raises:
-        ValueError: no possible k.
+    Values of k above the size of the fitting part are left out (ValueError: none is left). Of equally good choices the
+    smallest k, then the first T.
     """
     possible = sorted(k for k in num_neighbours if k <= len(split.fit))
     if not possible:
@@ -143,7 +107,7 @@ def choose_knn(
 def _top(similarities: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and columns of the k largest of each row, ties in the order of the columns.
 
-    `topk` leaves open which of several equal values it takes: those on the edge are chosen here.
+    `topk` leaves open which of equal values it takes: those on the edge are chosen here.
     """
     most = min(k + 1, similarities.shape[1])
     values, columns = similarities.topk(most, dim=1)

@@ -2,7 +2,7 @@
 
 Written for features: in coordinates that make correlated ones cheap, in float64 where there are few numbers and in
 float32 where there are many. It ends at the minimum of scikit-learn's `LogisticRegression`, as a test shows, in a
-fraction of its time on tens of thousands of pictures.
+fraction of its time on tens of thousands of samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 EXACT_NUMEL = 4 * 10**6
-"""Up to so many numbers (n times d) a fit is made in float64: with few samples and a weak penalty the loss is so
+"""Up to this many numbers (n times d) a fit is made in float64: with few samples and a weak penalty the loss is so
 small at its minimum that float32 does not find it."""
 GRADIENT_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 """Largest entry of the gradient at which a fit has converged. The curvature is about 1 in the coordinates of the
@@ -63,16 +63,8 @@ def fit_logistic(
     Minimises (1/n) sum_i -log softmax(W h_i + b)[y_i] + |W|_F^2 / (2 C n) with b free, which is scikit-learn's
     `LogisticRegression(C)` up to the factor n. (Two classes share the penalty here: C is scikit-learn's 2 C.)
 
-    Args:
-        h: (n, d) features, centred and of comparable scales; see `standardise.py`.
-        labels: (n,) classes, any whole numbers.
-        regularisations: values of C; increasing order is fastest.
-
-    Returns:
-        One fit per value, in the order given. One that did not converge says so and is the best point found.
-
-    Raises:
-        ValueError: no samples, no regularisation, or one that is not positive.
+    Features are centred and of comparable scales, see `fit_standardiser` in `linear.py`; labels any whole numbers.
+    Values of C in increasing order are fastest. A fit that did not converge says so and is the best point found.
     """
     problem = logistic_problem(h, labels)
     if not regularisations:
@@ -105,18 +97,7 @@ class LogisticProblem:
     variances: Float[Tensor, " r"]
 
     def solve(self, regularisation: float, start: LogisticFit | None = None) -> LogisticFit:
-        """Fit at one regularisation, from an earlier fit of this problem or from zero.
-
-        Args:
-            regularisation: C, positive.
-            start: where to start.
-
-        Returns:
-            The fit.
-
-        Raises:
-            ValueError: a regularisation that is not positive.
-        """
+        """Fit at one regularisation C, from an earlier fit of this problem or from zero."""
         if not regularisation > 0:
             raise ValueError(f"regularisation: got {regularisation}, wanted a positive number")
         penalty = 1.0 / (regularisation * self.columns.shape[1])
@@ -170,17 +151,7 @@ class LogisticProblem:
 def logistic_problem(h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> LogisticProblem:
     """Arrange labelled features; with fewer samples than features, in as many dimensions as there are samples.
 
-    Nothing is lost there: the optimal W lies in the span of the samples.
-
-    Args:
-        h: (n, d) features, centred and of comparable scales.
-        labels: (n,) classes, any whole numbers.
-
-    Returns:
-        The problem.
-
-    Raises:
-        ValueError: no samples.
+    Nothing is lost there: the optimal W lies in the span of the samples. Features and labels as for `fit_logistic`.
     """
     if len(h) == 0:
         raise ValueError("h: no samples to fit a classifier to")

@@ -1,10 +1,10 @@
 """How the papers evaluate: their linear protocol, and fine-tuning on 1% and 10% of the labels, in numbers.
 
 All are for ImageNet but W-MSE's, which are for CIFAR, STL-10 and Tiny ImageNet. Common to the sources: crops and flips
-in training (W-MSE: neither), BatchNorm fixed in the linear protocol and training along in fine-tuning, a test on the
-central square. What differs here for all: the last epoch counts, not
-the best on test data; crops and flips are those of the run's own views; labels are drawn evenly by class, not from
-SimCLR's lists; the test square has the side of the run's views instead of 224 pixels out of 256.
+in training (W-MSE: neither), BatchNorm fixed in the linear protocol and trained in fine-tuning, a test on the central
+square. What differs here for all: the last epoch counts, not the best on test data; crops and flips are those of the
+run's own views; labels are drawn evenly by class, not from SimCLR's lists; the test square has the side of the run's
+views instead of 224 pixels out of 256.
 """
 
 import math
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from barlow.evaluation.finetune_numbers import FinetuneNumbers
+from barlow.evaluation.finetune import FinetuneNumbers
 from barlow.evaluation.sgd_linear import SgdNumbers
 
 
@@ -24,7 +24,7 @@ class PublishedProtocol:
         source: where the numbers stand.
         linear: of the layer on the frozen network.
         finetune: by share of the labels; empty where the source does not fine-tune.
-        note: what is otherwise here beyond what the module says of all, or between paper and code; often nothing.
+        note: what else differs here, or differs between paper and code; often nothing.
     """
 
     source: str
@@ -33,11 +33,7 @@ class PublishedProtocol:
     note: str = ""
 
     def numbers_for(self, fraction: float) -> FinetuneNumbers:
-        """Return the numbers of the published share that is nearest by ratio: those of 10% also for all labels.
-
-        Raises:
-            ValueError: the source does not fine-tune.
-        """
+        """Return the numbers of the published share that is nearest by ratio: those of 10% also for all labels."""
         if not self.finetune:
             raise ValueError(f"finetune: got {fraction:g}, wanted none: {self.source} does not fine-tune")
         return self.finetune[min(self.finetune, key=lambda share: abs(math.log(share / fraction)))]
@@ -128,11 +124,7 @@ PUBLISHED: dict[str, PublishedProtocol] = {
 
 
 def published_protocol(method: str) -> PublishedProtocol:
-    """Return how the source of a method evaluates it.
-
-    Raises:
-        ValueError: a method without an entry in `PUBLISHED`.
-    """
+    """Return how the source of a method evaluates it; ValueError without an entry in `PUBLISHED`."""
     if method not in PUBLISHED:
         raise ValueError(
             f"protocol: got 'published' for a run of {method}, wanted 'ours', or a run of {', '.join(PUBLISHED)}: for "

@@ -2,7 +2,7 @@
 
 For comparison with published figures; `linear.py` is the better measure, because it has no learning rate that may
 not suit the features. What is returned is the accuracy after the last epoch: the official code reports that of the
-best one, chosen on the very data it is reported for.
+best epoch, chosen on the same data.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from barlow.data.source import Source
 from barlow.evaluation.features import Features, extract
+from barlow.seams import Source, View
 from barlow.training.optimizers import LARS
-from barlow.views.views import View
 
 
 @dataclass(frozen=True)
@@ -25,19 +24,17 @@ class SgdNumbers:
     """The numbers of the protocol; the defaults are those of `evaluate.py --weights freeze` of Barlow Twins.
 
     Attributes:
-        epochs: passes over the training data.
-        batch_size: samples per step.
-        learning_rate: at the start, for that batch size.
+        learning_rate: at the start, for `batch_size`.
         final_learning_rate: 0: a cosine to 0 in steps of one epoch. Otherwise the rate falls by the same factor after
             every epoch, so that one epoch after the last it would be this.
         optimizer: "sgd"; "larc": steps as long as 0.001 of their parameter, times the rate, where the bias, which
             starts at 0, adapts from its second step on; or "adam", with torch's other defaults.
         momentum: of SGD and LARC.
-        nesterov: whether the momentum of SGD is Nesterov's.
+        nesterov: of SGD.
         weight_decay: of weight and bias; for Adam it is added to the gradient.
         init_std: standard deviation of the first weights; the bias starts at 0.
-        augmented: whether the source draws crops and flips anew in every epoch. `sgd_linear_accuracy` takes what it is
-            given; `Run.evaluate` goes by it.
+        augmented: whether the source draws crops and flips anew in every epoch. `Run.evaluate` does what it says;
+            `sgd_linear_accuracy` uses the features that it gets.
         seed: of the first weights, and of the order of the samples.
     """
 
@@ -71,21 +68,12 @@ def sgd_linear_accuracy(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> float:
-    """Fit the linear layer and return the test accuracy after the last epoch.
+    """Fit the linear layer and return the test accuracy, in [0, 1], after the last epoch.
 
-    Args:
-        train: training features, as the network gives them (not standardised), with labels. Either those of the
-            unaugmented images, used in every epoch: fast, but not quite the official protocol, which crops and
-            flips every image anew. Or epoch -> features, as `augmented_features` gives: the official one.
-        test: features of the unaugmented test images, with labels.
-        numbers: the numbers of the protocol.
-        progress: called with (epochs done, epochs in all).
-
-    Returns:
-        Accuracy in [0, 1].
-
-    Raises:
-        ValueError: features without labels, no epoch, or a learning rate at which the layer diverges.
+    Features come as the network gives them (not standardised). `train` is either those of the unaugmented samples, used
+    in every epoch: fast, but not quite the official protocol, which crops and flips every image anew. Or epoch ->
+    features, as `augmented_features` returns: the official one. ValueError: features without labels, no epoch, or a
+    learning rate at which the layer diverges.
     """
     if numbers.epochs < 1:
         raise ValueError(f"epochs: got {numbers.epochs}, wanted at least 1")
@@ -117,23 +105,12 @@ def augmented_features(
     *,
     seed: int = 0,
     batch_size: int = 512,
-    device: torch.device | str = "cpu",
 ) -> Callable[[int], Features]:
-    """Return epoch -> features of freshly augmented training samples, for `sgd_linear_accuracy`.
+    """Return epoch -> features of freshly augmented training samples, for `sgd_linear_accuracy`; epochs count from 0.
 
-    As the network is frozen, it makes no difference that an epoch's features are computed before its steps. Each
-    epoch costs a pass of all samples through the network.
-
-    Args:
-        represent: network input -> (N, d) features, in evaluation mode.
-        source: training samples with labels.
-        view: the augmentation; officially a random resized crop and a flip.
-        seed: of the views; epoch i has the same ones in every run.
-        batch_size: samples at once.
-        device: where `represent` computes.
-
-    Returns:
-        A function of the number of the epoch, from 0.
+    As the network is frozen, it makes no difference that an epoch's features are computed before its steps. Each epoch
+    costs a pass of all samples through the network, and has the same views in every run of the same seed. Officially
+    `view` is a random resized crop and a flip.
     """
     generator = torch.Generator()
 
@@ -142,7 +119,7 @@ def augmented_features(
 
     def features(epoch: int) -> Features:
         generator.manual_seed(seed + epoch)
-        return extract(represent, source, plain=augment, batch_size=batch_size, device=device)
+        return extract(represent, source, plain=augment, batch_size=batch_size)
 
     return features
 

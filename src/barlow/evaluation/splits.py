@@ -1,4 +1,4 @@
-"""Which samples are for what: validation parts, folds and few-label draws, all of them class by class and seeded.
+"""Which samples are used for what: validation parts, folds and few-label draws, class by class and seeded.
 
 They look at labels only, never at features, so every arm of a comparison gets the same ones.
 """
@@ -12,12 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Two parts of the training data.
-
-    Attributes:
-        fit: positions to fit on, increasing.
-        validation: positions to choose on, increasing.
-    """
+    """Two parts of the training data: increasing positions to fit on, and to choose on."""
 
     fit: Int64[Tensor, " f"]
     validation: Int64[Tensor, " v"]
@@ -26,17 +21,8 @@ class Split:
 def validation_split(labels: Int64[Tensor, " n"], *, fraction: float, most: int, seed: int) -> Split:
     """Set a part of the training data aside for choosing hyper-parameters, the same share of every class.
 
-    Args:
-        labels: (n,) classes of the training samples.
-        fraction: share of each class to set aside, between 0 and 1, rounded, at least one where a class has two.
-        most: no more than about so many samples in all.
-        seed: decides who.
-
-    Returns:
-        Both parts; a class with one sample stays in `fit`.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), or no class with two samples.
+    `fraction` of each class, rounded, at least one where a class has two (a class with one stays in `fit`), and no more
+    than about `most` in all. ValueError: a fraction outside (0, 1), or no class with two samples.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: got {fraction}, wanted a number between 0 and 1")
@@ -50,19 +36,7 @@ def validation_split(labels: Int64[Tensor, " n"], *, fraction: float, most: int,
 
 
 def folds(labels: Int64[Tensor, " n"], *, num_folds: int, seed: int) -> Int64[Tensor, " n"]:
-    """Number the samples for cross-validation, each class spread evenly over the folds.
-
-    Args:
-        labels: (n,) classes.
-        num_folds: number of folds, at least 2.
-        seed: decides who.
-
-    Returns:
-        (n,) fold of each sample, from 0.
-
-    Raises:
-        ValueError: fewer than 2 folds.
-    """
+    """Number the samples for cross-validation, from 0, each class spread evenly over the (at least 2) folds."""
     if num_folds < 2:
         raise ValueError(f"num_folds: got {num_folds}, wanted at least 2")
     position, rank, _ = _ranks(labels, seed)
@@ -70,19 +44,10 @@ def folds(labels: Int64[Tensor, " n"], *, num_folds: int, seed: int) -> Int64[Te
 
 
 def few_label_draws(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, seed: int) -> list[Int64[Tensor, " m"]]:
-    """Draw a few labelled samples of every class, several times.
+    """Draw a few labelled samples of every class, once or more often; returns increasing positions per draw.
 
-    Args:
-        labels: (n,) classes of the training samples.
-        per_class: samples per class and draw; a class with fewer gives all it has.
-        draws: number of draws; they are independent and may share samples.
-        seed: draw i is the same for every number of draws.
-
-    Returns:
-        `draws` tensors of increasing positions.
-
-    Raises:
-        ValueError: fewer than 2 samples per class (one leaves nothing to choose on), or no draw.
+    A class with fewer than `per_class` gives all it has; fewer than 2 leave nothing to choose on (ValueError). Draws
+    are independent and may share samples; draw i is the same for every number of draws.
     """
     if per_class < 2:
         raise ValueError(f"per_class: got {per_class}, wanted at least 2, or nothing can be cross-validated")

@@ -3,29 +3,40 @@
 C = z_a^T z_b / N   after normalisation,      L = sum_i (1 - C_ii)^2 + lambda sum_{i != j} C_ij^2   (equation 2)
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.choices import unknown
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.correlation import EPS, Form, center, diagonal_and_rest, standardize, whiten
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.methods.unbiased import squares_without_own_pairs
-from barlow.networks.heads import HeadSpec
+from barlow.errors import unknown
+from barlow.methods.forward import TwoViews, check_embeddings
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Terms
+from barlow.statistics.collectives import AllMean, identity, num_processes
+from barlow.statistics.correlation import (
+    EPS,
+    Form,
+    center,
+    diagonal_and_rest,
+    exact_dtype,
+    squares_without_own_pairs,
+    standardize,
+    whiten,
+)
 
 Normalization = Literal["pearson", "feature_cosine", "sample_cosine", "scalar", "covariance", "raw", "whiten"]
 
 Bias = Literal["kept", "removed"]
-"""kept: the paper's loss. removed: the squares of C from pairs of different samples only (`unbiased.py`), so that the
-mean of the loss over batches does not depend on N, and one batch may go below zero. Exact for "raw" and
-"sample_cosine", whose rows are independent; to O(1/N) for "covariance" and "scalar", which share a statistic; for
-"pearson" and "feature_cosine" in the off-diagonal part (`UNIT_FEATURES`); refused for "whiten"."""
+"""kept: the paper's loss. removed: the squares of C from pairs of different samples only, as
+`squares_without_own_pairs` says, so that the mean of the loss over batches does not depend on N, and one batch may go
+below zero. Exact for "raw" and "sample_cosine", whose rows are independent; to O(1/N) for "covariance" and "scalar",
+which share a statistic; for "pearson" and "feature_cosine" in the off-diagonal part (`UNIT_FEATURES`); refused for
+"whiten"."""
+
+REDUNDANCY_WEIGHT = 0.005
+"""lambda of the paper (section 2.2); 0.0051 in the official code."""
 
 UNIT_FEATURES = ("pearson", "feature_cosine")
 """Here C_ii of two equal views is 1 in every batch: its noise vanishes at the optimum, and there the n = m terms are
@@ -36,7 +47,7 @@ def barlow_twins_loss(
     z_a: Float[Tensor, "n d"],
     z_b: Float[Tensor, "n d"],
     *,
-    redundancy_weight: float = 0.005,
+    redundancy_weight: float = REDUNDANCY_WEIGHT,
     normalization: Normalization = "pearson",
     form: Form = "auto",
     bias: Bias = "kept",
@@ -52,12 +63,12 @@ def barlow_twins_loss(
     Args:
         z_a: embeddings of view a.
         z_b: embeddings of view b, row by row of the same samples.
-        redundancy_weight: lambda; 0.005 in Zbontar et al. 2021 (section 2.2), 0.0051 in the official code.
+        redundancy_weight: lambda.
         normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
         bias: whether the squares keep the noise of C in a batch, about 1/N each: see `Bias`.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; with bias="removed" one
-            of your own has to tell N: `barlow.collectives.MeanOver`.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; with bias="removed" one
+            of your own has to tell N: `barlow.MeanOver`.
 
     Returns:
         Terms with parts "on_diagonal" and "off_diagonal" (weighted) that add up to the total.
@@ -69,7 +80,7 @@ def barlow_twins_loss(
     _check(z_a, z_b, redundancy_weight, form)
     _check_bias(bias, normalization)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(z_a.dtype, z_b.dtype), torch.float32)
+        dtype = exact_dtype(z_a, z_b)
         n_a = normalize(z_a.to(dtype), normalization, all_mean=all_mean)
         n_b = normalize(z_b.to(dtype), normalization, all_mean=all_mean)
         on_diagonal, off_diagonal_squares = _two_sums(n_a, n_b, bias, normalization, form, all_mean)
@@ -92,17 +103,7 @@ def normalize(
     | raw            | z                                           | equation 3, divided by N                       |
     | whiten         | (z - mean) L^-T, covariance = L L^T         | whitened cross-covariance; needs N > D         |
 
-    Args:
-        z: embeddings of one view.
-        normalization: one of the names above.
-        eps: added to the mean square inside the root, so that a constant or zero feature gives finite gradients.
-        all_mean: mean over all processes.
-
-    Returns:
-        Normalised embeddings of the same shape.
-
-    Raises:
-        ValueError: an unknown name; "whiten" with N <= D.
+    eps inside the root gives a constant or zero feature finite gradients.
     """
     n = z.shape[0]
     match normalization:
@@ -124,51 +125,19 @@ def normalize(
     raise unknown("normalization", normalization, get_args(Normalization))
 
 
-class BarlowTwins(Method):
-    """Backbone, projector and the loss: views -> Terms.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D).
-        loss: (z_a, z_b, all_mean=...) -> Terms; `barlow_twins_loss` with the run's weight and normalisation.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = barlow_twins_loss
-    ) -> None:
-        super().__init__(backbone, projector)
-        self.loss = loss
-
-    def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for Barlow Twins")
-        # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
-        z_a, z_b = (self.projector(self.represent(view)) for view in views)
-        return self.loss(z_a, z_b, all_mean=mean_over_processes if num_processes() > 1 else identity)
-
-
 def barlow_twins(
     backbone: nn.Module,
     head: HeadSpec,
     num_features: int,
     *,
-    redundancy_weight: float,
-    normalization: Normalization,
+    redundancy_weight: float = REDUNDANCY_WEIGHT,
+    normalization: Normalization = "pearson",
     bias: Bias = "kept",
-) -> BarlowTwins:
-    """Build the method with the numbers of a recipe.
-
-    Raises:
-        ValueError: an unknown bias, or one that the normalisation does not have.
-    """
+) -> TwoViews:
+    """Build the method; ValueError for an unknown bias, or one that the normalisation does not have."""
     _check_bias(bias, normalization)
     loss = partial(barlow_twins_loss, redundancy_weight=redundancy_weight, normalization=normalization, bias=bias)
-    return BarlowTwins(backbone, head.build(num_features), loss)
+    return TwoViews(backbone, head.build(num_features), loss)
 
 
 def _two_sums(
@@ -185,10 +154,7 @@ def _two_sums(
 
 
 def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> None:
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"z_a, z_b: got shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, wanted the same (N, D) twice"
-        )
+    check_embeddings(z_a=z_a, z_b=z_b)
     if z_a.shape[0] * num_processes() < 2:
         raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: C is a statistic of the batch")
     if redundancy_weight < 0:

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.methods.method import Method
+from barlow.methods.forward import pair_of
+from barlow.methods.heads import HeadSpec
 from barlow.methods.simsiam import embedding_std, mean_cosines
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import AllMean, all_mean_here, identity
 
 MOMENTUM = 0.996
 """tau_0 for 1000 epochs; 0.99 for 100 and 300, 0.97 for 40 (official code, configs/byol.py)."""
@@ -47,7 +47,7 @@ def byol_loss(
         z_b: projections of the target network of view b, what p_a has to meet.
         p_b: predictions of the online network from view b.
         z_a: projections of the target network of view a, what p_b has to meet.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
 
     Returns:
         Terms with parts "a_to_b" and "b_to_a" that add up to the total, and the monitor "embedding_std" of z', which
@@ -65,38 +65,21 @@ def byol_loss(
 
 
 def momentum_at(done: float, momentum: float = MOMENTUM) -> float:
-    """Return tau, the share of itself that the target keeps in a step.
+    """Return tau, the share of itself that the target keeps in a step; `done` = k/K is the fraction of the run behind.
 
         tau = 1 - (1 - tau_0) (cos(pi k/K) + 1) / 2,      from tau_0 up to 1.
 
-    Args:
-        done: k/K, the fraction of the run that is behind.
-        momentum: tau_0.
-
-    Returns:
-        tau.
-
-    Source:
-        Section 3.3 of the paper; the official code takes the k before the step, as here.
+    Source: section 3.3 of the paper; the official code takes the k before the step, as here.
     """
     return 1 - (1 - momentum) * (math.cos(math.pi * done) + 1) / 2
 
 
 class BYOL(Method):
-    """Online network, predictor, target network and the loss: views -> Terms.
+    """Online network, predictor (z -> p), target network and the loss: views -> Terms; `momentum` is tau_0, in [0, 1].
 
     The target starts as a copy of backbone and projector (the official code draws it anew and saw no difference). Its
-    weights follow those of the online network; its BatchNorms count their own statistics, in training by the batch.
-    It is part of the state, so a resumed run goes on with it, and takes no gradient, so no optimizer has it.
-
-    Args:
-        backbone: batch -> h of shape (N, d); what is kept after pretraining.
-        projector: h -> z of shape (N, D).
-        predictor: z -> p of shape (N, D).
-        momentum: tau_0, in [0, 1].
-
-    Raises:
-        ValueError: a momentum outside [0, 1].
+    weights follow those of the online network; its BatchNorms count their own statistics, in training by the batch. It
+    is part of the state, so a resumed run goes on with it, and takes no gradient, so no optimizer has it.
     """
 
     def __init__(
@@ -111,18 +94,12 @@ class BYOL(Method):
         self.tau = momentum  # of the step at hand
 
     def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for BYOL")
+        """Return the loss of two views of one batch."""
         # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
-        p_a, p_b = (self.predictor(self.projector(self.represent(view))) for view in views)
+        p_a, p_b = (self.predictor(self.projector(self.represent(view))) for view in pair_of(views))
         with torch.no_grad():
             z_a, z_b = (self.target["projector"](self.target["backbone"](view)) for view in views)
-        return byol_loss(p_a, z_b, p_b, z_a, all_mean=mean_over_processes if num_processes() > 1 else identity)
+        return byol_loss(p_a, z_b, p_b, z_a, all_mean=all_mean_here())
 
     def start_step(self, epoch: float, epochs: int | float) -> None:
         """Set the tau of this step."""

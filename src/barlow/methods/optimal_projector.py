@@ -23,19 +23,17 @@ Where N is small beside d, a linear layer to D = N/2 features before the loss di
 Relatives: W-MSE (Ermolov et al. 2021), which whitens each view and compares samples; the VAMP-2 score; deep CCA.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, known_samples, num_processes
-from barlow.correlation import EPS
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.methods.forward import TwoViews, check_embeddings
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Terms
+from barlow.statistics.collectives import AllMean, identity, known_samples
+from barlow.statistics.correlation import EPS, exact_dtype
 
 SHRINKAGE = 0.2
 """Chosen on held-out digits with N = d: 0.1 to 0.3 did equally well, 0.01 much worse; see benchmarks/README.md."""
@@ -58,8 +56,8 @@ def optimal_projector_loss(
         h_a: features of view a, straight from the backbone.
         h_b: features of view b, row by row of the same samples.
         shrinkage: s in [0, 1]; how far T goes towards its mean variance.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run. With one of your own
-            the errors below go by the own samples, unless it tells N: `barlow.collectives.MeanOver`.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run. With one of your own
+            the errors below go by the own samples, unless it tells N: `barlow.MeanOver`.
 
     Returns:
         Terms with two parts that add up to the total, "invariance" = d (1 - mean rho)^2 and "spread" =
@@ -74,7 +72,7 @@ def optimal_projector_loss(
     """
     _check(h_a, h_b, shrinkage, all_mean)
     with torch.autocast(device_type=h_a.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(h_a.dtype, h_b.dtype), torch.float32)
+        dtype = exact_dtype(h_a, h_b)
         total, between = covariances(h_a.to(dtype), h_b.to(dtype), all_mean=all_mean)
         d = total.shape[0]
         factor = _cholesky(shrunk(total, shrinkage))
@@ -91,16 +89,11 @@ def covariances(
 ) -> tuple[Float[Tensor, "d d"], Float[Tensor, "d d"]]:
     """Return the total covariance T of both views and their symmetrised cross-covariance B.
 
-    Both around the mean of both views, so that a shift between two pipelines counts as augmentation. From
-    s = (h_a + h_b)/2 - mean and e = (h_a - h_b)/2:   T = E s s^T + E e e^T,   B = E s s^T - E e e^T.
+    Both around the mean of both views, so that a shift between two pipelines counts as augmentation.
 
-    Args:
-        h_a: features of view a.
-        h_b: features of view b.
-        all_mean: mean over all processes.
+        s = (h_a + h_b)/2 - mean,   e = (h_a - h_b)/2:      T = E s s^T + E e e^T,   B = E s s^T - E e e^T.
 
-    Returns:
-        (T, B); T - B = 2 E e e^T, the covariance within an image, is never negative.
+    T - B = 2 E e e^T, the covariance within an image, is never negative.
     """
     n = h_a.shape[0]
     common = (h_a + h_b) / 2
@@ -117,38 +110,15 @@ def shrunk(covariance: Float[Tensor, "d d"], shrinkage: float) -> Float[Tensor, 
     return (1 - shrinkage) * covariance + ridge * torch.eye(d, device=covariance.device, dtype=covariance.dtype)
 
 
-class OptimalProjector(Method):
-    """Backbone and the loss; a projector only where the batch is small for the features.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: the identity; or any h -> z, a narrow linear layer say, whose output the loss takes for features.
-        loss: (h_a, h_b, all_mean=...) -> Terms; `optimal_projector_loss` with the run's shrinkage.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = optimal_projector_loss
-    ) -> None:
-        super().__init__(backbone, projector)
-        self.loss = loss
-
-    def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for the optimal projector")
-        h_a, h_b = (self.projector(self.represent(view)) for view in views)
-        return self.loss(h_a, h_b, all_mean=mean_over_processes if num_processes() > 1 else identity)
-
-
 def optimal_projector(
     backbone: nn.Module, head: HeadSpec, num_features: int, *, shrinkage: float = SHRINKAGE
-) -> OptimalProjector:
-    """Build the method with the numbers of a recipe; its projector is "none", or "linear-64" for small batches."""
-    return OptimalProjector(backbone, head.build(num_features), partial(optimal_projector_loss, shrinkage=shrinkage))
+) -> TwoViews:
+    """Build the method with the numbers of a recipe.
+
+    Its projector is "none", or where the batch is small for the features a narrow linear layer such as "linear-64",
+    whose output the loss then takes for the features.
+    """
+    return TwoViews(backbone, head.build(num_features), partial(optimal_projector_loss, shrinkage=shrinkage))
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
@@ -164,10 +134,7 @@ def _cholesky(matrix: Tensor) -> Tensor:
 
 
 def _check(h_a: Tensor, h_b: Tensor, shrinkage: float, all_mean: AllMean) -> None:
-    if h_a.ndim != 2 or h_a.shape != h_b.shape:
-        raise ValueError(
-            f"h_a, h_b: got shapes {tuple(h_a.shape)} and {tuple(h_b.shape)}, wanted the same (N, D) twice"
-        )
+    check_embeddings(h_a=h_a, h_b=h_b)
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: got {shrinkage}, wanted a number from 0 to 1")
     own, d = h_a.shape

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, count_samples, identity, num_processes
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import AllMean, all_mean_here, count_samples, identity
+from barlow.statistics.correlation import exact_dtype
 
 SIGREG_WEIGHT = 0.02
 """lambda of the official minimal example."""
@@ -50,8 +50,8 @@ def sigreg_loss(
         z: embeddings of v >= 2 views of n samples.
         directions: one unit vector per column, the same on every process; `random_directions` draws them.
         sigreg_weight: lambda, in [0, 1].
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
-            tell N: `barlow.collectives.MeanOver`.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.MeanOver`.
 
     Returns:
         Terms with parts "sigreg" and "invariance" (both weighted) that add up to the total.
@@ -65,7 +65,7 @@ def sigreg_loss(
     """
     _check(z, directions, sigreg_weight)
     with torch.autocast(device_type=z.device.type, enabled=False):
-        dtype = torch.promote_types(z.dtype, torch.float32)
+        dtype = exact_dtype(z)
         z = z.to(dtype)
         projections = z @ directions.to(dtype)
         sigreg = sigreg_weight * epps_pulley(projections, all_mean=all_mean).mean()
@@ -81,20 +81,9 @@ def epps_pulley(x: Float[Tensor, "v n m"], *, all_mean: AllMean = identity) -> F
         w_l = 2 * trapezoid * exp(-t_l^2/2)   on t_l in [0, 3].
 
     For numbers that are standard normal its mean is sum_l w_l (1 - exp(-t_l^2)) at every N, about 1.05: noise of the
-    batch that no network can remove.
+    batch that no network can remove. An `all_mean` of one's own has to tell N: `barlow.MeanOver`.
 
-    Args:
-        x: v views of n numbers along m directions.
-        all_mean: mean over all processes; one of your own has to tell N: `collectives.MeanOver`.
-
-    Returns:
-        The statistic of each view and direction.
-
-    Raises:
-        ValueError: a bare `all_mean` of one's own.
-
-    Source:
-        Epps & Pulley 1983; knots and weights as in the official code of LeJEPA.
+    Source: Epps & Pulley 1983; knots and weights as in the official code of LeJEPA.
     """
     t, weight = knots(x.dtype, x.device)
     n = count_samples(x.shape[1], x.device, all_mean)
@@ -149,13 +138,9 @@ def random_directions(
 
 
 class SIGReg(Method):
-    """Backbone, projector and the loss of two or more views.
+    """Backbone, projector and the loss of two or more views, (z, directions, all_mean=...) -> Terms.
 
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D), with batch norms inside and none at its end.
-        loss: (z, directions, all_mean=...) -> Terms; `sigreg_loss` with the run's weight.
-        num_directions: M, drawn anew in every step.
+    The projector has batch norms inside and none at its end; the M directions are drawn anew in every step.
     """
 
     def __init__(
@@ -173,15 +158,11 @@ class SIGReg(Method):
         self.num_directions = num_directions
 
     def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of the views of one batch.
-
-        Raises:
-            ValueError: fewer than two views.
-        """
+        """Return the loss of two or more views of one batch."""
         if len(views) < 2:
             raise ValueError(f"views: got {len(views)}, wanted 2 or more for SIGReg")
         z = torch.stack([self.projector(self.represent(view)) for view in views])
-        all_mean = mean_over_processes if num_processes() > 1 else identity
+        all_mean = all_mean_here()
         directions = random_directions(z.shape[2], self.num_directions, device=z.device, all_mean=all_mean)
         return self.loss(z, directions, all_mean=all_mean)
 

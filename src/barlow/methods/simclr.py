@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import (
+from barlow.methods.forward import check_embeddings, pair_of, represent_together
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import (
     AllMean,
     Gather,
     all_mean as mean_over_processes,
@@ -21,9 +24,7 @@ from barlow.collectives import (
     num_processes,
     own_rows,
 )
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.statistics.correlation import exact_dtype
 
 TEMPERATURE = 0.1
 """tau on ImageNet (official code, default and README); on CIFAR-10 its README has 0.5."""
@@ -53,8 +54,8 @@ def simclr_loss(
         z_b: embeddings of view b, row by row of the same samples.
         temperature: tau.
         rank: number of this process; the rows of those before it come before its own.
-        gather: rows of all processes, with gradient, `barlow.collectives.gather_with_grad` in a distributed run.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        gather: rows of all processes, with gradient, `barlow.gather_with_grad` in a distributed run.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
 
     Returns:
         Terms with parts "alignment", the first summand, and "uniformity", the second, that add up to the total.
@@ -69,8 +70,7 @@ def simclr_loss(
     _check(z_a, z_b, temperature)
     n = z_a.shape[0]
     with torch.autocast(device_type=z_a.device.type, enabled=False):
-        dtype = torch.promote_types(torch.promote_types(z_a.dtype, z_b.dtype), torch.float32)
-        u_a, u_b = (F.normalize(z.to(dtype), dim=1, eps=_EPS) for z in (z_a, z_b))
+        u_a, u_b = (F.normalize(z.to(exact_dtype(z_a, z_b)), dim=1, eps=_EPS) for z in (z_a, z_b))
         # Both views in one exchange, and whose rows they are: processes may hold different numbers of samples.
         u_all, owner = gather(torch.cat([u_a, u_b, u_a.new_full((n, 1), rank)], dim=1)).tensor_split([-1], dim=1)
         similarity = torch.cat([u_a, u_b]) / temperature @ torch.cat(u_all.chunk(2, dim=1)).T
@@ -84,39 +84,20 @@ def simclr_loss(
 
 
 class SimCLR(Method):
-    """Backbone, projector and the loss: views -> Terms.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D).
-        loss: (z_a, z_b, rank=..., gather=..., all_mean=...) -> Terms; `simclr_loss` with the run's temperature.
-    """
+    """Backbone, projector and the loss, (z_a, z_b, rank=..., gather=..., all_mean=...) -> Terms."""
 
     def __init__(self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = simclr_loss) -> None:
         super().__init__(backbone, projector)
         self.loss = loss
 
     def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for SimCLR")
+        """Return the loss of two views of one batch."""
         # The head sees both views at once, as in the official code: one BatchNorm statistic over 2N rows.
-        z_a, z_b = self.projector(self._represent_both(views)).chunk(2)
+        z_a, z_b = self.projector(represent_together(self, pair_of(views))).chunk(2)
         if num_processes() > 1:
             rank = torch.distributed.get_rank()
             return self.loss(z_a, z_b, rank=rank, gather=gather_with_grad, all_mean=mean_over_processes)
         return self.loss(z_a, z_b)
-
-    def _represent_both(self, views: Sequence[Any]) -> Tensor:
-        """Return h of both views, 2N rows; the backbone too sees them at once where they can be put together."""
-        a, b = views
-        if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape:
-            return self.represent(torch.cat([a, b]))
-        return torch.cat([self.represent(a), self.represent(b)])
 
 
 def simclr(backbone: nn.Module, head: HeadSpec, num_features: int, *, temperature: float = TEMPERATURE) -> SimCLR:
@@ -126,10 +107,7 @@ def simclr(backbone: nn.Module, head: HeadSpec, num_features: int, *, temperatur
 
 
 def _check(z_a: Tensor, z_b: Tensor, temperature: float) -> None:
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"z_a, z_b: got shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, wanted the same (N, D) twice"
-        )
+    check_embeddings(z_a=z_a, z_b=z_b)
     if z_a.shape[0] * num_processes() < 2:
         raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: others are what it is told from")
     if not temperature > 0:

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.methods.forward import check_embeddings, pair_of
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.correlation import exact_dtype
 
 
 def simsiam_loss(
@@ -41,7 +42,7 @@ def simsiam_loss(
         z_b: embeddings of view b, what p_a has to meet.
         p_b: predictions from view b.
         z_a: embeddings of view a, what p_b has to meet.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
 
     Returns:
         Terms with parts "a_to_b" and "b_to_a" that add up to the total, and the monitor "embedding_std", which is
@@ -66,26 +67,11 @@ def mean_cosines(
     *,
     all_mean: AllMean = identity,
 ) -> Float[Tensor, "2"]:
-    """Return mean cos(p_a, sg(z_b)) and mean cos(p_b, sg(z_a)); no gradient goes into z.
-
-    Args:
-        p_a: predictions from view a.
-        z_b: what p_a has to meet.
-        p_b: predictions from view b.
-        z_a: what p_b has to meet.
-        all_mean: mean over all processes.
-
-    Returns:
-        Two numbers in [-1, 1].
-
-    Raises:
-        ValueError: shapes that differ or are not (N, D).
-    """
-    shapes = [tuple(x.shape) for x in (p_a, z_b, p_b, z_a)]
-    if p_a.ndim != 2 or len(set(shapes)) != 1:
-        raise ValueError(f"p_a, z_b, p_b, z_a: got shapes {', '.join(map(str, shapes))}, wanted (N, D) four times")
+    """Return mean cos(p_a, sg(z_b)) and mean cos(p_b, sg(z_a)), in [-1, 1]; no gradient goes into z."""
+    check_embeddings(p_a=p_a, z_b=z_b, p_b=p_b, z_a=z_a)
     with torch.autocast(device_type=p_a.device.type, enabled=False):
-        p, z = _exact(torch.stack([p_a, p_b])), _exact(torch.stack([z_b, z_a]).detach())
+        p, z = torch.stack([p_a, p_b]), torch.stack([z_b, z_a]).detach()
+        p, z = p.to(exact_dtype(p)), z.to(exact_dtype(z))
         cosines = F.cosine_similarity(p, z, dim=2)  # eps 1e-8, as the official code has it
         return all_mean(cosines.mean(dim=1), len(p_a))
 
@@ -97,72 +83,41 @@ def embedding_std(
 
         sqrt(D) * mean over features of the standard deviation over samples of z / |z|,      in [0, 1].
 
-    The paper draws it without the factor, against 1/sqrt(D). It sees complete collapse; embeddings on a plane of a
-    few of the D dimensions score well. Variances are biased (divided by N); the two views are averaged.
+    The paper draws it without the factor, against 1/sqrt(D). It sees complete collapse; embeddings on a plane of a few
+    of the D dimensions score well. Variances are biased (divided by N); the two views are averaged; there is no
+    gradient.
 
-    Args:
-        z_a: embeddings of view a.
-        z_b: embeddings of view b.
-        all_mean: mean over all processes.
-
-    Returns:
-        The figure, without gradient.
-
-    Source:
-        Section 4.1 and figure 2 of the paper.
+    Source: section 4.1 and figure 2 of the paper.
     """
     n, d = z_a.shape
     with torch.no_grad(), torch.autocast(device_type=z_a.device.type, enabled=False):
-        u = F.normalize(torch.stack([_exact(z_a), _exact(z_b)], dim=1), dim=2)
+        u = F.normalize(torch.stack([z_a.to(exact_dtype(z_a)), z_b.to(exact_dtype(z_b))], dim=1), dim=2)
         centred = u - all_mean(u.mean(dim=0), n)
         std = all_mean(centred.square().mean(dim=0), n).sqrt()
         return std.mean() * math.sqrt(d)
 
 
 class SimSiam(Method):
-    """Backbone, projector, predictor and the loss: views -> Terms.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D).
-        predictor: z -> p of shape (N, D).
-    """
+    """Backbone (batch -> h), projector (h -> z), predictor (z -> p) and the loss: views -> Terms."""
 
     def __init__(self, backbone: nn.Module, projector: nn.Module, predictor: nn.Module) -> None:
         super().__init__(backbone, projector)
         self.predictor = predictor
 
     def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for SimSiam")
+        """Return the loss of two views of one batch."""
         # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
-        z_a, z_b = (self.projector(self.represent(view)) for view in views)
+        z_a, z_b = (self.projector(self.represent(view)) for view in pair_of(views))
         p_a, p_b = self.predictor(z_a), self.predictor(z_b)
-        return simsiam_loss(p_a, z_b, p_b, z_a, all_mean=mean_over_processes if num_processes() > 1 else identity)
+        return simsiam_loss(p_a, z_b, p_b, z_a, all_mean=all_mean_here())
 
 
 def simsiam(backbone: nn.Module, head: HeadSpec, num_features: int, *, bottleneck: int = 0) -> SimSiam:
     """Build the method with the numbers of a recipe.
 
     The projector ends with a BatchNorm without scale and offset. Its last layer has no bias, which the official code
-    has but freezes: that BatchNorm would take it out again.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        head: the projector.
-        num_features: d.
-        bottleneck: width of the predictor's hidden layer; 0: a quarter of D, as in the paper (section 4.1).
-
-    Returns:
-        The method.
-
-    Raises:
-        ValueError: a negative bottleneck.
+    has but freezes: that BatchNorm would take it out again. `bottleneck` is the width of the predictor's hidden layer;
+    0: a quarter of D, as in the paper (section 4.1).
     """
     if bottleneck < 0:
         raise ValueError(f"bottleneck: got {bottleneck}, wanted a width, or 0 for a quarter of the embedding's")
@@ -171,8 +126,3 @@ def simsiam(backbone: nn.Module, head: HeadSpec, num_features: int, *, bottlenec
     projector = head.build(num_features, last_norm="plain", last_bias=False)
     predictor = replace(head, widths=f"{inner}-{width}", bias=False).build(width, last_bias=True)
     return SimSiam(backbone, projector, predictor)
-
-
-def _exact(z: Tensor) -> Tensor:
-    """In float32, or float64 if it was."""
-    return z.to(torch.promote_types(z.dtype, torch.float32))

@@ -4,24 +4,23 @@
     c(z) = sum_{i != j} C_ij^2 / D
 
 with C = (z - mean)^T (z - mean) / (N - 1) of one view (section 4.1), and the same per position where embeddings
-have positions (VICRegL). With fewer samples than features C is never built: see `batch_covariance.py`.
+have positions (VICRegL). With fewer samples than features C is never built: see `statistics/covariance.py`.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.choices import unknown
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.correlation import Form, center
-from barlow.methods.batch_covariance import bessel, off_diagonal_squares
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.errors import unknown
+from barlow.methods.forward import TwoViews, check_embeddings
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Terms
+from barlow.statistics.collectives import AllMean, identity
+from barlow.statistics.correlation import Form, center, exact_dtype
+from barlow.statistics.covariance import bessel, off_diagonal_squares
 
 Convention = Literal["official", "paper"]
 
@@ -57,8 +56,8 @@ def vicreg_loss(
         covariance_weight: nu.
         convention: "official" (main_vicreg.py, VICReg.forward) or "paper" (equations 1 to 6).
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
-            tell N: `barlow.collectives.MeanOver`.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.MeanOver`.
 
     Returns:
         Terms with parts "invariance", "variance" and "covariance", weighted, that add up to the total.
@@ -83,39 +82,23 @@ def invariance(
 
         s = sum_n |z_a[n] - z_b[n]|^2 / (N D)        (equation 5, divided by D as in the official code)
 
-    Args:
-        z_a: embeddings of view a.
-        z_b: embeddings of view b, of the same shape.
-        all_mean: mean over all processes.
-
-    Returns:
-        s, in float32 or the precision of the input if that is higher.
+    In float32, or the precision of the input if that is higher.
     """
-    return all_mean((_precise(z_a) - _precise(z_b)).square().mean(), z_a.shape[0])
+    return all_mean((z_a.to(exact_dtype(z_a)) - z_b.to(exact_dtype(z_b))).square().mean(), z_a.shape[0])
 
 
 def variance(
     z: Float[Tensor, "n *slots d"], *, target: float = 1.0, eps: float = EPS, all_mean: AllMean = identity
 ) -> Float[Tensor, ""]:
-    """Return how far the standard deviations of the features fall short of `target`, on average.
+    """Return how far the standard deviations of the features fall short of `target` (the paper's gamma), on average.
 
         v = mean_j max(0, target - sqrt(Var z_j + eps)),   Var unbiased (divided by N - 1)       (equations 1 and 2)
 
-    Args:
-        z: embeddings of one view; with positions, each position has its own variances.
-        target: gamma, 1 in the paper.
-        eps: added to the variance inside the root.
-        all_mean: mean over all processes; the variance is that of all their samples. One of your own has to tell N:
-            `collectives.MeanOver`.
-
-    Returns:
-        v, in float32 or the precision of the input if that is higher.
-
-    Raises:
-        ValueError: a single sample; a bare `all_mean` of one's own.
+    Each position has its own variances, over the samples of all processes; an `all_mean` of one's own has to tell N:
+    `barlow.MeanOver`. In float32, or the precision of the input if that is higher. ValueError: a single sample.
     """
     n = z.shape[0]
-    centred = center(_precise(z).flatten(1), all_mean=all_mean)
+    centred = center(z.to(exact_dtype(z)).flatten(1), all_mean=all_mean)
     biased = all_mean(centred.square().mean(dim=0), n)
     deviation = torch.sqrt(biased * bessel(n, z.device, all_mean) + eps)
     return torch.relu(target - deviation).mean()
@@ -128,50 +111,16 @@ def covariance(
 
         c = sum_{i != j} C_ij^2 / D,   C unbiased (divided by N - 1)                             (equations 3 and 4)
 
-    Args:
-        z: embeddings of one view; with positions, c is the mean over theirs.
-        form: "direct" builds C (D x D), "gram" a Gram matrix (own samples x all samples), "auto" the cheaper: Gram
-            for N < D. Value and gradient are the same.
-        all_mean: mean over all processes. One of your own has to tell N (`collectives.MeanOver`) and allows the direct
-            form only.
-
-    Returns:
-        c, in float32 or the precision of the input if that is higher.
-
-    Raises:
-        ValueError: form="gram" with an `all_mean` of one's own, or a bare one; a single sample.
+    With positions, c is the mean over theirs. "direct" builds C (D x D), "gram" a Gram matrix (own samples x all
+    samples), "auto" the cheaper: Gram for N < D; value and gradient are the same. An `all_mean` of one's own has to
+    tell N (`barlow.MeanOver`) and allows the direct form only. In float32, or the precision of the input if that is
+    higher. ValueError: a single sample.
     """
     d = z.shape[-1]
     with torch.autocast(device_type=z.device.type, enabled=False):
-        centred = center(_precise(z).flatten(1), all_mean=all_mean)
+        centred = center(z.to(exact_dtype(z)).flatten(1), all_mean=all_mean)
         per_position = centred.unflatten(1, (-1, d)).transpose(0, 1)
         return off_diagonal_squares(per_position, form=form, all_mean=all_mean).mean() / d
-
-
-class VICReg(Method):
-    """Backbone, expander and the loss: views -> Terms.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D), the paper's expander.
-        loss: (z_a, z_b, all_mean=...) -> Terms; `vicreg_loss` with the run's weights.
-    """
-
-    def __init__(self, backbone: nn.Module, projector: nn.Module, loss: Callable[..., Terms] = vicreg_loss) -> None:
-        super().__init__(backbone, projector)
-        self.loss = loss
-
-    def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two views of one batch.
-
-        Raises:
-            ValueError: not exactly two views.
-        """
-        if len(views) != 2:
-            raise ValueError(f"views: got {len(views)}, wanted 2 for VICReg")
-        # One pass per view, not one over both: BatchNorm statistics are per view, as in the official code.
-        z_a, z_b = (self.projector(self.represent(view)) for view in views)
-        return self.loss(z_a, z_b, all_mean=mean_over_processes if num_processes() > 1 else identity)
 
 
 def vicreg(
@@ -183,7 +132,7 @@ def vicreg(
     variance_weight: float = VARIANCE_WEIGHT,
     covariance_weight: float = COVARIANCE_WEIGHT,
     convention: Convention = "official",
-) -> VICReg:
+) -> TwoViews:
     """Build the method with the numbers of a recipe.
 
     The last layer has no bias, as in the official expander: all three terms would cancel it.
@@ -195,19 +144,11 @@ def vicreg(
         covariance_weight=covariance_weight,
         convention=convention,
     )
-    return VICReg(backbone, head.build(num_features, last_bias=False), loss)
-
-
-def _precise(z: Tensor) -> Tensor:
-    """Half precision becomes float32: differences and squares of embeddings need it."""
-    return z.to(torch.promote_types(z.dtype, torch.float32))
+    return TwoViews(backbone, head.build(num_features, last_bias=False), loss)
 
 
 def _check(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float], convention: str, form: str) -> None:
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"z_a, z_b: got shapes {tuple(z_a.shape)} and {tuple(z_b.shape)}, wanted the same (N, D) twice"
-        )
+    check_embeddings(z_a=z_a, z_b=z_b)
     for name, weight in zip(("invariance", "variance", "covariance"), weights, strict=True):
         if weight < 0:
             raise ValueError(f"{name}_weight: got {weight}, wanted 0 or more")

@@ -14,14 +14,12 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from barlow.choices import unknown
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.methods.matching import at, matches_by_features, matches_by_place, position_places
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
+from barlow.errors import unknown
+from barlow.methods.feature_map import final_pooling, with_feature_map
+from barlow.methods.heads import HeadSpec
 from barlow.methods.vicreg import (
     COVARIANCE_WEIGHT,
     INVARIANCE_WEIGHT,
@@ -30,11 +28,11 @@ from barlow.methods.vicreg import (
     invariance,
     variance,
 )
-from barlow.networks.dense import final_pooling, with_feature_map
-from barlow.networks.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.correlation import exact_dtype
 
 Flip = Literal["compensated", "official"]
-
 ALPHA = 0.75
 """Weight of the global criterion in the official code; the paper also reports 0.9."""
 MATCHES = (20, 4)
@@ -89,8 +87,8 @@ def vicregl_loss(
         invariance_weight: lambda.
         variance_weight: mu.
         covariance_weight: nu.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run; one of your own has to
-            tell N: `barlow.collectives.MeanOver`.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+            tell N: `barlow.MeanOver`.
 
     Returns:
         Terms with the six parts "global_invariance", "global_variance", ..., "local_covariance", weighted, that
@@ -153,9 +151,90 @@ def _directions(num_views: int, kept: tuple[int, int]) -> dict[tuple[int, int, i
     return {way: count / ways.total() for way, count in ways.items()}
 
 
+def _check(num_views: int, alpha: float, weights: Sequence[float], matches: Sequence[int]) -> None:
+    if num_views < NUM_LARGE:
+        raise ValueError(f"views: got {num_views}, wanted at least {NUM_LARGE} for VICRegL")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: got {alpha}, wanted a number from 0 to 1")
+    if min(weights) < 0:
+        raise ValueError(f"invariance_weight, variance_weight, covariance_weight: got {weights}, wanted 0 or more")
+    if min(matches) < 0:
+        raise ValueError(f"matches, feature_matches: got {tuple(matches)}, wanted 0 (all) or more")
+
+
+# --- Matching: which position of one view's feature map belongs to which of another's, by features or by place.
+#
+#     partner(p) = argmin_q distance(p, q),     kept: the positions p that are nearest to their partners
+#
+# Source: section 3.2 of the paper, and the official code, whose order of the kept positions matters: the first kept
+# position of every sample is the first slot, and statistics are taken slot by slot.
+
+
+@torch.no_grad()
+def matches_by_features(
+    z_a: Float[Tensor, "n p d"], z_b: Float[Tensor, "n q d"], most: int
+) -> tuple[Int[Tensor, "n g"], Int[Tensor, "n g"]]:
+    """Match positions by the Euclidean distance of their embeddings, in float32 also under autocast.
+
+    `most` and the result as for `nearest_matches`.
+    """
+    dtype = exact_dtype(z_a)
+    with torch.autocast(device_type=z_a.device.type, enabled=False):
+        return nearest_matches(torch.cdist(z_a.to(dtype), z_b.to(dtype)), most)
+
+
+@torch.no_grad()
+def matches_by_place(
+    places_a: Float[Tensor, "n p 2"], places_b: Float[Tensor, "n q 2"], most: int
+) -> tuple[Int[Tensor, "n g"], Int[Tensor, "n g"]]:
+    """Match positions by their distance in the image, in one unit for both axes.
+
+    There is no limit to it: views that do not overlap match too. `most` and the result as for `nearest_matches`.
+    """
+    # Not by a matrix product: places that are equal have to be 0 apart.
+    distances = torch.cdist(places_a, places_b, compute_mode="donot_use_mm_for_euclid_dist")
+    return nearest_matches(distances, most)
+
+
+def nearest_matches(distances: Float[Tensor, "n p q"], most: int) -> tuple[Int[Tensor, "n g"], Int[Tensor, "n g"]]:
+    """Match each position with the nearest of the other view and keep the `most` nearest matches.
+
+    0, or more than there are positions, keeps all. Returns the kept positions in their original order, and the
+    positions of the other view that they are matched with.
+    """
+    nearest, partner = distances.min(dim=2)
+    kept = nearest.argsort(dim=1, stable=True)[:, : most or None].sort(dim=1).values
+    return kept, partner.gather(1, kept)
+
+
+def at(positions: Float[Tensor, "n p d"], chosen: Int[Tensor, "n g"]) -> Float[Tensor, "n g d"]:
+    """Return the embeddings of the chosen positions, each sample its own."""
+    return positions.gather(1, chosen[:, :, None].expand(-1, -1, positions.shape[2]))
+
+
+def position_places(
+    boxes: Float[Tensor, "n 4"], flipped: Bool[Tensor, " n"], rows: int, columns: int
+) -> Float[Tensor, "n p 2"]:
+    """Return the centres of the cells of a feature map in the image that the view was cut from.
+
+        (top + (k + 1/2) height / rows,  left + (m + 1/2) width / columns),   m counted from the right where flipped
+
+    Boxes are top, left, height, width. Places are (down, across) of the P = H' W' positions, row by row, in their unit.
+
+    Source: transforms.py of the official code, whose default (--no-flip-grid 1) takes no crop as flipped.
+    """
+    down = (torch.arange(rows, device=boxes.device, dtype=boxes.dtype) + 0.5) / rows
+    across = (torch.arange(columns, device=boxes.device, dtype=boxes.dtype) + 0.5) / columns
+    mirrored = torch.where(flipped[:, None], across.flip(0), across)
+    top, left, height, width = boxes[:, :, None].unbind(1)
+    y, x = top + down * height, left + mirrored * width
+    grid = torch.stack([y[:, :, None].expand(-1, -1, columns), x[:, None, :].expand(-1, rows, -1)], dim=-1)
+    return grid.flatten(1, 2)
+
+
 @runtime_checkable
 class Located(Protocol):
-    """What `barlow.views.located` makes of a batch: images (N, C, S, S), boxes (N, 4) and flipped (N,)."""
+    """What `barlow.LocatedPipeline` makes of a batch: images (N, C, S, S), boxes (N, 4) and flipped (N,)."""
 
     images: Tensor
     boxes: Tensor
@@ -165,16 +244,10 @@ class Located(Protocol):
 class VICRegL(Method):
     """Backbone, expander for h, projector for the positions of its map, and the loss: located views -> Terms.
 
-    Args:
-        backbone: images -> h (N, d), with a global pooling before which the map is read (`networks/dense.py`).
-        projector: h -> (N, D).
-        local_projector: rows of the map -> (rows, D').
-        loss: (views, all_mean=...) -> Terms; `vicregl_loss` with the run's numbers.
-        flip: "compensated": a position of a flipped view is where its pixels came from. "official": the official
-            code's default, which ignores flips, so that matches by location are mirrored between unlike flips.
-
-    Raises:
-        ValueError: a backbone without such a pooling; an unknown flip.
+    The backbone has a global pooling before which the map is read (`feature_map.py`); `local_projector` maps rows of
+    the map to (rows, D'). `flip`: "compensated": a position of a flipped view is where its pixels came from.
+    "official": the official code's default, which ignores flips, so that matches by location are mirrored between
+    unlike flips.
     """
 
     def __init__(
@@ -194,14 +267,10 @@ class VICRegL(Method):
         self.flip = flip
 
     def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two or more located views of one batch, the first two of them large.
-
-        Raises:
-            ValueError: views without their place.
-        """
+        """Return the loss of two or more located views of one batch, the first two of them large."""
         return self.loss(
             [self._embeddings(view) for view in views],
-            all_mean=mean_over_processes if num_processes() > 1 else identity,
+            all_mean=all_mean_here(),
         )
 
     def represent(self, view: Any) -> Float[Tensor, "n d"]:
@@ -213,7 +282,7 @@ class VICRegL(Method):
         if not isinstance(view, Located):
             raise ValueError(
                 f"views: got {type(view).__name__}, wanted views that carry their place: views='vicregl', or pipelines "
-                "inside barlow.views.located.LocatedPipeline"
+                "inside barlow.LocatedPipeline"
             )
         h, feature_map = with_feature_map(self.backbone, view.images)
         rows = feature_map.flatten(2).mT  # (N, P, d)
@@ -253,14 +322,3 @@ def vicregl(
     projector = head.build(num_features, last_bias=False)
     local = replace(head, widths=local_projector).build(num_features, last_bias=False)
     return VICRegL(backbone, projector, local, loss, flip)
-
-
-def _check(num_views: int, alpha: float, weights: Sequence[float], matches: Sequence[int]) -> None:
-    if num_views < NUM_LARGE:
-        raise ValueError(f"views: got {num_views}, wanted at least {NUM_LARGE} for VICRegL")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha: got {alpha}, wanted a number from 0 to 1")
-    if min(weights) < 0:
-        raise ValueError(f"invariance_weight, variance_weight, covariance_weight: got {weights}, wanted 0 or more")
-    if min(matches) < 0:
-        raise ValueError(f"matches, feature_matches: got {tuple(matches)}, wanted 0 (all) or more")

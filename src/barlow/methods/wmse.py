@@ -15,14 +15,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from barlow.collectives import AllMean, all_mean as mean_over_processes, identity, num_processes
-from barlow.methods.method import Method
-from barlow.methods.sub_batch_whitening import random_sub_batches, whiten_rows
-from barlow.methods.terms import Terms
-from barlow.networks.heads import HeadSpec
+from barlow.methods.heads import HeadSpec
+from barlow.seams import Method, Terms
+from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.correlation import exact_dtype
 
 W_SIZE = 128
 """Rows of a sub-batch in the official CIFAR runs, for 64 features."""
+FALLBACK_RIDGE = 1e-4
+"""Added to a covariance without a Cholesky factor, as a share of its mean variance."""
 
 
 def wmse_loss(
@@ -52,7 +53,7 @@ def wmse_loss(
         shrinkage: of the covariance towards I; 0 in the official code.
         sub_batches: rows of each, the same for all views, every row equally often; `random_sub_batches(n, w_size,
             iterations)` when none are given.
-        all_mean: mean over all processes, `barlow.collectives.all_mean` in a distributed run.
+        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
 
     Returns:
         Terms with the part "distance", which is the total: from 0 to 4, and 2 for views that share nothing.
@@ -70,64 +71,10 @@ def wmse_loss(
         sub_batches = random_sub_batches(n, w_size, iterations)
     with torch.autocast(device_type=views[0].device.type, enabled=False):
         z = torch.stack(list(views))
-        z = z.to(torch.promote_types(z.dtype, torch.float32))
+        z = z.to(exact_dtype(z))
         distances = [_distances(whiten_rows(z[:, rows], shrinkage=shrinkage)) for rows in sub_batches]
         total = all_mean(torch.cat(distances).mean(), n)
     return Terms(total, {"distance": total})
-
-
-class WMSE(Method):
-    """Backbone, projector and the loss: views -> Terms.
-
-    Args:
-        backbone: batch -> h of shape (N, d).
-        projector: h -> z of shape (N, D).
-        w_size: smallest size of a sub-batch, at least D + 1.
-        iterations: random orders per step.
-        shrinkage: of the covariance towards I.
-    """
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        projector: nn.Module,
-        *,
-        w_size: int = W_SIZE,
-        iterations: int = 1,
-        shrinkage: float = 0.0,
-    ) -> None:
-        super().__init__(backbone, projector)
-        self.loss = partial(wmse_loss, w_size=w_size, iterations=iterations, shrinkage=shrinkage)
-
-    def forward(self, views: Sequence[Any]) -> Terms:
-        """Return the loss of two or more views of one batch (the paper: 2 and 4).
-
-        Raises:
-            ValueError: fewer than two views; a batch or a w_size too small.
-        """
-        if len(views) < 2:
-            raise ValueError(f"views: got {len(views)}, wanted at least 2 for W-MSE")
-        # As in the official code: BatchNorm of the backbone per view, that of the head over all views.
-        z = self.projector(torch.cat([self.represent(view) for view in views]))
-        return self.loss(z.chunk(len(views)), all_mean=mean_over_processes if num_processes() > 1 else identity)
-
-
-def wmse(
-    backbone: nn.Module,
-    head: HeadSpec,
-    num_features: int,
-    *,
-    w_size: int = W_SIZE,
-    iterations: int = 1,
-    shrinkage: float = 0.0,
-) -> WMSE:
-    """Build the method with the numbers of a recipe.
-
-    Raises:
-        ValueError: a projector too wide for the sub-batches.
-    """
-    _check_size(w_size, head.num_outputs(num_features))
-    return WMSE(backbone, head.build(num_features), w_size=w_size, iterations=iterations, shrinkage=shrinkage)
 
 
 def _distances(y: Float[Tensor, "v m d"]) -> Float[Tensor, " m"]:
@@ -149,3 +96,97 @@ def _check_size(w_size: int, num_features: int) -> None:
             f"w_size: got {w_size} for embeddings of {num_features} features, wanted at least {num_features + 1}: "
             "the covariance of fewer rows has no full rank. Use a narrower projector or a larger w_size"
         )
+
+
+# --- Whitening: random parts of a batch, each brought to covariance I by its own Cholesky factor.
+#
+#     y = (z - mean) L^-T,      L L^T = S = (z - mean)^T (z - mean) / (M - 1)      for the M rows of one sub-batch.
+#
+# Source: section 3 of the paper; htdt/self-supervised, methods/whitening.py.
+
+
+def random_sub_batches(num_samples: int, w_size: int, iterations: int = 1) -> list[Int[Tensor, "_"]]:
+    """Cut `iterations` random orders of a batch of n rows into sub-batches of at least `w_size` rows.
+
+    The orders come from torch's own CPU generator. The loop keeps its state in the checkpoint, of every process its
+    own, so a run that is resumed draws what it would have drawn, and `torch.manual_seed` replays it.
+
+    Where n is no multiple of w_size, all n // w_size parts are a little larger. A batch that is smaller is one
+    sub-batch: a sample that cannot be read ends no run. (The official code stops in both cases.) The sub-batches of one
+    order hold every row once.
+    """
+    if iterations < 1:
+        raise ValueError(f"iterations: got {iterations}, wanted at least 1")
+    orders = [torch.randperm(num_samples) for _ in range(iterations)]
+    return [part for order in orders for part in order.tensor_split(max(1, num_samples // w_size))]
+
+
+def whiten_rows(z: Float[Tensor, "*v m d"], *, shrinkage: float = 0.0) -> Float[Tensor, "*v m d"]:
+    """Return the rows of z with mean 0 and covariance I (divided by M - 1), with gradient through S and its factor.
+
+    A covariance that has no Cholesky factor, such as that of a constant feature, gets 1e-4 of its mean variance added
+    to its diagonal: what was constant becomes 0 and the gradient stays finite. (The official code stops.) `shrinkage`
+    is eps of (1 - eps) S + eps I, which is factored instead of S; 0 in the official code. The map is triangular:
+    feature 1 is scaled only, feature i is a mixture of the first i. ValueError: fewer than D + 1 rows, where no
+    covariance has full rank.
+    """
+    m, d = z.shape[-2:]
+    if m <= d:
+        raise ValueError(
+            f"z: got {m} rows of {d} features to whiten, wanted at least {d + 1} rows. Sub-batches are formed within "
+            "a process: use a larger batch_size, or a smaller w_size and projector"
+        )
+    if not 0 <= shrinkage <= 1:
+        raise ValueError(f"shrinkage: got {shrinkage}, wanted a number in [0, 1]")
+    centred = z - z.mean(dim=-2, keepdim=True)
+    covariance = centred.mT @ centred / (m - 1)
+    eye = torch.eye(d, dtype=z.dtype, device=z.device)
+    if shrinkage:
+        covariance = (1 - shrinkage) * covariance + shrinkage * eye
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if bool((failed > 0).any()):
+        # Absolute too, for features that are all constant to rounding.
+        ridge = FALLBACK_RIDGE * covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1).detach() + torch.finfo(z.dtype).eps
+        ridge = torch.where(failed > 0, ridge, torch.zeros_like(ridge))
+        # Not the function that raises: what is not finite shows in the loss, where the loop names it.
+        factor, _ = torch.linalg.cholesky_ex(covariance + ridge[..., None, None] * eye)
+    white: Tensor = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
+    return white
+
+
+class WMSE(Method):
+    """Backbone, projector and the loss, with the numbers of `wmse_loss`: views -> Terms."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        projector: nn.Module,
+        *,
+        w_size: int = W_SIZE,
+        iterations: int = 1,
+        shrinkage: float = 0.0,
+    ) -> None:
+        super().__init__(backbone, projector)
+        self.loss = partial(wmse_loss, w_size=w_size, iterations=iterations, shrinkage=shrinkage)
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of two or more views of one batch (the paper: 2 and 4)."""
+        if len(views) < 2:
+            raise ValueError(f"views: got {len(views)}, wanted at least 2 for W-MSE")
+        # As in the official code: BatchNorm of the backbone per view, that of the head over all views.
+        z = self.projector(torch.cat([self.represent(view) for view in views]))
+        return self.loss(z.chunk(len(views)), all_mean=all_mean_here())
+
+
+def wmse(
+    backbone: nn.Module,
+    head: HeadSpec,
+    num_features: int,
+    *,
+    w_size: int = W_SIZE,
+    iterations: int = 1,
+    shrinkage: float = 0.0,
+) -> WMSE:
+    """Build the method with the numbers of a recipe; ValueError where the projector is too wide for the sub-batches."""
+    _check_size(w_size, head.num_outputs(num_features))
+    return WMSE(backbone, head.build(num_features), w_size=w_size, iterations=iterations, shrinkage=shrinkage)

@@ -4,20 +4,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from barlow.choices import unknown
-from barlow.recipes import (
-    barlow_twins,
-    byol,
-    optimal_projector,
-    sigreg,
-    simclr,
-    simsiam,
-    swav,
-    vicreg,
-    vicregl,
-    wmse,
+from barlow.errors import unknown
+from barlow.recipes import barlow_twins, byol, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
+from barlow.recipes.recipe import (
+    ABOUT as ABOUT,
+    OWN as OWN,
+    TYPED_AS_FIELDS as TYPED_AS_FIELDS,
+    WITHOUT_MOMENTUM as WITHOUT_MOMENTUM,
+    Recipe as Recipe,
+    flat as flat,
+    up_to_date as up_to_date,
+    with_numbers as with_numbers,
 )
-from barlow.recipes.recipe import ABOUT as ABOUT, OWN as OWN, Recipe as Recipe, with_numbers as with_numbers
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "digits": barlow_twins.digits,
@@ -85,9 +83,6 @@ def recipe_for(name: str | None, data: Any = None) -> Recipe:
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
     Fashion-MNIST, "simclr-pictures" for a folder. On the digits it is their recipe with the method's loss and head.
-
-    Raises:
-        ValueError: no method and no recipe of that name; says the nearest.
     """
     made_for = MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
     if not name or name == "barlow_twins":
@@ -113,9 +108,9 @@ def batch_note(recipe: Recipe) -> str:
     if recipe.batch_size == made.batch_size or recipe.learning_rate != made.learning_rate:
         return ""
     ratio = recipe.batch_size / made.batch_size
-    rule, rate = ("in proportion", made.learning_rate * ratio)
-    if recipe.optimizer.startswith("adam"):
-        rule, rate = ("with its root, as is usual for Adam", made.learning_rate * ratio**0.5)
+    root = recipe.optimizer.startswith("adam")
+    rule = "with its root, as is usual for Adam" if root else "in proportion"
+    rate = made.learning_rate * (ratio**0.5 if root else ratio)
     return (
         f"batch of {recipe.batch_size}: the learning rate {made.learning_rate:g} of {recipe.name} was chosen for "
         f"{made.batch_size} and is kept; {rule} it would be --learning-rate {rate:.2g}"
@@ -135,7 +130,5 @@ def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
         projector_norm=lender.projector_norm,
         projector_activation=lender.projector_activation,
         projector_bias=lender.projector_bias,
-        redundancy_weight=lender.redundancy_weight,
-        normalization=lender.normalization,
         options=lender.options,
     )

@@ -17,16 +17,9 @@ from barlow.recipes.recipe import Recipe
 def tuned_under_one_part_of_the_gradient(recipe: Recipe, *, processes: int) -> Recipe:
     """Return a recipe for the whole gradient that takes the steps which `recipe` takes with 1/W of it.
 
-    Args:
-        recipe: the numbers of the official code; LARS.
-        processes: W, the processes under which they were tuned.
-
-    Returns:
-        The same recipe with weight decay x W and bias learning rate / W.
-
-    Raises:
-        ValueError: an optimizer other than LARS (AdamW takes almost the same steps with any multiple of the
-            gradient, SGD with other rates), or a bias learning rate that is not said.
+    W are the processes under which the numbers of the official code were tuned: weight decay x W, bias learning rate /
+    W. ValueError: an optimizer other than LARS (AdamW takes almost the same steps with any multiple of the gradient,
+    SGD with other rates), or a bias learning rate that is not said.
     """
     if recipe.optimizer != "lars" or not recipe.bias_learning_rate:
         raise ValueError(

@@ -12,6 +12,7 @@ def digits() -> Recipe:
         barlow_twins.digits(),
         name="optimal_projector-digits",
         method="optimal_projector",
+        options={},
         source="ours: shrinkage and learning rate chosen on 300 of the 1,200 training digits, see benchmarks/README.md",
         projector="none",
         learning_rate=4e-3,
@@ -27,6 +28,7 @@ def cifar() -> Recipe:
         barlow_twins.cifar(),
         name="optimal_projector-cifar",
         method="optimal_projector",
+        options={},
         source="ours, never run: network, views and optimizer of cifar; shrinkage and head as on small-grey",
         published="",
         projector="linear-128",
@@ -43,6 +45,7 @@ def small_grey() -> Recipe:
         barlow_twins.small_grey(),
         name="optimal_projector-small-grey",
         method="optimal_projector",
+        options={},
         source=(
             "ours: shrinkage from the digits; head chosen on training pictures of Fashion-MNIST that were held out, "
             "after 312 steps: see benchmarks/README.md"
@@ -57,6 +60,7 @@ def imagenet() -> Recipe:
         barlow_twins.imagenet(),
         name="optimal_projector-imagenet",
         method="optimal_projector",
+        options={},
         source="ours, never run: network, views and optimizer of imagenet; shrinkage as on small-grey",
         published="",
         projector="linear-512",
@@ -69,6 +73,7 @@ def pictures() -> Recipe:
         barlow_twins.pictures(),
         name="optimal_projector-pictures",
         method="optimal_projector",
+        options={},
         source="ours, untuned: network, views and schedule of pictures; shrinkage and head as on small-grey",
         projector="linear-64",
     )

@@ -1,19 +1,24 @@
-"""Complete runs as numbers. No torch, no objects: `pretraining.py` turns a `Recipe` into them.
+"""Complete runs as numbers. No torch, no objects: `runs/build.py` turns a `Recipe` into them.
 
-Every default of a run lives in the fields of `Recipe`; a recipe function states only what differs, with its source.
-The flags of `barlow pretrain` are these fields.
+Every default of a run lives in the fields of `Recipe`, those of one method only in the builder of the method; a recipe
+function states only what differs, with its source. The flags of `barlow pretrain` are these fields.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from barlow.choices import did_you_mean
+from barlow.errors import did_you_mean
 
 ABOUT = ("name", "source", "published")
 """Fields of a Recipe that say where it comes from and decide no number; a run goes on when they are corrected."""
 OWN = "own:"
-"""Before the name of a class, in `backbone` and `views` of a run that was given them as objects."""
+"""Before the name of a class, in `backbone`, `views` and `method` of a run that was given them as objects."""
+TYPED_AS_FIELDS = ("redundancy_weight", "normalization")
+"""Options of Barlow Twins that can be typed like fields: `pretrain(normalization="raw")`, `--redundancy-weight 0.01`.
+A recipe holds them in `options`, like those of any method, and methods that do not have them refuse them."""
+WITHOUT_MOMENTUM = ("adamw", "adam")
+"""Optimizers that have betas of their own instead."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,8 @@ class Recipe:
     # --- the loss
     method: str = "barlow_twins"
     """Self-supervised method."""
-    redundancy_weight: float = 0.005
-    """Weight lambda of the off-diagonal terms (paper, equation 2)."""
-    normalization: Literal["pearson", "feature_cosine", "sample_cosine", "scalar", "covariance", "raw", "whiten"] = (
-        "pearson"
-    )
-    """How embeddings are normalised before they are correlated."""
     options: dict[str, int | float | str] = field(default_factory=dict)
-    """Numbers of one method only: temperature 0.2 base_momentum 0.99; `barlow recipes NAME` shows all with their
-    defaults."""
+    """Numbers and words of the method: temperature 0.2 queue_length 64; `barlow recipes NAME` shows all it has."""
 
     # --- the optimisation
     epochs: int | float = 100
@@ -109,15 +107,37 @@ class Recipe:
 
 
 def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with some fields changed; `options` are added to those it has.
-
-    Raises:
-        ValueError: a field that no Recipe has; says the nearest.
-    """
-    known = [a_field.name for a_field in fields(Recipe)]
+    """Return the recipe with some fields changed; `options` join those it has, unless the method changes too."""
+    known = [*(a_field.name for a_field in fields(Recipe)), *TYPED_AS_FIELDS]
     for name in numbers:
         if name not in known:
-            raise ValueError(f"{name}: a Recipe has no such field{did_you_mean(name, known)}")
-    if "options" in numbers:
-        numbers = {**numbers, "options": {**recipe.options, **numbers["options"]}}
-    return replace(recipe, **numbers)
+            hint = did_you_mean(name, known) or f"; a number of one method goes into options={{{name!r}: ...}}"
+            raise ValueError(f"{name}: a Recipe has no such field{hint}")
+    changed = {name: value for name, value in numbers.items() if name not in TYPED_AS_FIELDS}
+    typed = {name: numbers[name] for name in TYPED_AS_FIELDS if name in numbers} | changed.pop("options", {})
+    same = changed.get("method", recipe.method) == recipe.method
+    return replace(recipe, **changed, options=(recipe.options if same else {}) | typed)
+
+
+def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe as they are written today, from a file of any age.
+
+    Lambda and normalisation used to be fields of every recipe and decided something for Barlow Twins only; so did
+    the momentum for Adam and AdamW, which now refuse it.
+    """
+    found = dict(record)
+    once_fields = {name: found.pop(name) for name in TYPED_AS_FIELDS if name in found}
+    if once_fields.get("normalization") == "pearson":  # the default, which no recipe says
+        del once_fields["normalization"]
+    if once_fields and found.get("method", Recipe.method) == Recipe.method:
+        found["options"] = {**once_fields, **found.get("options", {})}
+    if found.get("optimizer") in WITHOUT_MOMENTUM and "momentum" in found:
+        found["momentum"] = Recipe.momentum
+    return found
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe with each option of the method as a field of its own: "options.temperature"."""
+    options = record.get("options")
+    named = {f"options.{name}": value for name, value in options.items()} if isinstance(options, Mapping) else {}
+    return {name: value for name, value in record.items() if name != "options"} | named

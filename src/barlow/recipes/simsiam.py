@@ -69,6 +69,7 @@ def small_grey() -> Recipe:
         barlow_twins.small_grey(),
         name="simsiam-small-grey",
         method="simsiam",
+        options={},
         source="ours: untuned",
         projector="256-256",
     )
@@ -80,5 +81,6 @@ def pictures() -> Recipe:
         barlow_twins.pictures(),
         name="simsiam-pictures",
         method="simsiam",
+        options={},
         source="ours, untuned: network, views and schedule of pictures; predictor a quarter as wide, as officially",
     )

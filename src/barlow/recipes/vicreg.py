@@ -80,6 +80,7 @@ def pictures() -> Recipe:
         barlow_twins.pictures(),
         name="vicreg-pictures",
         method="vicreg",
+        options={},
         source="ours, untuned: network, views, schedule and widths of pictures, the official weights of the loss",
         projector_bias=True,
     )

@@ -1,14 +1,17 @@
 """The parts of the page that come from `evidence.npz`: what the network saw, and what became of it."""
 
+import base64
+import io
+import json
 import math
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from barlow.formats import number, text
 from barlow.report.charts import Line, Mark, histogram, line_chart
-from barlow.report.formats import number, text
-from barlow.report.pictures import heat_map, image_tag
-from barlow.report.run_folder import Array, Run, finite
+from barlow.report.run_folder import Array, RunFiles, finite
 from barlow.report.sections import grid, section
 from barlow.report.words import label_free, untrained_too
 
@@ -16,9 +19,15 @@ MOST_BINS = 100
 """Bins of a histogram; more are narrower than a pixel on a phone."""
 SMALLEST_SHARE = 1e-7
 """Eigenvalues below this share of the variance are not drawn: float32 features hold no more."""
+LARGEST_SIDE = 160
+"""Pictures are shrunk to this: they are shown smaller, and the page stays light."""
+TINY_SIDE = 64
+"""Up to this side single pixels are shown as squares."""
+POSITIVE, NEGATIVE = (30, 125, 210), (220, 105, 30)
+"""Colours of the heat map, blue and orange, strong enough on white and on black."""
 
 
-def views(run: Run) -> str:
+def views(run: RunFiles) -> str:
     """Every original beside the two views that were made of it."""
     rows = [_pictures(run, name, 4) for name in ("originals", "views_a", "views_b")]
     if any(row is None for row in rows[1:]):
@@ -26,19 +35,16 @@ def views(run: Run) -> str:
     captions = [name for name, row in zip(("original", "view A", "view B"), rows, strict=True) if row is not None]
     cards = []
     for samples in zip(*(row for row in rows if row is not None), strict=False):
-        shown = "".join(
-            f"<figure>{image_tag(sample, name)}<figcaption>{name}</figcaption></figure>"
-            for name, sample in zip(captions, samples, strict=True)
-        )
+        shown = "".join(_figure(sample, name, name) for name, sample in zip(captions, samples, strict=True))
         cards.append(f'<div class="views">{shown}</div>')
-    reading = (
+    explanation = (
         "The network is asked to give view A and view B the same features: what differs between them is what "
         "it learns to ignore."
     )
-    return section("views", "What the network saw", reading, grid(*cards, kind="cards"))
+    return section("views", "What the network saw", explanation, grid(*cards, kind="cards"))
 
 
-def neighbours(run: Run) -> str:
+def neighbours(run: RunFiles) -> str:
     """A few pictures and those whose features are most like theirs."""
     queries, images = _pictures(run, "neighbour_queries", 4), _pictures(run, "neighbour_images", 5)
     if queries is None or images is None:
@@ -46,24 +52,23 @@ def neighbours(run: Run) -> str:
     similarities = run.evidence.get("neighbour_similarities")
     if similarities is not None and similarities.shape != images.shape[:2]:
         similarities = None
-    # Features near collapse are all alike: then two decimals would show 1.00 everywhere.
+    # Near collapse all features are nearly equal: then two decimals would show 1.00 everywhere.
     decimals = 2 if similarities is None or float(similarities.min()) < 0.98 else 4
     cards = []
     for place, (query, found) in enumerate(zip(queries, images, strict=False)):
-        shown = [f'<figure class="query">{image_tag(query, "query")}<figcaption>query</figcaption></figure>']
+        shown = [_figure(query, "query", "query", kind=' class="query"')]
         for rank, picture in enumerate(found):
             caption = "" if similarities is None else f"{float(similarities[place, rank]):.{decimals}f}"
-            tag = image_tag(picture, f"neighbour {rank + 1} {caption}".strip())
-            shown.append(f"<figure>{tag}<figcaption>{caption}</figcaption></figure>")
+            shown.append(_figure(picture, f"neighbour {rank + 1} {caption}".strip(), caption))
         cards.append(f'<div class="neighbours">{"".join(shown)}</div>')
-    reading = (
+    explanation = (
         "First the query, then the pictures with the most similar features (1 is the same direction): "
         "they should be of one kind."
     )
-    return section("neighbours", "Nearest neighbours", reading, grid(*cards, kind="cards wide"))
+    return section("neighbours", "Nearest neighbours", explanation, grid(*cards, kind="cards wide"))
 
 
-def correlation(run: Run) -> str:
+def correlation(run: RunFiles) -> str:
     """The cross-correlation of a large held-out sample: a corner, the diagonal, the rest against chance."""
     samples = _scalar(run, "correlation_num_samples")
     block, diagonal = run.evidence.get("correlation_block"), run.evidence.get("correlation_diagonal")
@@ -81,17 +86,17 @@ def correlation(run: Run) -> str:
     of = f" of {number(samples, 9)} samples" if samples else ""
     batch = finite(run.recipe.get("batch_size"))
     of += f" (a batch has {number(batch, 9)})" if samples and batch else ""
-    reading = (
+    explanation = (
         f"The cross-correlation C{of}: the loss wants the diagonal at 1 and the rest at 0, "
         "and even independent features scatter around 0 as the line says."
     )
     spoken = " ".join(sentence for sentence in said if sentence)
     body = f'<p class="finding">{text(spoken)}</p>' if spoken else ""
     drawn = grid(*charts, kind="grid thirds")
-    return section("correlation", "Correlation of the embeddings", reading, drawn and body + drawn)
+    return section("correlation", "Correlation of the embeddings", explanation, drawn and body + drawn)
 
 
-def _off_diagonal(run: Run, samples: float | None) -> tuple[str, str]:
+def _off_diagonal(run: RunFiles, samples: float | None) -> tuple[str, str]:
     """Return the histogram of the entries off the diagonal and what it says."""
     edges, counts = run.evidence.get("offdiagonal_edges"), run.evidence.get("offdiagonal_counts")
     if edges is None or counts is None or edges.size != counts.size + 1 or not counts.sum():
@@ -135,7 +140,7 @@ def normal_counts(edges: NDArray[np.float64], deviation: float, total: float) ->
     return np.asarray(total * np.diff(below))
 
 
-def spectrum(run: Run) -> str:
+def spectrum(run: RunFiles) -> str:
     """Eigenvalues of the covariance of the features, trained and untrained, each as a share of its sum."""
     lines, said = [], []
     for name, figure, color in (("trained", "", "c1"), ("untrained", "_untrained", "c2")):
@@ -157,22 +162,70 @@ def spectrum(run: Run) -> str:
         upright=upright,
         height=280,
     )
-    reading = (
+    explanation = (
         "Each point is one direction of the features: a flat curve uses many directions, a steep one only a "
         "few; the effective rank is how many equally strong directions would amount to the same."
     )
     held = f"90% of the variance is held by: {'; '.join(said)} directions."
     held += f" Effective rank: {number(rank)}{untrained_too(run, 'effective_rank', number)}." if rank else ""
     finding = f'<p class="finding">{text(held)}</p>'
-    return section("spectrum", "Spectrum of the features", reading, chart and finding + chart)
+    return section("spectrum", "Spectrum of the features", explanation, chart and finding + chart)
 
 
-def _pictures(run: Run, name: str, dimensions: int) -> Array | None:
+def _pictures(run: RunFiles, name: str, dimensions: int) -> Array | None:
     pictures = run.evidence.get(name)
     usable = pictures is not None and pictures.ndim == dimensions and pictures.size and pictures.dtype == np.uint8
     return pictures if usable else None
 
 
-def _scalar(run: Run, name: str) -> float | None:
+def _figure(picture: Array, description: str, caption: str, kind: str = "") -> str:
+    return f"<figure{kind}>{image_tag(picture, description)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _scalar(run: RunFiles, name: str) -> float | None:
     value = run.evidence.get(name)
     return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
+
+
+def png(picture: NDArray[np.generic]) -> str:
+    """Return an array (H, W) or (H, W, C) as a `data:` URI; unless C is 3 or 4 the first channel is shown."""
+    pixels = np.asarray(picture, dtype=np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
+        pixels = pixels[:, :, 0]
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def image_tag(picture: NDArray[np.generic], description: str) -> str:
+    """Return an `<img>` with the picture inside."""
+    height, width = picture.shape[:2]
+    tiny = ' class="tiny"' if max(height, width) <= TINY_SIDE else ""
+    return f'<img{tiny} src="{png(picture)}" width="{width}" height="{height}" alt="{text(description)}">'
+
+
+def heat_map(title: str, matrix: NDArray[np.floating], *, unit: str) -> str:
+    """Draw a square matrix with signed values: blue above 0, orange below, nothing at 0, in light and dark.
+
+    The colours span the values off the diagonal, all but the most extreme 0.5%; what is beyond is full. `unit` is what
+    rows and columns are, for the hint under the pointer.
+    """
+    values = np.nan_to_num(np.asarray(matrix, dtype=np.float64))
+    rows, columns = np.indices(values.shape)
+    off_diagonal = np.abs(values[rows != columns])
+    limit = max(float(np.quantile(off_diagonal, 0.995)) if off_diagonal.size else 1.0, 0.02)
+    strength = np.clip(np.abs(values) / limit, 0.0, 1.0) * 255
+    colors = np.where((values > 0)[..., None], POSITIVE, NEGATIVE)
+    pixels = np.concatenate([colors, strength[..., None]], axis=2).round().astype(np.uint8)
+    # (H, W) of whole hundredths: what the script shows under the pointer
+    cells = json.dumps((100 * values).round().astype(int).tolist(), separators=(",", ":"))
+    end = number(limit, 2)
+    description = f"{title}: blue positive, orange negative"
+    return (
+        f'<figure class="chart"><figcaption>{text(title)}</figcaption>'
+        f'<div class="heat"><img class="tiny" src="{png(pixels)}" alt="{text(description)}" '
+        f'data-unit="{text(unit)}" data-cells="{cells}"></div>'
+        f'<div class="ramp"><span>−{end}</span><i></i><span>+{end}</span></div></figure>'
+    )

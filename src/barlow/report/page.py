@@ -5,35 +5,24 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from barlow.files import durable_file
+from barlow.formats import text
 from barlow.report import evidence, record, sections
-from barlow.report.formats import text
-from barlow.report.kept import kept_evaluations
-from barlow.report.run_folder import Run, read_run
+from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the page of a run from what its folder holds.
-
-    Args:
-        folder: a run folder, finished or not: recipe.json or journal.jsonl has to be there.
-        out: the HTML file to write; None: `report.html` in the folder.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ValueError: `folder` is no run folder.
-    """
+    """Write the page of a run, finished or not, from what its folder holds; to `report.html` there by default."""
     run = read_run(Path(folder))
     return write_page(out or run.folder / "report.html", f"{method_name(run)} on {data_name(run)}", body_of(run))
 
 
-def body_of(run: Run) -> str:
+def body_of(run: RunFiles) -> str:
     """Return the sections of a run that have data, in the order in which a person wants to know them."""
     parts = [
         sections.evaluation(run),
-        kept_evaluations(run),
+        sections.kept_evaluations(run),
         sections.loss(run),
         sections.probes(run),
         evidence.views(run),
@@ -54,7 +43,7 @@ def contents(parts: Sequence[str]) -> str:
 
 
 def write_page(path: Path, title: str, body: str) -> Path:
-    """Write a whole page around `body`, aside first and then renamed, so that no reader meets half a page."""
+    """Write a whole page around `body`, durably, so that no reader meets half a page; its folder is made."""
     own = files("barlow.report")
     style = own.joinpath("style.css").read_text(encoding="utf-8")
     script = own.joinpath("hover.js").read_text(encoding="utf-8")
@@ -66,6 +55,6 @@ def write_page(path: Path, title: str, body: str) -> Path:
         f"<body><main>{body}<footer>Written by barlow. This file is complete in itself.</footer></main>\n"
         f"<script>\n{script}</script></body></html>\n"
     )
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(page, encoding="utf-8")
-    return aside.replace(path)
+    with durable_file(path) as file:
+        file.write(page.encode())
+    return path

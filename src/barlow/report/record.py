@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
-from barlow.recipes import ABOUT, OWN, Recipe, recipe_for
-from barlow.report.formats import count, duration, moment, number, shape, text
-from barlow.report.run_folder import Run, finite, mapping
+from barlow.formats import count, duration, moment, number, shape, text
+from barlow.recipes import ABOUT, OWN, TYPED_AS_FIELDS, Recipe, flat, recipe_for
+from barlow.report.run_folder import RunFiles, finite, mapping
 from barlow.report.sections import grid, section, table
 from barlow.report.words import epochs, seconds_of_training
 
@@ -17,7 +17,7 @@ OPEN_UP_TO = 5
 """Longer lists are folded."""
 
 
-def left_out(run: Run) -> list[str]:
+def left_out(run: RunFiles) -> list[str]:
     """Return lines for the terminal: how many samples could not be read, and the first of them; none if all could."""
     bad = _unreadable_samples(run)
     if not bad:
@@ -27,7 +27,7 @@ def left_out(run: Run) -> list[str]:
     return [f"{count(len(bad), 'unreadable sample')} left out:", *(f"  {one}" for one in bad[:OPEN_UP_TO]), *more]
 
 
-def incidents(run: Run) -> str:
+def incidents(run: RunFiles) -> str:
     """Errors, warnings, samples that could not be read, resumes, and files of the run that are damaged."""
     errors = [str(record.get("message", "")) for record in run.events("error")]
     warnings = Counter(str(record.get("message", "")) for record in run.events("warning"))
@@ -49,13 +49,13 @@ def incidents(run: Run) -> str:
     )
 
 
-def recipe(run: Run) -> str:
+def recipe(run: RunFiles) -> str:
     """The command, the data, the machine, the versions and every field of the recipe."""
     command = f'<h3>Run it again</h3><pre tabindex="0"><code>{text(command_of(run))}</code></pre>'
     changed = set(changed_fields(run))
     lines = [
         [f"<code>{text(name)}</code>", f"<b>{_value(value)}</b>" if name in changed else _value(value)]
-        for name, value in _flat(run.recipe).items()
+        for name, value in flat(run.recipe).items()
         if not isinstance(value, (dict, list)) and value != ""
     ]
     asked, made = _usual(run)
@@ -72,29 +72,30 @@ def recipe(run: Run) -> str:
     )
 
 
-def changed_fields(run: Run) -> dict[str, Any]:
+def changed_fields(run: RunFiles) -> dict[str, Any]:
     """Return what in this run is not as in the recipe that it names, or that its data get: field -> value.
 
     An option of the method stands as "options.temperature".
     """
     _, made = _usual(run)
-    usual = _flat(asdict(made))
+    usual = flat(asdict(made))
     known = [field.name for field in fields(Recipe) if field.name not in ABOUT]
     return {
         name: value
-        for name, value in _flat(run.recipe).items()
+        for name, value in flat(run.recipe).items()
         if name.partition(".")[0] in known and (name not in usual or value != usual[name])
     }
 
 
-def command_of(run: Run) -> str:
+def command_of(run: RunFiles) -> str:
     """Return what makes this run again: the recipe by name and the fields that differ.
 
-    A command line when the data go by a path or a name, else a call in Python.
+    A command line when the data were given by a path or a name, else a call in Python.
     """
     (asked, _), changed, path = _usual(run), changed_fields(run), _path(run)
     options = {name.partition(".")[2]: value for name, value in changed.items() if "." in name}
     plain = {name: value for name, value in changed.items() if "." not in name}
+    plain |= {name: options.pop(name) for name in TYPED_AS_FIELDS if name in options}
     if not path or mapping(mapping(run.start.get("data")).get("objects")):
         return _call(path, asked, plain | ({"options": options} if options else {}))
     root = str(mapping(run.start.get("data")).get("data_root") or "")
@@ -116,7 +117,7 @@ def _call(path: str, asked: str, numbers: Mapping[str, Any]) -> str:
     return f"barlow.pretrain({', '.join(words)})"
 
 
-def _usual(run: Run) -> tuple[str, Recipe]:
+def _usual(run: RunFiles) -> tuple[str, Recipe]:
     """Return the name that asks for the recipe the run began with, and that recipe; no name: the one made for its data.
 
     A method's name alone stands for its recipe made for the data, which need not be one of `RECIPES`.
@@ -129,19 +130,13 @@ def _usual(run: Run) -> tuple[str, Recipe]:
     return "", recipe_for(None, path)
 
 
-def _flat(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields, with each option of the method as a field of its own."""
-    options = {f"options.{name}": value for name, value in mapping(numbers.get("options")).items()}
-    return {name: value for name, value in numbers.items() if name != "options"} | options
-
-
-def _path(run: Run) -> str:
+def _path(run: RunFiles) -> str:
     """Return the path or name that the data were asked for with; empty when they came from Python."""
     data = mapping(run.start.get("data"))
     return str(data["path"] if "path" in data else data.get("name", ""))
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def _facts(run: RunFiles) -> list[tuple[str, str]]:
     data, versions = mapping(run.start.get("data")), mapping(run.start.get("versions"))
     timing = run.section("timing")
     started = next((record.get("time") for record in run.events("start")), None)
@@ -171,7 +166,7 @@ def _two_columns(lines: Sequence[Sequence[str]]) -> str:
     return grid(*(table([], part, numeric=False) for part in (lines[:half], lines[half:]) if part), kind="grid pair")
 
 
-def _unreadable_samples(run: Run) -> list[str]:
+def _unreadable_samples(run: RunFiles) -> list[str]:
     return [
         f"{record.get('what', 'sample')} (number {record.get('index', '?')}): {record.get('reason', '')}"
         for record in run.events("bad_sample")

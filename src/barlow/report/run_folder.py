@@ -1,31 +1,37 @@
-"""What a run left behind, read with tolerance: a run that was killed half-way still gives a page.
+"""The one reader of a run folder: for the pages, for comparisons, and for a run that goes on. No torch.
 
-Only `journal.jsonl` or `recipe.json` has to be there. What cannot be read is named in `Run.unreadable`.
+Read with tolerance: a run that was killed half-way still gives a page. Only `journal.jsonl` or `recipe.json` has to be
+there; what cannot be read is empty, and named in `RunFiles.unreadable`.
 """
 
-import json
 import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barlow.files import read_json
+from barlow.recipes import up_to_date
+from barlow.training.journal import read_journal, without_undone_steps
+
 Record = Mapping[str, Any]
 Array = NDArray[Any]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Positions in epochs and the values there."""
+PAUSES_BEFORE = ("start", "resume")
+"""Events that begin a sitting: the time before them is not training."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run folder in memory.
+class RunFiles:
+    """What one run folder holds.
 
     Attributes:
-        folder: where it is.
         recipe: the fields of the recipe by name.
         start: the journal's first facts: data, versions, device, number of parameters.
         records: the journal without the steps that a resume took back.
@@ -35,16 +41,16 @@ class Run:
     """
 
     folder: Path
-    recipe: Record
-    start: Record
-    records: Sequence[Record]
-    summary: Record
-    evidence: Mapping[str, Array]
-    unreadable: Sequence[str]
+    recipe: Record = field(default_factory=dict)
+    start: Record = field(default_factory=dict)
+    records: Sequence[Record] = ()
+    summary: Record = field(default_factory=dict)
+    evidence: Mapping[str, Array] = field(default_factory=dict)
+    unreadable: Sequence[str] = ()
 
     def events(self, event: str) -> list[Record]:
         """Return the journal's records of one kind, oldest first."""
-        return [record for record in self.records if record.get("event") == event]
+        return [record for record in self.records if record["event"] == event]
 
     def section(self, name: str) -> Record:
         """Return one part of the summary, empty when it is not there."""
@@ -77,6 +83,21 @@ class Run:
         """Whether the last step was reached."""
         return bool(self.events("finish"))
 
+    def seconds_of_training(self) -> float:
+        """Return the seconds of training over all sittings, from the journal's times.
+
+        What a kill threw away and a resume made again counts once; neither the time between sittings counts, nor what
+        came after the last step.
+        """
+        times: list[tuple[float, str]] = []
+        for record in self.records:
+            if (time := finite(record.get("time"))) is not None:
+                times.append((time, record["event"]))
+            if record["event"] == "finish":
+                break
+        pairs = pairwise(times)
+        return float(sum(max(end - begin, 0.0) for (begin, _), (end, event) in pairs if event not in PAUSES_BEFORE))
+
 
 def finite(value: object) -> float | None:
     """Return `value` as a float when it is a finite number, else None: the journal may hold null and NaN."""
@@ -102,46 +123,25 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_dir() and is_run(path))
 
 
-def read_run(folder: Path) -> Run:
-    """Read everything that a run folder has.
+def read_run(folder: Path, *, arrays: bool = True) -> RunFiles:
+    """Read everything that a run folder has; what is missing is empty, what is damaged is named in `unreadable`.
 
-    Args:
-        folder: holds recipe.json or journal.jsonl, and what else the run got to write.
-
-    Returns:
-        The run; what is missing is empty, what is damaged is named in `unreadable`.
-
-    Raises:
-        ValueError: neither a recipe nor a journal is there.
+    A folder with neither a recipe nor a journal is refused. `arrays=False` leaves out `evidence`, which may be
+    megabytes.
     """
     folder = Path(folder)
     if not is_run(folder):
         raise ValueError(f"folder: got {str(folder)!r}, wanted a run folder with recipe.json or journal.jsonl")
     unreadable: list[str] = []
-    written = mapping(_read(folder / "recipe.json", _read_json, unreadable))
-    summary = mapping(_read(folder / "summary.json", _read_json, unreadable))
-    evidence = _read(folder / "evidence.npz", _read_arrays, unreadable) or {}
-    records = without_undone_steps(list(_read_journal(folder / "journal.jsonl", unreadable)))
-    starts = [record for record in records if record.get("event") == "start"]
+    written = mapping(_read(folder / "recipe.json", read_json, unreadable))
+    summary = mapping(_read(folder / "summary.json", read_json, unreadable))
+    evidence = (_read(folder / "evidence.npz", _read_arrays, unreadable) if arrays else None) or {}
+    records = without_undone_steps(_read_journal(folder / "journal.jsonl", unreadable))
+    starts = [record for record in records if record["event"] == "start"]
     start = {**written, **(starts[-1] if starts else {})}
     start["data"] = {**mapping(written.get("data")), **mapping(start.get("data"))}
-    recipe = mapping(written.get("recipe")) or mapping(start.get("recipe")) or written
-    return Run(folder, recipe, start, records, summary, evidence, unreadable)
-
-
-def without_undone_steps(records: Sequence[Record]) -> list[Record]:
-    """Leave out the steps and probes that lie behind a later resume: they were run again."""
-    kept: list[Record] = []
-    for record in records:
-        step = finite(record.get("step"))
-        if record.get("event") == "resume" and step is not None:
-            kept = [old for old in kept if not _undone(old, step)]
-        kept.append(record)
-    return kept
-
-
-def _undone(record: Record, step: float) -> bool:
-    return record.get("event") in ("step", "probe") and (finite(record.get("step")) or 0.0) > step
+    recipe = up_to_date(mapping(written.get("recipe")) or mapping(start.get("recipe")) or written)
+    return RunFiles(folder, recipe, start, records, summary, evidence, unreadable)
 
 
 def _read(path: Path, read: Callable[[Path], Any], unreadable: list[str]) -> Any:
@@ -155,10 +155,6 @@ def _read(path: Path, read: Callable[[Path], Any], unreadable: list[str]) -> Any
         return None
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _read_arrays(path: Path) -> dict[str, Array]:
     with path.open("rb") as file, zipfile.ZipFile(file):  # a damaged archive is refused here, with the file closed
         file.seek(0)
@@ -166,20 +162,13 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
 
 
-def _read_journal(path: Path, unreadable: list[str]) -> Iterator[Record]:
-    """Yield the records; a last line that was cut off by a kill is normal, another broken line is noted."""
+def _read_journal(path: Path, unreadable: list[str]) -> list[dict[str, Any]]:
+    """Return the records; a last line that was cut off by a kill is normal, another broken line is noted."""
     if not path.is_file():
-        return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    broken = []
-    for position, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line) if line.strip() else {}
-        except ValueError:
-            record = None
-        if isinstance(record, dict):
-            yield record
-        elif position < len(lines):
-            broken.append(str(position))
+        return []
+    broken: list[int] = []
+    records = read_journal(path, broken)
     if broken:
-        unreadable.append(f"{path.name}: line {', '.join(broken[:5])} could not be read ({len(broken)} in all)")
+        lines = ", ".join(map(str, broken[:5]))
+        unreadable.append(f"{path.name}: line {lines} could not be read ({len(broken)} in all)")
+    return records

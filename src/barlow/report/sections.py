@@ -1,27 +1,29 @@
 """The parts of the page that come from the journal and the summary. A part without data is ""."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from barlow.report.axes import wants_log
+from barlow.formats import count, moment, number, percent, text
 from barlow.report.charts import Bar, Line, Mark, bar_chart, line_chart
-from barlow.report.formats import count, moment, number, percent, text
-from barlow.report.run_folder import Curve, Run, finite, mapping
+from barlow.report.plot import wants_log
+from barlow.report.run_folder import Curve, Record, RunFiles, finite, mapping
 from barlow.report.words import (
-    FEATURES,
+    NETWORKS,
     PROTOCOLS,
+    accuracy,
     data_name,
     epochs,
     key_figures,
     method_name,
     protocol_name,
+    raw_names,
     rows,
-    score,
     sentences,
     subtitle,
 )
 
 PART_NAMES = {"on_diagonal": "on-diagonal", "off_diagonal": "off-diagonal"}
-FEATURE_COLORS = dict(zip(FEATURES, ("c1", "c2", "quiet"), strict=True))
+NETWORK_COLORS = dict(zip(NETWORKS, ("c1", "c2"), strict=True))
 PROBE_NAMES = {
     "effective_rank": "Effective rank",
     "invariance_share": "Invariance share, %",
@@ -38,14 +40,22 @@ LABEL_FREE_NAMES = {
     "directions_above_chance": ("Directions above chance", number),
     "backbone_limit": ("Backbone limit: least loss of a linear projector", number),
 }
+KEPT = {
+    "knn": "nearest neighbours (kNN)",
+    "linear": "linear probe, all labels",
+    "few_labels": "few labels per class",
+    "sgd_linear": "linear, by SGD or as published",
+    "finetune": "fine-tuned, by share of the labels",
+}
+"""Columns of the table of evaluations that were kept."""
 
 
-def section(name: str, title: str, reading: str, *body: str) -> str:
+def section(name: str, title: str, explanation: str, *body: str) -> str:
     """Wrap parts with a title and the sentence that says how to read them; "" without parts."""
     inside = "".join(part for part in body if part)
     if not inside:
         return ""
-    return f'<section id="{name}"><h2>{text(title)}</h2><p class="reading">{text(reading)}</p>{inside}</section>'
+    return f'<section id="{name}"><h2>{text(title)}</h2><p class="reading">{text(explanation)}</p>{inside}</section>'
 
 
 def grid(*charts: str, kind: str = "grid") -> str:
@@ -65,7 +75,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], *, numeric: bool =
     return f'<div class="scroll" tabindex="0"><table class="{kind}">{top}<tbody>{lines}</tbody></table></div>'
 
 
-def headline(run: Run) -> str:
+def headline(run: RunFiles) -> str:
     """What was trained on what, for how long, and what the numbers mean."""
     said = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences(run))
     figures = "".join(f"<div><dt>{text(what)}</dt><dd>{text(value)}</dd></div>" for value, what in key_figures(run))
@@ -75,7 +85,7 @@ def headline(run: Run) -> str:
     return f'<h1>{title}</h1>{lead}{_status(run)}{tiles}<ul class="said">{said}</ul>'
 
 
-def _status(run: Run) -> str:
+def _status(run: RunFiles) -> str:
     errors = [str(record.get("message", "")) for record in run.events("error")]
     if run.finished:
         return ""
@@ -86,44 +96,45 @@ def _status(run: Run) -> str:
     return f'<p class="status">{text(said)}</p>'
 
 
-def evaluation(run: Run) -> str:
-    """Accuracies beside the untrained network and raw pixels, and the figures that need no labels."""
+def evaluation(run: RunFiles) -> str:
+    """Accuracies beside the untrained network and raw samples, and the figures that need no labels."""
     found = rows(run)
-    protocols = [name for name in PROTOCOLS if any(score(row, name) for row in found)]
+    protocols = [name for name in PROTOCOLS if any(accuracy(row, name) for row in found)]
     groups = []
     for protocol in protocols:
         bars = []
         for row in found:
-            value = score(row, protocol)
+            value = accuracy(row, protocol)
             if value:
                 name = str(row["features"])
-                bars.append(Bar(name, value.mean, str(value), FEATURE_COLORS.get(name, "c3"), value.spread))
+                bars.append(Bar(name, value.mean, str(value), NETWORK_COLORS.get(name, "quiet"), value.spread))
         groups.append((protocol_name(protocol, run), bars))
     classes = run.section("evaluation").get("classes")
     number_of_classes = len(classes) if isinstance(classes, list) else 0
     guessing = Mark("guessing", 1.0 / number_of_classes) if number_of_classes else None
     cells = [
         [text(row["features"]), number(finite(row.get("num_features")) or 0.0, 9)]
-        + [text(score(row, protocol) or "") for protocol in protocols]
+        + [text(accuracy(row, protocol) or "") for protocol in protocols]
         for row in found
     ]
     head = ["features", "width", *(text(protocol_name(protocol, run)) for protocol in protocols)]
     measured = table(head, cells) if protocols else ""
     bars_drawn = bar_chart("Accuracy on test data", groups, mark=guessing)
-    reading = "Longer is better: what training is worth is the distance from untrained and from raw pixels"
+    others = " and from ".join(["untrained", *raw_names(run)])
+    explanation = f"Longer is better: what training is worth is the distance from {others}"
     draws = next((finite(mapping(row.get("few_labels")).get("draws")) for row in found), None)
-    reading += f"; ± is the standard deviation over {count(draws, 'draw')} of the labels." if draws else "."
+    explanation += f"; ± is the standard deviation over {count(draws, 'draw')} of the labels." if draws else "."
     if run.section("evaluation").get("test_seen_in_pretraining") is True:
-        reading += " The test samples themselves, without labels, may have been among those trained on."
+        explanation += " The test samples themselves, without labels, may have been among those trained on."
     if not protocols:
-        reading = (
+        explanation = (
             "Two figures need no labels: how many directions the features use, and how little the "
             "views of one sample change them."
         )
-    return section("evaluation", "What the features are worth", reading, bars_drawn, measured, _label_free(run))
+    return section("evaluation", "What the features are worth", explanation, bars_drawn, measured, _label_free(run))
 
 
-def _label_free(run: Run) -> str:
+def _label_free(run: RunFiles) -> str:
     figures = run.section("label_free")
     lines = []
     for name, (title, show) in LABEL_FREE_NAMES.items():
@@ -133,7 +144,61 @@ def _label_free(run: Run) -> str:
     return table(["needs no labels", "trained", "untrained"], lines) if lines else ""
 
 
-def loss(run: Run) -> str:
+def kept_evaluations(run: RunFiles) -> str:
+    """Accuracies of the trained and of the untrained network on data that were named afterwards."""
+    by_file = {str(record.get("file")): record for record in run.events("evaluation") if _row(record, "trained")}
+    found = list(by_file.values())  # the last of each file, in the order of the first
+    names = Counter(_name(record) for record in found)
+    cells = {column: [_cell(record, column) for record in found] for column in KEPT}
+    shown = [column for column in KEPT if any(cells[column])]
+    if not shown:
+        return ""
+    lines = [
+        [text(_title(record, names)), text(record.get("protocol", "")), *(text(cells[name][place]) for name in shown)]
+        for place, record in enumerate(found)
+    ]
+    amounts = {mapping(_row(record, "trained").get("few_labels")).get("per_class") for record in found} - {None}
+    titles = KEPT | ({"few_labels": f"{amounts.pop()} labels per class"} if len(amounts) == 1 else {})
+    head = ["data", "protocol", *(text(titles[column]) for column in shown)]
+    explanation = (
+        "What the features are worth on the data named: accuracy on the test part, in brackets that of the same "
+        "network untrained. Everything that was found is in the files under evaluations/."
+    )
+    return section("kept", "Evaluations that were kept", explanation, table(head, lines))
+
+
+def _row(record: Record, features: str) -> Record:
+    rows = record.get("rows")
+    known = [mapping(row) for row in rows] if isinstance(rows, list) else []
+    return next((row for row in known if row.get("features") == features), {})
+
+
+def _name(record: Record) -> str:
+    return str(mapping(record.get("data")).get("name") or "unnamed data")
+
+
+def _title(record: Record, names: Mapping[str, int]) -> str:
+    """The name of the data; where several have it, with the path, or with the file for those that have none."""
+    name = _name(record)
+    place = mapping(record.get("data")).get("path") or record.get("file")
+    return f"{name} ({place})" if names[name] > 1 and place else name
+
+
+def _cell(record: Record, column: str) -> str:
+    trained, untrained = (_shown(_row(record, features), column) for features in ("trained", "untrained"))
+    return f"{trained} ({untrained})" if trained and untrained else trained
+
+
+def _shown(row: Record, column: str) -> str:
+    if column != "finetune":
+        return str(accuracy(row, column) or "")
+    found = row.get("finetune")
+    shares = [mapping(one) for one in found] if isinstance(found, list) else []
+    pairs = [(finite(one.get("fraction")), finite(one.get("accuracy"))) for one in shares]
+    return ", ".join(f"{100 * share:g}%: {percent(hit)}" for share, hit in pairs if share and hit is not None)
+
+
+def loss(run: RunFiles) -> str:
     """The loss with its terms and its floor, the excess, and the learning rate."""
     total, floor = run.curve("step", "loss"), run.curve("step", "floor")
     if not len(total[0]):
@@ -156,16 +221,16 @@ def loss(run: Run) -> str:
         height=300,
     )
     small = grid(_excess_chart(run, total, floor) if shown else "", _learning_rate_chart(run), kind="grid wide-first")
-    reading = (
+    explanation = (
         "The terms should fall; only what lies above the dashed floor can be learnt, so read the excess"
         if shown
         else "All terms should fall and then level off"
     )
-    reading += ": faint is each recorded step, strong the moving average."
-    return section("loss", "Loss", reading, chart, small)
+    explanation += ": faint is each recorded step, strong the moving average."
+    return section("loss", "Loss", explanation, chart, small)
 
 
-def _excess_chart(run: Run, total: Curve, floor: Curve) -> str:
+def _excess_chart(run: RunFiles, total: Curve, floor: Curve) -> str:
     x, y = run.curve("step", "excess")
     if not len(x) and len(total[0]) == len(floor[0]):
         x, y = total[0], total[1] - floor[1]
@@ -173,7 +238,7 @@ def _excess_chart(run: Run, total: Curve, floor: Curve) -> str:
     return line_chart("Excess: loss − floor", [line], x_name="epochs", log=wants_log(y), smoothed=True, height=180)
 
 
-def _learning_rate_chart(run: Run) -> str:
+def _learning_rate_chart(run: RunFiles) -> str:
     x, y = run.curve("step", "learning_rate")
     if not len(x):
         x, y = run.curve("step", "learning_rate_factor")
@@ -183,7 +248,7 @@ def _learning_rate_chart(run: Run) -> str:
     )
 
 
-def probes(run: Run) -> str:
+def probes(run: RunFiles) -> str:
     """The figures taken between epochs, one small chart each."""
     charts = []
     for place, figure in enumerate(run.names("probe", "figures")):
@@ -191,15 +256,15 @@ def probes(run: Run) -> str:
         x, y = run.curve("probe", "figures", figure)
         line = Line(name, x, 100 * y if name.endswith("%") else y, color=f"c{place % 8 + 1}")
         charts.append(line_chart(name, [line], x_name="epochs", height=150))
-    reading = (
+    explanation = (
         "A rising effective rank means that more directions are used, a rising invariance share that views "
         "of one sample come closer together; if the rank falls to 1 the features collapse."
     )
     if "backbone_limit" in run.names("probe", "figures"):
-        reading += (
+        explanation += (
             " The backbone limit is the least loss that a linear projector could reach on the features of that moment: "
             "unlike the loss it falls only if the backbone learns."
         )
     if "knn_accuracy" in run.names("probe", "figures"):
-        reading += " The kNN accuracy looks at labels that training never sees."
-    return section("probes", "During training", reading, grid(*charts, kind="grid thirds"))
+        explanation += " The kNN accuracy looks at labels that training never sees."
+    return section("probes", "During training", explanation, grid(*charts, kind="grid thirds"))

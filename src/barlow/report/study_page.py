@@ -8,23 +8,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from barlow.report.axes import Scale, scale_for
+from barlow.formats import Number, count, duration, number, text
 from barlow.report.charts import FEW_POINTS
-from barlow.report.formats import count, duration, number, text
 from barlow.report.page import contents, write_page
-from barlow.report.plot import curve, plot, stretched
+from barlow.report.plot import Scale, curve, plot, scale_for, stretched
 from barlow.report.sections import section, table
 
 Outcome = Literal["held", "failed", "undecided"]
 HEIGHT = 300
 MARGIN = 0.04
 """Room beside the first and the last point, as a share of the axis."""
-Number = int | float
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One claim and its fate.
+class Finding:
+    """One claim and what was found of it.
 
     Attributes:
         claim: its mark, such as "C6" or "P8".
@@ -44,7 +42,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The verdict as one reads it."""
+        """The finding as one reads it."""
         return f"{self.claim}: {self.statement} {self.outcome.capitalize()}: {self.evidence}"
 
 
@@ -83,28 +81,21 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a study concludes: verdicts first, then tables and plots in the order of the page."""
+class Conclusion:
+    """What a study concludes: findings first, then tables and plots in the order of the page."""
 
-    verdicts: Sequence[Verdict]
+    findings: Sequence[Finding]
     parts: Sequence[Table | Plot] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, Any]:
-        """Return verdicts and tables as JSON holds them; plots show the same numbers."""
+        """Return findings and tables as JSON holds them; plots show the same numbers."""
         tables = [asdict(part) for part in self.parts if isinstance(part, Table)]
-        return {"verdicts": [asdict(verdict) for verdict in self.verdicts], "tables": tables}
+        return {"verdicts": [asdict(finding) for finding in self.findings], "tables": tables}
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """How a study was made.
-
-    Attributes:
-        command: that makes it again.
-        settings: by name.
-        versions: of packages, by name.
-        seconds: by cell.
-    """
+    """How a study was made: the command that makes it again, settings and versions by name, seconds by cell."""
 
     command: str
     settings: Mapping[str, Any]
@@ -112,33 +103,22 @@ class StudyRecord:
     seconds: Mapping[str, float]
 
 
-def write_study_page(path: Path, title: str, statement: str, findings: Findings, record: StudyRecord) -> Path:
-    """Write the page of a study.
-
-    Args:
-        path: the HTML file.
-        title: of the page.
-        statement: what the paper says.
-        findings: verdicts, tables and plots.
-        record: how it was made.
-
-    Returns:
-        `path`.
-    """
+def write_study_page(path: Path, title: str, statement: str, conclusion: Conclusion, record: StudyRecord) -> Path:
+    """Write the page of a study; `statement` is what the paper says."""
     parts = [
         section(f"part-{place}", part.title, part.reading, _table(part) if isinstance(part, Table) else _plot(part))
-        for place, part in enumerate(findings.parts)
+        for place, part in enumerate(conclusion.parts)
     ]
     parts.append(_record(record))
-    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(statement)}</p>{_summary(findings.verdicts)}'
+    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(statement)}</p>{_summary(conclusion.findings)}'
     return write_page(path, title, f"{header}{contents(parts)}</header>{''.join(parts)}")
 
 
-def _summary(verdicts: Sequence[Verdict]) -> str:
+def _summary(findings: Sequence[Finding]) -> str:
     said = [
-        f"<li><b>{text(verdict.claim)} {verdict.outcome}.</b> {text(verdict.statement)} "
-        f'<span class="note">{text(verdict.evidence[:1].upper() + verdict.evidence[1:])}</span></li>'
-        for verdict in verdicts
+        f"<li><b>{text(finding.claim)} {finding.outcome}.</b> {text(finding.statement)} "
+        f'<span class="note">{text(finding.evidence[:1].upper() + finding.evidence[1:])}</span></li>'
+        for finding in findings
     ]
     return f'<ul class="said">{"".join(said)}</ul>'
 

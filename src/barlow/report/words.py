@@ -1,14 +1,13 @@
-"""Sentences computed from a run: what its numbers mean, in the order in which a person asks."""
+"""The figures of a run, and sentences that say what they mean, in the order in which a person asks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
+from barlow.formats import count, duration, number, percent, points, shape, with_spread
 from barlow.recipes import OWN
-from barlow.report.formats import count, duration, number, percent, points, shape, with_spread
-from barlow.report.learnt import nothing_learnt
-from barlow.report.run_folder import Record, Run, finite, mapping
+from barlow.report.run_folder import Record, RunFiles, finite, mapping
 
 METHOD_NAMES: Mapping[str, str] = {
     "barlow_twins": "Barlow Twins",
@@ -22,14 +21,16 @@ METHOD_NAMES: Mapping[str, str] = {
     "byol": "BYOL",
     "sigreg": "SIGReg",
 }
-PAUSES_BEFORE = ("start", "resume")
-"""Events that begin a sitting: the time before them is not training."""
+PROTOCOLS = ("few_labels", "linear", "knn")
+NETWORKS = ("trained", "untrained")
+"""Rows of an evaluation that are networks; what stands beside them has the name that its modality gives it."""
 NOISY_GAIN = 1.0
 """A gain of fewer than this many standard deviations of the draws is called no evidence."""
+ADVICE = "More samples, more epochs, milder augmentations or larger inputs are what to try."
 
 
 @dataclass(frozen=True)
-class Score:
+class Accuracy:
     """One measured accuracy, as share; `spread` is the standard deviation over draws, if there are any."""
 
     mean: float
@@ -39,22 +40,18 @@ class Score:
         return with_spread(self.mean, self.spread)
 
 
-PROTOCOLS = ("few_labels", "linear", "knn")
-FEATURES = ("trained", "untrained", "raw pixels")
-
-
-def method_name(run: Run) -> str:
+def method_name(run: RunFiles) -> str:
     """Return the method's published name."""
-    method = str(run.recipe.get("method", ""))
+    method = str(run.recipe.get("method", "")).removeprefix(OWN)
     return METHOD_NAMES.get(method, method.replace("_", " ") or "A run")
 
 
-def data_name(run: Run) -> str:
+def data_name(run: RunFiles) -> str:
     """Return what the data are called."""
     return str(mapping(run.start.get("data")).get("name") or "unnamed data")
 
 
-def embedding_width(run: Run) -> int | None:
+def embedding_width(run: RunFiles) -> int | None:
     """Return D, the width of the embedding, from the recipe's projector or the measured correlations."""
     last = str(run.recipe.get("projector", "")).split("-")[-1]
     if last.isdigit():
@@ -63,25 +60,25 @@ def embedding_width(run: Run) -> int | None:
     return None if diagonal is None or not diagonal.size else int(diagonal.size)
 
 
-def rows(run: Run) -> list[Record]:
+def rows(run: RunFiles) -> list[Record]:
     """Return the rows of the evaluation: trained first, then what it is compared with."""
     found = run.section("evaluation").get("rows")
     known = [mapping(row) for row in found if mapping(row).get("features")] if isinstance(found, list) else []
-    order = {name: place for place, name in enumerate(FEATURES)}
+    order = {name: place for place, name in enumerate(NETWORKS)}
     return sorted(known, key=lambda row: order.get(str(row["features"]), len(order)))
 
 
-def score(row: Record, protocol: str) -> Score | None:
+def accuracy(row: Record, protocol: str) -> Accuracy | None:
     """Return one accuracy of an evaluation row, None when it was not measured."""
     value = row.get(protocol)
     if isinstance(value, Mapping):
         mean = finite(value.get("mean"))
-        return None if mean is None else Score(mean, finite(value.get("std")))
+        return None if mean is None else Accuracy(mean, finite(value.get("std")))
     mean = finite(value)
-    return None if mean is None else Score(mean)
+    return None if mean is None else Accuracy(mean)
 
 
-def protocol_name(protocol: str, run: Run) -> str:
+def protocol_name(protocol: str, run: RunFiles) -> str:
     """Return what a protocol is called, e.g. "10 labels per class"."""
     if protocol == "few_labels":
         per_class = [mapping(row.get("few_labels")).get("per_class") for row in rows(run)]
@@ -90,19 +87,28 @@ def protocol_name(protocol: str, run: Run) -> str:
     return {"linear": "linear probe, all labels", "knn": "nearest neighbours (kNN)"}.get(protocol, protocol)
 
 
-def last_epoch(run: Run, *path: str) -> float | None:
+def gain(run: RunFiles) -> float | None:
+    """Return what training added, on few labels where they were measured, else on the linear probe or neighbours."""
+    for protocol in PROTOCOLS:
+        found = _accuracies(run, protocol)
+        if "trained" in found and "untrained" in found:
+            return found["trained"].mean - found["untrained"].mean
+    return None
+
+
+def last_epoch(run: RunFiles, *path: str) -> float | None:
     """Return the mean of a number of the step records over the last epoch: single batches are noisy."""
     x, y = run.curve("step", *path)
     return float(y[x > x[-1] - 1.0].mean()) if len(y) else None
 
 
-def excess(run: Run) -> float | None:
+def excess(run: RunFiles) -> float | None:
     """Return how far above its floor the loss ended."""
     loss, floor = last_epoch(run, "loss"), last_epoch(run, "floor")
     return None if loss is None or floor is None else loss - floor
 
 
-def label_free(run: Run, name: str) -> float | None:
+def label_free(run: RunFiles, name: str) -> float | None:
     """Return a figure that needs no labels, from the summary, else from the last probe that has it."""
     value = finite(run.section("label_free").get(name))
     if value is None:
@@ -111,28 +117,26 @@ def label_free(run: Run, name: str) -> float | None:
     return value
 
 
-def seconds_of_training(run: Run) -> float | None:
-    """Return the time spent training; of an interrupted run the journal's time without the pauses."""
+def seconds_of_training(run: RunFiles) -> float | None:
+    """Return the time spent training: of a finished run as it was timed, else as the journal's times tell it."""
     timed = finite(run.section("timing").get("pretrain_seconds"))
     if timed is None and run.finished and not run.events("resume"):
         timed = finite(run.events("finish")[-1].get("seconds"))
-    if timed is not None:
-        return timed
-    events = [record.get("event") for record in run.records]
-    training = run.records[: events.index("finish") + 1] if run.finished else run.records
-    times = [(finite(record.get("time")), record.get("event")) for record in training]
-    known = [(time, event) for time, event in times if time is not None]
-    pairs = pairwise(known)
-    total = sum(max(b - a, 0.0) for (a, _), (b, event) in pairs if event not in PAUSES_BEFORE)
-    return total if len(known) > 1 else None
+    return timed if timed is not None else run.seconds_of_training() or None
 
 
-def sample_noun(run: Run) -> str:
-    """Return what one sample is called: an image when its sizes say so."""
-    return "image" if "pixels" in shape(mapping(run.start.get("data")).get("image_shape")) else "sample"
+def sample_noun(run: RunFiles) -> str:
+    """Return what one sample is called; runs of before recorded no word, but images tell by their sizes."""
+    data = mapping(run.start.get("data"))
+    return str(data.get("noun") or ("image" if "pixels" in shape(data.get("image_shape")) else "sample"))
 
 
-def subtitle(run: Run) -> str:
+def raw_names(run: RunFiles) -> list[str]:
+    """Return what the raw features are called that stand beside the networks: "raw pixels"."""
+    return [name for row in rows(run) if (name := str(row["features"])) not in NETWORKS]
+
+
+def subtitle(run: RunFiles) -> str:
     """Say what was trained on what, for how long."""
     data = mapping(run.start.get("data"))
     size, sizes = finite(data.get("num_samples")), shape(data.get("image_shape"))
@@ -146,7 +150,7 @@ def subtitle(run: Run) -> str:
     return f"{network} pretrained without labels on {what}, {epochs(run)}{took}{where}."
 
 
-def epochs(run: Run) -> str:
+def epochs(run: RunFiles) -> str:
     """Say how many epochs were done, of how many when some are missing."""
     x, _ = run.curve("step", "loss")
     done = float(x[-1]) if len(x) else 0.0
@@ -156,7 +160,7 @@ def epochs(run: Run) -> str:
     return f"{number(done)} of {count(round(planned, 2), 'epoch')}"
 
 
-def sentences(run: Run) -> list[str]:
+def sentences(run: RunFiles) -> list[str]:
     """Return two to five sentences that say what the numbers of the run mean; first, if so, that it was in vain."""
     found = [_loss_sentence(run), _few_labels_sentence(run), _linear_sentence(run), _label_free_sentence(run)]
     if not rows(run) and run.finished:
@@ -166,7 +170,31 @@ def sentences(run: Run) -> list[str]:
     return [sentence for sentence in (nothing_learnt(run.section("label_free")), *found) if sentence]
 
 
-def _loss_sentence(run: Run) -> str:
+def nothing_learnt(label_free: Mapping[str, Any]) -> str:
+    """Return the sentence that says that training has done nothing for the features, empty where it has.
+
+    Nothing, if no direction of the features agrees between two views beyond chance; or if directions agree no better
+    than those of the same network before training ("_untrained" in `summary.json`), and a linear projector could not do
+    better on them either.
+    """
+    rho, before = label_free.get("mean_correlation"), label_free.get("mean_correlation_untrained")
+    if rho is None:
+        return ""
+    agreement = f"mean correlation {number(rho)}" + ("" if before is None else f", untrained {number(before)}")
+    if label_free.get("directions_above_chance") == 0:
+        return _said("Nothing was learnt: no direction of the features agrees between views beyond chance", agreement)
+    limit, limit_before = label_free.get("backbone_limit"), label_free.get("backbone_limit_untrained")
+    no_lower = limit is None or limit_before is None or limit >= limit_before
+    if before is not None and rho <= before and no_lower:
+        return _said("Training has not helped: the features agree between views no better than before", agreement)
+    return ""
+
+
+def _said(what: str, agreement: str) -> str:
+    return f"{what} ({agreement}). {ADVICE}"
+
+
+def _loss_sentence(run: RunFiles) -> str:
     loss, floor, above = last_epoch(run, "loss"), last_epoch(run, "floor"), excess(run)
     if loss is None:
         return "No step has been recorded yet."
@@ -182,18 +210,18 @@ def _loss_sentence(run: Run) -> str:
     return f"The loss began at {number(float(losses[0]))} and {now}{rest}."
 
 
-def _scores(run: Run, protocol: str) -> dict[str, Score]:
-    scores = {str(row["features"]): score(row, protocol) for row in rows(run)}
-    return {name: value for name, value in scores.items() if value is not None}
+def _accuracies(run: RunFiles, protocol: str) -> dict[str, Accuracy]:
+    found = {str(row["features"]): accuracy(row, protocol) for row in rows(run)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _few_labels_sentence(run: Run) -> str:
-    scores = _scores(run, "few_labels")
-    trained, untrained, raw = (scores.get(name) for name in FEATURES)
+def _few_labels_sentence(run: RunFiles) -> str:
+    found = _accuracies(run, "few_labels")
+    trained, untrained = (found.get(name) for name in NETWORKS)
     if trained is None:
         return ""
     said = f"On {protocol_name('few_labels', run)} the features reach {trained}"
-    said += f", raw pixels {percent(raw.mean)}" if raw else ""
+    said += "".join(f", {name} {percent(found[name].mean)}" for name in raw_names(run) if name in found)
     if untrained is None:
         return said + "."
     gain, spread = trained.mean - untrained.mean, max(trained.spread or 0.0, untrained.spread or 0.0)
@@ -203,12 +231,12 @@ def _few_labels_sentence(run: Run) -> str:
     return f"{said}: training {'added' if gain > 0 else 'cost'} {points(gain)}."
 
 
-def _linear_sentence(run: Run) -> str:
-    scores = _scores(run, "linear")
-    trained = scores.get("trained")
+def _linear_sentence(run: RunFiles) -> str:
+    found = _accuracies(run, "linear")
+    trained = found.get("trained")
     if trained is None:
         return ""
-    others = [f"{name} {percent(scores[name].mean)}" for name in FEATURES[1:] if name in scores]
+    others = [f"{name} {percent(found[name].mean)}" for name in found if name != NETWORKS[0]]
     beside = f" ({', '.join(others)})" if others else ""
     evaluation = run.section("evaluation")
     train, test = finite(evaluation.get("train_samples")), finite(evaluation.get("test_samples"))
@@ -221,7 +249,7 @@ def _linear_sentence(run: Run) -> str:
     return f"{said}; {count(test, 'test sample')} fix that to about {size} (one standard error)."
 
 
-def _label_free_sentence(run: Run) -> str:
+def _label_free_sentence(run: RunFiles) -> str:
     rank, invariance = label_free(run, "effective_rank"), label_free(run, "invariance_share")
     parts = []
     if rank is not None:
@@ -235,7 +263,7 @@ def _label_free_sentence(run: Run) -> str:
     return f"{' and '.join(parts)}." if rank is not None else ""
 
 
-def features_of(run: Run) -> str:
+def features_of(run: RunFiles) -> str:
     """Return " of 512" when the number of features is known, else nothing."""
     widths = [finite(row.get("num_features")) for row in rows(run) if row["features"] == "trained"]
     spectrum = run.evidence.get("eigenvalues")
@@ -243,17 +271,17 @@ def features_of(run: Run) -> str:
     return f" of {number(widths[0], 9)}" if widths and widths[0] else ""
 
 
-def untrained_too(run: Run, figure: str, show: Callable[[float], str]) -> str:
+def untrained_too(run: RunFiles, figure: str, show: Callable[[float], str]) -> str:
     """Return " (untrained 12.1)" when the summary has the figure of the untrained network."""
     value = finite(run.section("label_free").get(f"{figure}_untrained"))
     return "" if value is None else f" (untrained {show(value)})"
 
 
-def key_figures(run: Run) -> Sequence[tuple[str, str]]:
+def key_figures(run: RunFiles) -> Sequence[tuple[str, str]]:
     """Return up to five (value, what it is) for the top of the page."""
     found: list[tuple[str, str]] = []
     for protocol in PROTOCOLS:
-        trained = _scores(run, protocol).get("trained")
+        trained = _accuracies(run, protocol).get("trained")
         if trained:
             found.append((str(trained), protocol_name(protocol, run)))
     above, loss, rank = excess(run), last_epoch(run, "loss"), label_free(run, "effective_rank")

@@ -1,10 +1,11 @@
-"""Cells: the pieces of a study, each computed once and kept as one JSON file, so that a killed study goes on.
+"""Cells: the parts of a study, each computed once and kept as one JSON file, so that a killed study goes on.
 
     <folder>/cells/<name>.json      arguments, figures, seconds, version of barlow; whole or not there
     <folder>/work/<name>/           what a cell keeps for itself while it is computed (a run folder); made by the cell
 
-A cell that was computed from other arguments is computed again. Several processes take cells from one list, one thread
-each: on small networks that is faster than one process with as many threads, and a cell's figures do not depend on it.
+A cell that was computed from other arguments is computed again; where the data lie does not count. Several processes
+take cells from one list, one thread each: on small networks that is faster than one process with as many threads, and
+no number depends on it.
 """
 
 import json
@@ -25,57 +26,50 @@ from typing import Any
 
 import torch
 
-from barlow.training.durable_file import durable_file
+from barlow.files import read_json, write_json
 from barlow.training.progress import Progress
 
-Figures = dict[str, Any]
-"""What a cell found: names to numbers, texts, lists and dictionaries of those, as JSON holds them."""
+Metrics = dict[str, Any]
+"""What a cell measured: names to numbers, texts, lists and dictionaries of those, as JSON holds them."""
 
-LOOK_SECONDS = 0.2
+DATA_ROOT = "data_root"
+"""The argument that says where data lie: it may differ from one day to the next, and decides no number."""
+
+POLL_SECONDS = 0.2
 """Time between two looks at the processes: nothing beside a cell, which takes seconds."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of work of a study.
+    """One measurement of a study.
 
     Attributes:
         name: of its file, such as "resnet-32-seed0"; letters, digits, and . _ - only.
-        compute: (work, **arguments) -> figures, a function of a module (other processes find it by its name). `work`
-            is the folder of the cell's own files, not made yet. Same arguments, same figures.
+        compute: (work, **arguments) -> metrics, a function of a module (other processes find it by its name). `work`
+            is the folder of the cell's own files, not made yet. Same arguments, same metrics.
         arguments: what JSON holds, unchanged by a way through it (lists, not tuples).
     """
 
     name: str
-    compute: Callable[..., Figures]
+    compute: Callable[..., Metrics]
     arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell with its figures, and the seconds that they took."""
+    """A cell with what it measured, and the seconds that it took."""
 
     name: str
     arguments: Mapping[str, Any]
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     seconds: float
 
 
 def compute_cells(folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: bool = False) -> list[Finished]:
     """Compute the cells that the folder does not have, and return all of them in order.
 
-    Args:
-        folder: of the study; made if need be.
-        cells: with different names.
-        jobs: processes at once; 0: one per core that this process may use.
-        quiet: no progress on the terminal.
-
-    Returns:
-        The finished cells, in the order of `cells`.
-
-    Raises:
-        ValueError: two cells of one name, a name that is no file name, negative jobs.
-        RuntimeError: a process broke off; its reason is on stderr, and what is finished is kept.
+    `jobs` is processes at once; 0: one per core that this process may use. Where a process broke off (RuntimeError),
+    its reason is on stderr, and what is finished is kept.
     """
     _check(cells, jobs)
     (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -89,22 +83,22 @@ def compute_cells(folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: 
                 progress.update(len(cells) - len(missing) + place, cell.name)
                 _compute(folder, cell)
         progress.update(len(cells))
-    found = [read_cell(folder, cell) for cell in cells]
-    return [cell for cell in found if cell is not None]
+    return read_cells(folder, cells)
+
+
+def read_cells(folder: Path, cells: Sequence[Cell]) -> list[Finished]:
+    """Return those of the cells that the folder has, in order."""
+    return [found for cell in cells if (found := read_cell(folder, cell)) is not None]
 
 
 def read_cell(folder: Path, cell: Cell) -> Finished | None:
-    """Return a cell as it was computed earlier from the same arguments, None where it was not.
-
-    Args:
-        folder: of the study.
-        cell: as it is planned now.
-    """
+    """Return a cell as it was computed earlier from the same arguments, None where it was not."""
     path = _path(folder, cell)
     if not path.exists():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["arguments"] != dict(cell.arguments):
+    content = read_json(path)
+    before, now = ({**arguments, DATA_ROOT: ""} for arguments in (content["arguments"], cell.arguments))
+    if before != now:
         return None
     return Finished(cell.name, content["arguments"], content["figures"], content["seconds"])
 
@@ -112,16 +106,15 @@ def read_cell(folder: Path, cell: Cell) -> Finished | None:
 def _compute(folder: Path, cell: Cell) -> None:
     """Compute a cell and write its file."""
     started = time.perf_counter()
-    figures = cell.compute(folder / "work" / cell.name, **cell.arguments)
+    metrics = cell.compute(folder / "work" / cell.name, **cell.arguments)
     content = {
         "name": cell.name,
         "arguments": dict(cell.arguments),
-        "figures": figures,
+        "figures": metrics,
         "seconds": time.perf_counter() - started,
         "version": version("barlow"),
     }
-    with durable_file(_path(folder, cell)) as file:
-        file.write(json.dumps(content, indent=1).encode())
+    write_json(_path(folder, cell), content)
 
 
 def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: Progress, *, done: int) -> None:
@@ -131,7 +124,7 @@ def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: P
     workers: list[SpawnProcess] = [
         context.Process(target=_work, args=(folder, list(missing), taken), daemon=True) for _ in range(count)
     ]
-    with _deaf_to_interrupts():
+    with _ignoring_interrupts():
         for worker in workers:
             worker.start()
     try:
@@ -139,7 +132,7 @@ def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: P
             if any(worker.exitcode for worker in workers):
                 break
             progress.update(done + sum(_path(folder, cell).exists() for cell in missing), f"{count} processes")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     finally:
         broken = [worker.exitcode for worker in workers if worker.exitcode]
         for worker in workers:
@@ -150,7 +143,7 @@ def _in_processes(folder: Path, missing: Sequence[Cell], count: int, progress: P
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _ignoring_interrupts() -> Iterator[None]:
     """Processes started here ignore Ctrl-C, which a terminal sends to all: the one that started them ends them."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may
         yield
@@ -179,7 +172,7 @@ def _work(folder: Path, cells: Sequence[Cell], taken: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent does: killed, nobody is left to tell it, and a cell may take minutes."""
+    """End this process when its parent does: a killed parent tells it nothing, and a cell may take minutes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

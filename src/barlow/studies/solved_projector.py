@@ -11,98 +11,70 @@ comparison the same batch is given to a random P, and to the Pearson loss with *
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.studies.arm_figures import feature_figures, untrained_figures
-from barlow.studies.cells import Figures
-from barlow.studies.enumerated_views import Enumerated, load_enumerated
-from barlow.studies.matrix_loss import matrix_loss
-from barlow.studies.small_networks import small_backbone
-from barlow.studies.training_cell import WEIGHT, view_features
+from barlow.statistics.correlation import matrix_loss
+from barlow.studies.cells import Metrics
+from barlow.studies.images import EnumeratedImages, load_enumerated
+from barlow.studies.variants import WEIGHT, WIDTH, backbone_metrics, small_backbone, squared_gradient, untrained_metrics
 from barlow.theory.projectors import pearson_projector, raw_projector
 
-WIDTH = 32
-"""D, below the rank of the features: the case of the paper's claim."""
 IMAGES, VIEWS = 128, 4
 """A batch: more images than features, or S would be of lower rank than the backbone allows."""
 
 
-def measure_solved(
-    work: Path,
-    *,
-    data: str,
-    data_root: str,
-    seed: int,
-    steps: int,
-    rate: float,
-    draws: int,
-    most_train: int,
-    most_test: int,
-) -> Figures:
-    """Train by Adam with the projector solved in every step, and return figures before and after.
-
-    Args:
-        work: not used.
-        data: a name or a path.
-        data_root: where named data sets live.
-        seed: of weights, batches and views.
-        steps: of Adam on the backbone.
-        rate: of Adam.
-        draws: of 100 labels.
-        most_train: images, at most.
-        most_test: images, at most.
-    """
-    loaded = load_enumerated(data, data_root, most_train=most_train, most_test=most_test, seed=seed)
-    backbone = small_backbone(loaded.channels, loaded.pipeline.size, seed)
-    start = untrained_figures(loaded, seed, WIDTH, draws)
+def measure_solved(work: Path, *, seed: int, steps: int, rate: float, draws: int, **source: Any) -> Metrics:
+    """Train by Adam with the projector solved in every step, and return metrics before and after."""
+    images = load_enumerated(**source, seed=seed)
+    backbone = small_backbone(images.channels, images.side, seed)
+    start = untrained_metrics(images, seed, draws)
     backbone.double()  # float32 noise in a gradient of zero is what Adam would follow
     generator = torch.Generator().manual_seed(seed)
-    references = _references(loaded, backbone, seed)
+    references = _references(images, backbone, seed)
     optimizer = torch.optim.Adam(backbone.parameters(), lr=rate)
     gradients, losses = [], []
     for _ in range(steps):
-        h = _batch(loaded, backbone, generator)
-        s = _raw_matrix(h)
+        s = _raw_matrix(_batch(images, backbone, generator))
         p = raw_projector(s.detach(), WIDTH, WEIGHT).weight
         loss = matrix_loss(p @ s @ p.T, WEIGHT)
         optimizer.zero_grad()
         loss.backward()
-        gradients.append(_gradient_norm(backbone))
+        gradients.append(math.sqrt(squared_gradient(backbone)))
         losses.append(float(loss.detach()))
         optimizer.step()
     backbone.float()
     return {
         "start": start,
-        "end": feature_figures(loaded, backbone, view_features(loaded, backbone, loaded.test.pixels), WIDTH, draws),
+        "end": backbone_metrics(images, backbone, images.features(backbone, images.test.pixels), draws),
         "largest_gradient": max(gradients),
         "largest_loss": max(losses),
-        "num_test": len(loaded.test.labels),
+        "num_test": len(images.test.labels),
         **references,
     }
 
 
-def _references(data: Enumerated, backbone: nn.Module, seed: int) -> dict[str, float]:
+def _references(images: EnumeratedImages, backbone: nn.Module, seed: int) -> dict[str, float]:
     """Gradients on the untrained backbone of losses that do ask something of it."""
     generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(WIDTH, _raw_matrix(_batch(data, backbone, generator)).shape[0], generator=generator).double()
-    h = _batch(data, backbone, generator)
-    s = _raw_matrix(h)
+    num_features = _batch(images, backbone, generator).shape[2]
+    random = torch.randn(WIDTH, num_features, generator=generator).double()
+    s = _raw_matrix(_batch(images, backbone, generator))
     random *= (WIDTH / float((random @ s.detach() @ random.T).trace())) ** 0.5
     unsolved = _gradient(backbone, matrix_loss(random @ s @ random.T, WEIGHT))
-    h = _batch(data, backbone, generator)
-    between, total = _covariances(h)
+    between, total = _covariances(_batch(images, backbone, generator))
     p = pearson_projector(between.detach(), total.detach(), WIDTH, WEIGHT).weight
     scale = torch.einsum("pd,de,pe->p", p, total, p).rsqrt()
     c = scale[:, None] * (p @ between @ p.T) * scale
     return {"raw_random": unsolved, "pearson_solved": _gradient(backbone, matrix_loss(c, WEIGHT))}
 
 
-def _batch(data: Enumerated, backbone: nn.Module, generator: torch.Generator) -> Float[Tensor, "n k d"]:
-    rows = torch.randperm(len(data.fit.pixels), generator=generator)[:IMAGES]
-    views = torch.stack([data.draw(data.fit.pixels[rows], generator) for _ in range(VIEWS)], dim=1).double()
+def _batch(images: EnumeratedImages, backbone: nn.Module, generator: torch.Generator) -> Float[Tensor, "n k d"]:
+    rows = torch.randperm(len(images.fit.pixels), generator=generator)[:IMAGES]
+    views = torch.stack([images.draw(images.fit.pixels[rows], generator) for _ in range(VIEWS)], dim=1).double()
     h: Tensor = backbone(views.flatten(0, 1)).unflatten(0, views.shape[:2])
     return h
 
@@ -113,20 +85,15 @@ def _raw_matrix(h: Tensor) -> Tensor:
 
 
 def _covariances(h: Tensor) -> tuple[Tensor, Tensor]:
-    """B and T of the views that are there, as if they were all."""
+    """B and T of the views that are there, as if they were all; with gradient."""
     centred = h - h.mean(dim=(0, 1))
-    means, rows = centred.mean(dim=1), centred.flatten(0, 1)
-    return means.T @ means / len(means), rows.T @ rows / len(rows)
+    rows = centred.flatten(0, 1)
+    return _raw_matrix(centred), rows.T @ rows / len(rows)
 
 
 def _gradient(backbone: nn.Module, loss: Tensor) -> float:
     backbone.zero_grad()
     loss.backward()
-    norm = _gradient_norm(backbone)
+    norm = math.sqrt(squared_gradient(backbone))
     backbone.zero_grad()
     return norm
-
-
-def _gradient_norm(backbone: nn.Module) -> float:
-    squares = sum((float(p.grad.square().sum()) for p in backbone.parameters() if p.grad is not None), 0.0)
-    return math.sqrt(squares)

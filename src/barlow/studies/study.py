@@ -1,40 +1,39 @@
-"""What a study is: a claim of the paper, cells that measure, and a conclusion from their figures, whatever they are.
+"""What a study is: a claim of the paper, cells that measure, and a conclusion from what they measured.
 
 To write one, make a module `studies/<name>.py` with a constant STUDY and a line for it in `studies/table.py`:
 
-    def _cells(settings: Settings) -> list[Cell]:            what is measured: one Cell per seed and arm
+    def _cells(settings: Settings) -> list[Cell]:            what is measured: one Cell per seed and case
         return [Cell(f"wide-seed{seed}", _measure, {"data": settings.data, "seed": seed, ...}) for seed in ...]
 
-    def _measure(work: Path, *, data: str, seed: int) -> Figures:       in any process, at any time, once
+    def _measure(work: Path, *, data: str, seed: int) -> Metrics:       in any process, at any time, once
         return {"loss": ..., "curve": [...]}
 
-    def _conclude(cells: Sequence[Finished]) -> Findings:    tables, plots and verdicts: "held", "failed", "undecided"
-        return Findings([Verdict("C6", "...", "held", f"largest loss {worst:.2g}")], [Table(...), Plot(...)])
+    def _conclude(cells: Sequence[Finished]) -> Conclusion:  tables, plots and findings: "held", "failed", "undecided"
+        return Conclusion([Finding("C6", "...", "held", f"largest loss {worst:.2g}")], [Table(...), Plot(...)])
 
     STUDY = Study("Title", "The paper says ...", _cells, _conclude)
 
-Cells take seconds to minutes: what a kill loses. They do not see each other's figures. A verdict is computed from the
-figures and names them; thresholds are constants with their reason, and where noise could turn a verdict it is
+Cells take seconds to minutes: what a kill loses. They do not see each other's metrics. A finding is computed from the
+metrics and names them; thresholds are constants with their reason, and where noise could turn a finding it is
 "undecided". `settings.form` tells how much to do: "quick" in half a minute to two minutes of one core, or in six to
 eight for the studies that train, "core" for the answer, "whole" for every cell of a grid. Everything else (files,
 going on, processes, page) is done here.
 """
 
-import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from barlow.report.study_page import Findings, StudyRecord, write_study_page
-from barlow.run_folder import versions
-from barlow.studies.cells import Cell, Finished, compute_cells
-from barlow.training.durable_file import durable_file
+from barlow.files import write_json
+from barlow.report.study_page import Conclusion, StudyRecord, write_study_page
+from barlow.runs.folder import started_with, versions
+from barlow.studies.cells import DATA_ROOT, Cell, Finished, compute_cells
 
 Form = Literal["quick", "core", "whole"]
 
-MAY_CHANGE = ("seeds", "data_root")
+MAY_CHANGE = ("seeds", DATA_ROOT)
 """Settings that decide no cell: more seeds are more cells, and data may be moved."""
 
 
@@ -44,9 +43,8 @@ class Settings:
 
     Attributes:
         data: a name or a path, as for `barlow pretrain`.
-        data_root: where named data sets live; empty: nowhere in particular.
+        data_root: folder of the named data sets; empty: nowhere in particular.
         seeds: 0, 1, ..., seeds - 1 are measured.
-        form: quick, core or whole.
     """
 
     data: str
@@ -54,22 +52,26 @@ class Settings:
     seeds: int
     form: Form
 
+    @property
+    def data_arguments(self) -> dict[str, Any]:
+        """Data and their folder, as arguments of a cell."""
+        return {"data": self.data, DATA_ROOT: self.data_root}
+
 
 @dataclass(frozen=True)
 class Study:
     """A claim and its test.
 
     Attributes:
-        title: of the page.
         statement: what the paper says, in words, with the equation.
         cells: settings -> what is to be measured.
-        conclude: the finished cells, in order -> verdicts, tables and plots.
+        conclude: the finished cells, in order -> findings, tables and plots.
     """
 
     title: str
     statement: str
     cells: Callable[[Settings], list[Cell]]
-    conclude: Callable[[Sequence[Finished]], Findings]
+    conclude: Callable[[Sequence[Finished]], Conclusion]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Result:
 
     folder: Path
     page: Path
-    findings: Findings
+    conclusion: Conclusion
 
 
 def carry_out(
@@ -86,36 +88,24 @@ def carry_out(
 ) -> Result:
     """Measure what is not measured yet, conclude, and write `results.json` and `study.html`.
 
-    Args:
-        name: of the study, for its record.
-        study: from `STUDIES[name].load()`, or your own.
-        settings: the same as before where `out` holds an unfinished or finished study; only seeds may be added.
-        out: folder of the study.
-        jobs: processes at once; 0: one per core.
-        quiet: no progress on the terminal.
-
-    Returns:
-        The Result.
-
-    Raises:
-        ValueError: no seed, or a folder with something else or with the study under other settings.
-        RuntimeError: a process broke off; finished cells are kept.
+    Where `out` holds an unfinished or finished study, the settings are the same as before; only seeds may be added.
+    `jobs` is processes at once; 0: one per core. Where a process broke off (RuntimeError), finished cells are kept.
     """
     if settings.seeds < 1:
         raise ValueError(f"seeds: got {settings.seeds}, wanted at least 1")
     folder = Path(out)
-    _take_up(folder, name, settings)
+    _begin_or_go_on(folder, name, settings)
     cells = compute_cells(folder, study.cells(settings), jobs=jobs, quiet=quiet)
-    findings = study.conclude(cells)
+    conclusion = study.conclude(cells)
     record = StudyRecord(
         command=command_of(name, settings, folder),
         settings={name: value for name, value in asdict(settings).items() if value != ""},
         versions=versions(),
         seconds={cell.name: cell.seconds for cell in cells},
     )
-    _write(folder / "results.json", {"study": name, **asdict(record), **findings.as_json()})
-    page = write_study_page(folder / "study.html", study.title, study.statement, findings, record)
-    return Result(folder, page, findings)
+    write_json(folder / "results.json", {"study": name, **asdict(record), **conclusion.as_json()})
+    page = write_study_page(folder / "study.html", study.title, study.statement, conclusion, record)
+    return Result(folder, page, conclusion)
 
 
 def command_of(name: str, settings: Settings, folder: Path) -> str:
@@ -126,27 +116,8 @@ def command_of(name: str, settings: Settings, folder: Path) -> str:
     return shlex.join([*words, "--out", str(folder)])
 
 
-def _take_up(folder: Path, name: str, settings: Settings) -> None:
+def _begin_or_go_on(folder: Path, name: str, settings: Settings) -> None:
     """Write down what the folder is for, or check that it is for the same."""
     given = {"study": name} | {key: value for key, value in asdict(settings).items() if key not in MAY_CHANGE}
-    path = folder / "study.json"
-    if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"out: {str(folder)!r} holds something else, wanted a new folder or this study's")
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, given)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    changed = [
-        f"{key} was {before.get(key)!r}, now {value!r}" for key, value in given.items() if before.get(key) != value
-    ]
-    if changed:
-        raise ValueError(
-            f"out: {str(folder)!r} was started with other settings: {'; '.join(changed)}. "
-            "Go on with the old ones, or choose another folder"
-        )
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with durable_file(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
+    if not started_with(folder, "study.json", given, "this study's"):
+        write_json(folder / "study.json", given)

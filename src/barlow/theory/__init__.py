@@ -1,14 +1,14 @@
 """The names of the theory that users type, as `barlow.theory.batch_floor(256, 8192, redundancy_weight=0.0051)`.
 
-`alignment` and `water_filling` have the names of their files: `from barlow.theory.alignment import alignment`.
+`alignment` and `water_filling` have the names of their files: `from barlow.theory.alignment import alignment`. An image
+stands for any sample, and its augmentation for whatever its views differ in.
 """
 
-from barlow.theory.complete import (
+from barlow.theory.cross_correlation import (
     complete_cross_correlation as complete_cross_correlation,
     sampled_cross_correlation as sampled_cross_correlation,
     two_pipeline_cross_correlation as two_pipeline_cross_correlation,
 )
-from barlow.theory.covariances import Covariances as Covariances
 from barlow.theory.effects import (
     direction_effects as direction_effects,
     first_order_effect as first_order_effect,
@@ -29,8 +29,12 @@ from barlow.theory.intraclass import (
     view_information as view_information,
     wachter_edge as wachter_edge,
 )
-from barlow.theory.invariance import augmentation_share as augmentation_share, invariance_share as invariance_share
-from barlow.theory.moments import Moments as Moments, jackknife as jackknife
+from barlow.theory.invariance import (
+    augmentation_share as augmentation_share,
+    invariance_share as invariance_share,
+    variance_components as variance_components,
+)
+from barlow.theory.moments import Covariances as Covariances, Moments as Moments
 from barlow.theory.projectors import (
     LinearProjector as LinearProjector,
     pearson_projector as pearson_projector,
@@ -46,6 +50,7 @@ from barlow.theory.spectrum import (
     participation_ratio as participation_ratio,
     rank_me as rank_me,
 )
+from barlow.theory.standard_errors import jackknife as jackknife
 from barlow.theory.symmetry import (
     asymmetry as asymmetry,
     expected_asymmetry as expected_asymmetry,

@@ -9,13 +9,14 @@ are uniform. As the sphere is all they look at, they change with any linear map 
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from barlow.theory.jackknifed import Jackknifed, block_of_each
 from barlow.theory.moments import NUM_BLOCKS
+from barlow.theory.standard_errors import Jackknifed, block_of_each
 
 ROWS = 1024
 """Rows per block: the pairs of two blocks take 8 MiB in float64, whatever the number of images."""
@@ -56,82 +57,65 @@ def alignment(z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"], power: float
 def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
     """Return log mean_{i<j} exp(-t |u_i - u_j|^2) with u = z / |z|, over pairs of different images.
 
-    At least -2 t n/(n-1), which n <= d + 1 embeddings reach as a regular simplex; in many dimensions random
-    directions are near to that, so that a good value is no sign of learning. The time grows as n^2 d, the memory
-    does not grow.
+    From 0, where all embeddings point the same way, to -2 t n/(n-1), which n <= d + 1 embeddings reach as a regular
+    simplex; in many dimensions random directions are near to that, so that a good value is no sign of learning. The
+    time grows as n^2 d, the memory does not grow.
 
-    Args:
-        z: (n, d) embeddings, n at least 2, one view of each image: views of one image as samples would count
-            invariance as a want of uniformity.
-        t: above 0; the larger, the more only near neighbours count.
+    Takes one view of each image: views of one image as samples would count invariance as lack of uniformity. The larger
+    t > 0, the more only near neighbours count. A zero embedding has no direction and stays zero, at distance 1 from all
+    that are not.
 
-    Returns:
-        The uniformity: 0 where all embeddings point the same way. A zero embedding has no direction and stays zero,
-        at distance 1 from all that are not.
-
-    Raises:
-        ValueError: fewer than 2 samples, a t that is not positive, or values that are not finite.
-
-    Source:
-        Wang and Isola (ICML 2020), section 4.1.2.
+    Source: Wang and Isola (ICML 2020), section 4.1.2.
     """
     if not 0 < t < math.inf:
         raise ValueError(f"t: got {t}, wanted above 0")
     _check("z", z, 2)
-    blocks = z.split(ROWS)
     log_sum = torch.tensor(-math.inf, dtype=torch.float64)
-    for first, rows in enumerate(blocks):
-        points = _on_sphere(rows)
-        for second in range(first, len(blocks)):
-            others = points if second == first else _on_sphere(blocks[second])
-            exponents = -t * _squared_distances(points, others)
-            if second == first:  # each pair once, and no point with itself
-                exponents.masked_fill_(torch.ones_like(exponents, dtype=torch.bool).tril(), -math.inf)
-            log_sum = torch.logaddexp(log_sum, exponents.flatten().logsumexp(dim=0))
+    for first, second, squares in _pairs_of_blocks(z):
+        exponents = -t * squares
+        if second == first:  # each pair once, and no point with itself
+            exponents.masked_fill_(torch.ones_like(exponents, dtype=torch.bool).tril(), -math.inf)
+        log_sum = torch.logaddexp(log_sum, exponents.flatten().logsumexp(dim=0))
     return float(log_sum) - math.log(len(z) * (len(z) - 1) / 2)
 
 
 def jackknifed_uniformity(z: Float[Tensor, "n d"], num_blocks: int = NUM_BLOCKS, t: float = 2.0) -> Jackknifed:
     """Return the uniformity with its replicates, from one pass over the pairs: sums over the pairs of two blocks.
 
-    With S_gh = sum of exp(-t |u_i - u_j|^2) over i in block g and j in block h, j not i, S the sum of them all and
-    S_g that of row g, the pairs without block g add up to (S - 2 S_g + S_gg)/2.
-
-    Args:
-        z: (n, d) embeddings, n at least 3, one view of each image.
-        num_blocks: G; fewer where there are fewer images, so that two are left.
-        t: above 0, and small enough that exp(-4t) does not underflow to 0.
-
-    Returns:
-        `uniformity` and its replicates.
-
-    Raises:
-        ValueError: what `uniformity` refuses, or fewer than 3 samples.
+    With S_gh = sum of exp(-t |u_i - u_j|^2) over i in block g and j in block h, j not i, S the sum of them all and S_g
+    that of row g, the pairs without block g add up to (S - 2 S_g + S_gg)/2. t has to be small enough that exp(-4t) does
+    not underflow to 0.
     """
     _check("z", z, 3)
     whole = torch.tensor(uniformity(z, t), dtype=torch.float64)
     block = block_of_each(len(z), num_blocks)
     member = torch.nn.functional.one_hot(block).double()
     sums = torch.zeros(member.shape[1], member.shape[1], dtype=torch.float64)
-    pieces = list(zip(z.split(ROWS), member.split(ROWS), strict=True))
-    for first, (rows, mine) in enumerate(pieces):
-        points = _on_sphere(rows)
-        for second, (others, theirs) in enumerate(pieces[first:], first):
-            near = torch.exp(-t * _squared_distances(points, points if second == first else _on_sphere(others)))
-            if second == first:
-                near.fill_diagonal_(0.0)
-            found = mine.T @ near @ theirs
-            sums += found if second == first else found + found.T
+    members = member.split(ROWS)
+    for first, second, squares in _pairs_of_blocks(z):
+        near = torch.exp(-t * squares)
+        if second == first:
+            near.fill_diagonal_(0.0)
+        found = members[first].T @ near @ members[second]
+        sums += found if second == first else found + found.T
     left = sums.sum() - 2 * sums.sum(dim=1) + sums.diagonal()
     kept = len(z) - member.sum(dim=0)
     return Jackknifed(whole, (left / (kept * (kept - 1))).log())
 
 
+def _pairs_of_blocks(z: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """Places of two blocks, and squared distances on the sphere of the rows of one to those of the other."""
+    blocks = z.split(ROWS)
+    for first, rows in enumerate(blocks):
+        points = _on_sphere(rows)
+        for second in range(first, len(blocks)):
+            yield first, second, _squared_distances(points, points if second == first else _on_sphere(blocks[second]))
+
+
 def _squared_distances(points: Tensor, others: Tensor) -> Tensor:
     """(a, b) squared distances of all rows of one to all rows of the other; rounding leaves none below 0."""
-    products = points @ others.T
     lengths = points.square().sum(dim=1)[:, None] + others.square().sum(dim=1)
-    return lengths.sub_(products, alpha=2.0).clamp_(min=0.0)
+    return lengths.sub_(points @ others.T, alpha=2.0).clamp_(min=0.0)
 
 
 def _on_sphere(rows: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from barlow.theory.jackknifed import Jackknifed, block_of_each, image_mean
 from barlow.theory.moments import NUM_BLOCKS
+from barlow.theory.standard_errors import Jackknifed, block_of_each, image_mean
 
 Variance = Jackknifed | float
 """A variance to divide by: with replicates from the same images its error counts, a number is taken as known."""
@@ -145,19 +145,8 @@ def effect_covariance(
 ) -> tuple[Float64[Tensor, "d d"], Float64[Tensor, "d d"]]:
     """Return W_t = 1/2 E (dh)(dh)^T, dh = h(., t, .) - h(., t', .), and the standard error of each entry.
 
-    Its trace is the numerator of `total_effect`; generalised eigenvectors W_t u = s T u are the directions that the
-    transform moves most.
-
-    Args:
-        h: (n, d) features of one view of each of n >= 2 images.
-        h_replaced: (n, d) features of the same views with one transform drawn anew.
-        num_blocks: G of the jackknife.
-
-    Returns:
-        W_t (d, d) and its standard errors (d, d).
-
-    Raises:
-        ValueError: shapes that differ, fewer than 2 images or blocks, or values that are not finite.
+    Its trace is the numerator of `total_effect`, whose arguments it takes; generalised eigenvectors W_t u = s T u are
+    the directions that the transform moves most.
     """
     _check(h, h_replaced)
     block = block_of_each(len(h), num_blocks)
@@ -172,8 +161,8 @@ def effect_covariance(
         deviation = replicate - total / num_images  # around the whole, so that no digits cancel below
         first += deviation
         second += deviation.square()
-    spread = (second / blocks - (first / blocks).square()).clamp(min=0)
-    return total / num_images, ((blocks - 1) * spread).sqrt()
+    variance = (second / blocks - (first / blocks).square()).clamp(min=0)
+    return total / num_images, ((blocks - 1) * variance).sqrt()
 
 
 def half_distance_share(
@@ -181,28 +170,14 @@ def half_distance_share(
 ) -> Jackknifed:
     """Return 1/2 mean_i s_i / variance, where s_i = |h_i - h'_i|^2: the form that all effects have.
 
-    For those who keep one number per image instead of its features.
-
-    Args:
-        squares: (n,) squared distances of n >= 2 images, or (n, m) squares along m directions.
-        variance: what to divide by, a scalar or (m,).
-        num_blocks: G of the jackknife.
-
-    Returns:
-        The share; NaN where the variance is not above 0.
-
-    Raises:
-        ValueError: fewer than 2 images or blocks.
+    For those who keep one number per image, or one for each of m directions, instead of features. NaN where the
+    variance is not above 0.
     """
     return image_mean(0.5 * squares, num_blocks) / _positive(variance)
 
 
 def squared_distances(h: Float[Tensor, "n d"], other: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-    """Return |h_i - h'_i|^2 per image, in float64.
-
-    Raises:
-        ValueError: shapes that differ, or values that are not finite.
-    """
+    """Return |h_i - h'_i|^2 per image, in float64."""
     _check(h, other)
     return (h.double() - other.double()).square().sum(dim=1)
 

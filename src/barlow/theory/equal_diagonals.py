@@ -42,16 +42,6 @@ def tight_frame(size: int, rank: int) -> Float64[Tensor, "size rank"]:
 
     Pairs (2/D)^1/2 cos(2 pi i k / D), (2/D)^1/2 sin(2 pi i k / D) for k = 1, 2, ... and, for odd rank, the constant
     D^-1/2; the identity if rank = size.
-
-    Args:
-        size: D, number of rows.
-        rank: number of columns, 1 to D.
-
-    Returns:
-        (size, rank) F with F^T F = I.
-
-    Raises:
-        ValueError: a rank that is not 1 to `size`.
     """
     if not 1 <= rank <= size:
         raise ValueError(f"rank: got {rank}, wanted 1 to {size}")
@@ -67,12 +57,6 @@ def equalizing_rotation(values: Float64[Tensor, " n"]) -> Float64[Tensor, "n n"]
 
     Each takes the smallest and the largest value that are left, turns their plane until one of them is the mean, and
     lets go of it. What is left stays diagonal, so that every angle is known exactly.
-
-    Args:
-        values: (n,) eigenvalues.
-
-    Returns:
-        (n, n) O.
     """
     rest, mean = values.clone(), float(values.mean())
     rotation = torch.eye(len(values), dtype=torch.float64)
@@ -92,17 +76,9 @@ def equalizing_rotation(values: Float64[Tensor, " n"]) -> Float64[Tensor, "n n"]
 
 
 def flat_columns(values: Float64[Tensor, "2 n"], size: int) -> tuple[Float64[Tensor, "size n"], bool]:
-    """Return orthonormal columns F with equal diagonals of F diag(v) F^T for both rows v of `values`.
+    """Return orthonormal columns F with equal diagonals of F diag(v) F^T for both rows v of `values`, and whether so.
 
-    Args:
-        values: (2, n) two spectra on the same columns.
-        size: D, at least n, the number of rows.
-
-    Returns:
-        (F, whether the diagonals are equal); if not, F is the closest that was found.
-
-    Raises:
-        ValueError: more columns than rows.
+    Where no equal diagonals were found, F is the closest.
     """
     count = values.shape[1]
     if count > size:

@@ -10,7 +10,7 @@ discriminant analysis with one class per image. No invertible linear map of the 
 
 Estimates from n images and K views are not unbiased: the largest come out too large. Three things tell by how much:
 `wachter_edge`, which features without any invariance reach; `cross_fit_correlations`, which come out too small; and
-the jackknife of `moments`.
+the jackknife of `standard_errors.py`.
 """
 
 import math
@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from barlow.theory.covariances import Covariances
+from barlow.theory.moments import Covariances
 from barlow.theory.spectrum import RELATIVE_TOLERANCE, effective_rank
 
 LIDAR_DELTA = 1e-4
@@ -114,21 +114,10 @@ def bracket(
 ) -> tuple[float, float]:
     """Return a statistic of the plug-in and of the cross-fit correlations: too good and too bad on average.
 
-    For statistics that go one way in every correlation, such as the floor of the Pearson loss or a sum of the
+    For statistics that go one way in every correlation in 0..1, such as the floor of the Pearson loss or a sum of the
     largest. It brackets what the estimates do on average, and no more: the jackknife error of either end comes on
-    top. In 4 of the 20 samples of `tests/auditing/test_truth.py` the floor of the Pearson loss lies outside. Wide
+    top. In 4 of the 20 samples of `tests/audits/test_truth.py` the floor of the Pearson loss lies outside. Wide
     apart: too few images.
-
-    Args:
-        statistic: function of correlations within 0..1, largest first for plug-in and nearly so for cross-fit.
-        covariances: covariances of all images.
-        halves: those of two halves, as `Moments.halves` returns.
-
-    Returns:
-        (with plug-in correlations: the optimistic end, with cross-fit correlations: the pessimistic end).
-
-    Raises:
-        ValueError: what `intraclass_correlations` or `cross_fit_correlations` refuse.
     """
     plug_in = intraclass_correlations(covariances.between, covariances.total).clipped
     return float(statistic(plug_in)), float(statistic(cross_fit_correlations(*halves).clamp(0.0, 1.0)))
@@ -261,13 +250,18 @@ def _scores(directions: Tensor, half: Covariances) -> Tensor:
     return torch.where(total > 0, between / total, 0.0)
 
 
+def check_square(name: str, matrix: Tensor) -> None:
+    """Refuse what is no square matrix of finite values."""
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise ValueError(f"{name}: got shape {tuple(matrix.shape)}, wanted a square matrix")
+    if not matrix.isfinite().all():
+        raise ValueError(f"{name}: has values that are not finite")
+
+
 def _check_pair(**matrices: Tensor) -> None:
     """Two square matrices of one size and finite."""
+    for name, matrix in matrices.items():
+        check_square(name, matrix)
     (_, first), (name, second) = matrices.items()
-    for key, matrix in matrices.items():
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-            raise ValueError(f"{key}: got shape {tuple(matrix.shape)}, wanted a square matrix")
-        if not matrix.isfinite().all():
-            raise ValueError(f"{key}: has values that are not finite")
     if first.shape != second.shape:
         raise ValueError(f"{name}: got {len(second)} features, wanted {len(first)} as in the other")

@@ -5,16 +5,15 @@ give unbiased estimates of W, the covariance within an image (augmentation), and
 Which transform the augmentation's part comes from is in `effects.py`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from barlow.theory.jackknifed import Jackknifed, block_of_each
 from barlow.theory.moments import NUM_BLOCKS
 from barlow.theory.spectrum import rounding_variance
+from barlow.theory.standard_errors import Jackknifed, block_of_each
 
 
 def augmentation_share(h_views: Float[Tensor, "n k d"]) -> float:
@@ -34,9 +33,9 @@ def augmentation_share(h_views: Float[Tensor, "n k d"]) -> float:
     Raises:
         ValueError: fewer than 2 views or images, or values that are not finite.
     """
-    sums = _analyse(h_views, torch.zeros(len(h_views), dtype=torch.int64), 1)
-    between, within = sums.components()
-    return float((within.sum(dim=-1) / _above(sums.noise.sum(), (between + within).sum(dim=-1)))[0])
+    sums, noise = _sums(h_views, torch.zeros(len(h_views), dtype=torch.int64))
+    between, within = _components(sums, h_views.shape[1])
+    return float(within.sum() / _above(noise.sum(), (between + within).sum()))
 
 
 def invariance_share(h_views: Float[Tensor, "n k d"]) -> float:
@@ -55,19 +54,9 @@ def invariance_share(h_views: Float[Tensor, "n k d"]) -> float:
 
 
 def share_standard_error(h_views: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> float:
-    """Return the standard error of `invariance_share`, and as well of `augmentation_share`, over images.
+    """Return the standard error of `invariance_share` and `augmentation_share` over images.
 
-    A jackknife that leaves out one block of images at a time (`jackknifed.py`).
-
-    Args:
-        h_views: (n, k, d) features of k >= 2 views of n >= 3 images.
-        num_blocks: G, at least 2; with fewer images, as many as those.
-
-    Returns:
-        The standard error for images as independent draws; NaN: h has no variance at all.
-
-    Raises:
-        ValueError: fewer than 2 views, 3 images or 2 blocks, or values that are not finite.
+    NaN without any variance.
     """
     found = variance_components(h_views, num_blocks)
     return float((found.within_trace / found.total_trace).standard_error)
@@ -130,74 +119,43 @@ def variance_components(h_views: Float[Tensor, "n k d"], num_blocks: int = NUM_B
         ValueError: fewer than 2 views, 3 images or 2 blocks, or values that are not finite.
     """
     if len(h_views) < 3:
-        raise ValueError(f"h_views: got {len(h_views)} images, wanted at least 3 to leave one out")
+        raise ValueError(f"h_views: got {len(h_views)} samples, wanted at least 3 to leave one out")
     block = block_of_each(len(h_views), num_blocks)
-    sums = _analyse(h_views, block, int(block.max()) + 1)
-    between, within = sums.whole().components()
-    between_without, within_without = sums.without_each().components()
-    return VarianceComponents(
-        Jackknifed(between[0], between_without), Jackknifed(within[0], within_without), sums.noise
-    )
+    sums, noise = _sums(h_views, block)
+    whole = _components([each.sum(dim=0) for each in sums], h_views.shape[1])
+    without = _components([each.sum(dim=0) - each for each in sums], h_views.shape[1])
+    between, within = (Jackknifed(value, left_out) for value, left_out in zip(whole, without, strict=True))
+    return VarianceComponents(between, within, noise)
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the images of each block, per feature; the first axis is the block.
+def _sums(h_views: Tensor, block: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Sums over the images of each block, and (d,) the variance that rounding leaves.
 
-    `means` and `squares` (g, d) are sums over images of the mean over views and of its square, both relative to the
-    mean of everything; `within` (g, d) is the sum of squares around the means; `count` (g, 1) the images.
+    (G, 1) of ones, and (G, d) of the mean over views, of its square, both relative to the mean of everything, and of
+    squares around the mean over views.
     """
-
-    num_views: int
-    count: Tensor
-    means: Tensor
-    squares: Tensor
-    within: Tensor
-    noise: Tensor
-
-    def components(self) -> tuple[Tensor, Tensor]:
-        """Diagonals of B and W, from each row of sums."""
-        within = self.within / (self.count * (self.num_views - 1))
-        spread = (self.squares - self.means.square() / self.count) / (self.count - 1)  # MS_B / K
-        return spread - within / self.num_views, within
-
-    def whole(self) -> "_Sums":
-        """All blocks together, as one row."""
-        return self._of(lambda sums: sums.sum(dim=0, keepdim=True))
-
-    def without_each(self) -> "_Sums":
-        """The whole without one block, for each block."""
-        return self._of(lambda sums: sums.sum(dim=0) - sums)
-
-    def _of(self, rows: Callable[[Tensor], Tensor]) -> "_Sums":
-        return replace(
-            self,
-            count=rows(self.count),
-            means=rows(self.means),
-            squares=rows(self.squares),
-            within=rows(self.within),
-        )
-
-
-def _analyse(h_views: Tensor, block: Tensor, num_blocks: int) -> _Sums:
     num_images, num_views, num_features = h_views.shape
     if num_views < 2 or num_images < 2:
-        raise ValueError(f"h_views: got {num_views} views of {num_images} images, wanted at least 2 of 2")
+        raise ValueError(f"h_views: got {num_views} views of {num_images} samples, wanted at least 2 of 2")
     values = h_views.double()
     mean = values.mean(dim=(0, 1))
     if not mean.isfinite().all():
         raise ValueError("h_views: has values that are not finite")
     values = values - mean
-    image_means = values.mean(dim=1)
-    zeros = torch.zeros(num_blocks, num_features, dtype=torch.float64)
-    return _Sums(
-        num_views=num_views,
-        count=torch.bincount(block, minlength=num_blocks).double()[:, None],
-        means=zeros.index_add(0, block, image_means),
-        squares=zeros.index_add(0, block, image_means.square()),
-        within=zeros.index_add(0, block, (values - image_means[:, None]).square().sum(dim=1)),
-        noise=rounding_variance(h_views.dtype, torch.ones(1, dtype=torch.float64)) * mean.square(),
-    )
+    means = values.mean(dim=1)
+    per_image = (means, means.square(), (values - means[:, None]).square().sum(dim=1))
+    count = torch.bincount(block).double()[:, None]
+    zeros = torch.zeros(len(count), num_features, dtype=torch.float64)
+    noise = rounding_variance(h_views.dtype, torch.ones(1, dtype=torch.float64)) * mean.square()
+    return [count, *(zeros.index_add(0, block, each) for each in per_image)], noise
+
+
+def _components(sums: list[Tensor], num_views: int) -> tuple[Tensor, Tensor]:
+    """Diagonals of B and W from sums over the images of one block, or of each of several."""
+    count, means, squares, within = sums
+    within = within / (count * (num_views - 1))
+    between_means = (squares - means.square() / count) / (count - 1)  # MS_B / K
+    return between_means - within / num_views, within
 
 
 def _above(noise: Tensor, variance: Tensor) -> Tensor:

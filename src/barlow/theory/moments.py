@@ -1,24 +1,76 @@
-"""Streaming, mergeable sums over images and views, from which the covariances between and within images come.
+"""Covariances between images (B) and within images (W, augmentation), from streaming sums over images and views.
+
+An image is any sample x_i; it has K_i views h_i1 .. h_iK with mean ybar_i; n images, N = sum K_i views, mean m over all
+views. The sums are n, N, sum K_i^2, sum h and two d x d matrices, in float64:
+
+    sum_i K_i (ybar_i - c)(ybar_i - c)^T       c a fixed reference near the mean, against cancellation
+    sum_ik (h_ik - ybar_i)(h_ik - ybar_i)^T    does not depend on c
+
+The first, less N (m - c)(m - c)^T, is SS_B, and the second SS_W of a one-way analysis of variance with the image as the
+group: MS_B = SS_B / (n - 1), MS_W = SS_W / (N - n), n0 = (N - sum K_i^2 / N) / (n - 1), and E MS_B = W + n0 B, hence
+
+    sampled views      W = MS_W        B = (MS_B - MS_W) / n0    unbiased; B may be indefinite
+    enumerated views   W = SS_W / N    B = SS_B / N              exact for these images: B = Cov_x(ybar), no correction
 
 Images may come in any order, in batches of any size, in any number of processes; memory does not depend on how many.
 Sums are kept for G blocks of images, so that error bars (leave one block out) and cross-fits (halves) need no second
-pass. What is summed, and what the sums give, is in `covariances.py`.
+pass. Sums of disjoint images add up: with another reference c', h - c' = (h - c) + s with s = c - c' turns one sum into
+the other exactly.
 """
 
-from collections.abc import Callable
-from typing import overload
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
-
-from barlow.theory.covariances import BlockSums, Covariances
 
 ROWS = 8192
 """Views per float64 chunk: the copy is small beside the features, and the products are large enough for BLAS."""
 
 NUM_BLOCKS = 20
 """Standard errors from 20 blocks are themselves right to about 16% (1/sqrt(2 * 19)); memory is 16 G d^2 bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Covariances:
+    """Mean and covariances of features over images x and augmentations t, with the counts they rest on.
+
+    Attributes:
+        mean: (d,) m = E h.
+        between: (d, d) B = Cov_x(E_t h), of the image. Estimated from sampled views it is unbiased and not clipped: in
+            directions without an image effect its eigenvalues scatter around 0. From enumerated views it is PSD.
+        within: (d, d) W = E_x Cov_t(h), of the augmentation; PSD.
+        num_images: n.
+        num_views: K, views per image; for unequal K the effective number n0 of the analysis of variance.
+    """
+
+    mean: Float64[Tensor, " d"]
+    between: Float64[Tensor, "d d"]
+    within: Float64[Tensor, "d d"]
+    num_images: int
+    num_views: float
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "between", "within"):
+            if not getattr(self, name).isfinite().all():
+                raise ValueError(f"{name}: has values that are not finite (features too large for their squares?)")
+
+    @property
+    def total(self) -> Float64[Tensor, "d d"]:
+        """T = B + W, the covariance of one view of one image."""
+        return self.between + self.within
+
+    def projected(self, projector: Float[Tensor, "p d"]) -> "Covariances":
+        """Return the covariances P m, P B P^T and P W P^T of z = P h, for a (D, d) matrix P.
+
+        Raises:
+            ValueError: a projector of another width.
+        """
+        if projector.ndim != 2 or projector.shape[1] != len(self.mean):
+            raise ValueError(f"projector: got shape {tuple(projector.shape)}, wanted (D, {len(self.mean)})")
+        matrix = projector.detach().to("cpu", torch.float64)
+        between, within = (_symmetric(matrix @ part @ matrix.T) for part in (self.between, self.within))
+        return Covariances(matrix @ self.mean, between, within, self.num_images, self.num_views)
 
 
 class Moments:
@@ -39,7 +91,7 @@ class Moments:
         self.num_features = num_features
         self.num_blocks = num_blocks
         self._reference: Tensor | None = None
-        self._sums = BlockSums.zeros(num_blocks, num_features)
+        self._sums = _BlockSums.zeros(num_blocks, num_features)
 
     @property
     def num_images(self) -> int:
@@ -76,13 +128,7 @@ class Moments:
             self._sums.add(block[part], rows.sub_(self._reference))
 
     def merge(self, other: "Moments") -> "Moments":
-        """Return the sums of both, block by block, as if one had seen the images of both.
-
-        Args:
-            other: sums over other images, with the same number of features and of blocks.
-
-        Returns:
-            New sums; these and `other` stay as they are.
+        """Return the sums of both, block by block, as if one had seen the images of both; both stay as they are.
 
         Raises:
             ValueError: another number of features or blocks.
@@ -102,8 +148,7 @@ class Moments:
     def covariances(self) -> Covariances:
         """Return the unbiased estimates from sampled views: W = MS_W, B = (MS_B - MS_W) / n0.
 
-        Returns:
-            Covariances of the population of images and augmentations. B is not clipped and may be indefinite.
+        They are of the population of images and augmentations. B is not clipped and may be indefinite.
 
         Raises:
             ValueError: fewer than 2 images.
@@ -114,10 +159,8 @@ class Moments:
         """Return the exact B and W of these images when their views are all augmentations there are, each once.
 
         B = (1/n) sum_i (ybar_i - m)(ybar_i - m)^T and W = (1/(n K)) sum_ik (h_ik - ybar_i)(h_ik - ybar_i)^T: those of
-        the complete cross-correlation, theory of equations 4 to 7 of the paper. B + m m^T = S / |T|^2 of equation 6.
-
-        Returns:
-            Covariances with nothing estimated; of sampled views, the biased plug-in (E B is then larger by W / K).
+        the complete cross-correlation, equations 4 to 7 of the paper. B + m m^T = S / |T|^2 of equation 6. Of sampled
+        views they are the biased plug-in: E B is then larger by W / K.
 
         Raises:
             ValueError: no images, or images with unequal numbers of views.
@@ -125,14 +168,7 @@ class Moments:
         return self._estimate(torch.ones(self.num_blocks), enumerated=True)
 
     def without_block(self, g: int, *, enumerated: bool = False) -> Covariances:
-        """Return `covariances` (or `population` if `enumerated`) of all blocks but one: a jackknife replicate.
-
-        Args:
-            g: the block left out.
-            enumerated: the views are all augmentations there are.
-
-        Returns:
-            Covariances over the other blocks.
+        """Return `covariances` (or `population` if `enumerated`) of all blocks but g: a jackknife replicate.
 
         Raises:
             ValueError: no such block, or too few images in the others.
@@ -142,12 +178,7 @@ class Moments:
     def halves(self, *, without: int | None = None, enumerated: bool = False) -> tuple[Covariances, Covariances]:
         """Return `covariances` (or `population` if `enumerated`) of the even and of the odd blocks, for cross-fits.
 
-        Args:
-            without: a block that neither has: a jackknife replicate of the cross-fit.
-            enumerated: the views are all augmentations there are.
-
-        Returns:
-            Two independent estimates: no image is in both.
+        No image is in both. The block `without` is in neither: a jackknife replicate of the cross-fit.
 
         Raises:
             ValueError: no such block, or too few images in one of the halves.
@@ -164,7 +195,7 @@ class Moments:
 
     def _estimate(self, kept: Tensor, enumerated: bool) -> Covariances:
         if self._reference is None:
-            raise ValueError("moments: got no images")
+            raise ValueError("moments: got no samples")
         return self._sums.covariances(kept.double(), self._reference, enumerated=enumerated)
 
     def _checked_ids(self, h: Tensor, image_ids: Tensor | None) -> Tensor:
@@ -179,63 +210,102 @@ class Moments:
         return image_ids.to("cpu", torch.int64)
 
 
-@overload
-def jackknife(
-    moments: Moments, statistic: Callable[[Covariances], float], *, enumerated: bool = False
-) -> tuple[float, float]: ...
-@overload
-def jackknife(
-    moments: Moments, statistic: Callable[[Covariances], Tensor], *, enumerated: bool = False
-) -> tuple[Tensor, Tensor]: ...
-def jackknife(
-    moments: Moments, statistic: Callable[[Covariances], float | Tensor], *, enumerated: bool = False
-) -> tuple[float | Tensor, float | Tensor]:
-    """Return a statistic of the covariances and its standard error over images, by leaving out one block at a time.
+def population_covariances(h: Float[Tensor, "n k d"]) -> Covariances:
+    """Return `Moments.population` of the (n, K, d) features of n images at once."""
+    moments = Moments(h.shape[2], num_blocks=1)
+    moments.add(h)
+    return moments.population()
 
-    With s of all images, s_g without the m_g images of block g, h_g = n / m_g and the pseudo-values
-    p_g = h_g s - (h_g - 1) s_g, the squared error is  (1/G) sum_g (p_g - p)^2 / (h_g - 1)  around their weighted mean
-    p = sum_g p_g / h_g. For equal blocks that is (G - 1)/G sum_g (s_g - mean s)^2. Empty blocks do not count.
-    The unit is the image: views of one image are not independent.
 
-    Args:
-        moments: sums with at least 2 blocks that have images.
-        statistic: covariances -> a number, or a tensor whose shape does not depend on them.
-        enumerated: the views are all augmentations there are; the error is then that of the images alone.
+@dataclass
+class _BlockSums:
+    """Sums over the images of each of G blocks, relative to a reference c that its owner keeps.
 
-    Returns:
-        (statistic of all images, not corrected for bias; its standard error), numbers or tensors as the statistic.
+    Counts are float64 tensors too (exact below 2^53), so that one product sums any of the blocks.
 
-    Raises:
-        ValueError: fewer than 2 blocks with images, or too few images.
-
-    Source:
-        Busing, Meijer and Van der Leeden, "Delete-m jackknife for unequal m" (Statistics and Computing 9, 1999).
+    Attributes:
+        images: (G,) n.
+        views: (G,) N = sum K_i.
+        squared_views: (G,) sum K_i^2.
+        shifted: (G, d) sum_ik (h_ik - c).
+        between: (G, d, d) sum_i K_i (ybar_i - c)(ybar_i - c)^T.
+        within: (G, d, d) sum_ik (h_ik - ybar_i)(h_ik - ybar_i)^T.
     """
-    sizes = torch.tensor(moments.block_sizes, dtype=torch.float64)
-    occupied = [g for g, size in enumerate(moments.block_sizes) if size]
-    if len(occupied) < 2:
-        raise ValueError(f"moments: got {len(occupied)} blocks with images, wanted at least 2 to leave one out")
-    found = statistic(moments.population() if enumerated else moments.covariances())
-    whole = torch.as_tensor(found, dtype=torch.float64)
-    left_out = torch.stack(
-        [
-            torch.as_tensor(statistic(moments.without_block(g, enumerated=enumerated)), dtype=torch.float64)
-            for g in occupied
-        ]
-    )
-    h = (sizes.sum() / sizes[occupied]).view(-1, *[1] * whole.ndim)
-    pseudo = h * whole - (h - 1) * left_out
-    centre = (pseudo / h).sum(dim=0)
-    error = ((pseudo - centre).square() / (h - 1)).mean(dim=0).sqrt()
-    return (found, error) if isinstance(found, Tensor) else (float(found), float(error))
+
+    images: Float64[Tensor, " g"]
+    views: Float64[Tensor, " g"]
+    squared_views: Float64[Tensor, " g"]
+    shifted: Float64[Tensor, "g d"]
+    between: Float64[Tensor, "g d d"]
+    within: Float64[Tensor, "g d d"]
+
+    @classmethod
+    def zeros(cls, num_blocks: int, num_features: int) -> "_BlockSums":
+        """The sums of no images."""
+        shapes = [(num_blocks,)] * 3 + [(num_blocks, num_features)] + [(num_blocks, num_features, num_features)] * 2
+        return cls(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
+
+    def add(self, block: Int[Tensor, " n"], rows: Float64[Tensor, "n k d"]) -> None:
+        """Add images to their blocks, which ascend: images of one block make one product. `rows`, h - c, are spent."""
+        num_views = rows.shape[1]
+        means = rows.mean(dim=1)
+        deviations = rows.sub_(means[:, None])
+        ones = torch.ones(len(block), dtype=torch.float64)
+        for counts, per_image in ((self.images, 1), (self.views, num_views), (self.squared_views, num_views**2)):
+            counts.index_add_(0, block, ones, alpha=per_image)
+        self.shifted.index_add_(0, block, means, alpha=num_views)
+        start = 0
+        for g, size in zip(*(column.tolist() for column in block.unique_consecutive(return_counts=True)), strict=True):
+            own, own_views = means[start : start + size], deviations[start : start + size].flatten(0, 1)
+            self.between[g].addmm_(own.T, own, alpha=num_views)
+            self.within[g].addmm_(own_views.T, own_views)
+            start += size
+
+    def add_sums(self, other: "_BlockSums", shift: Float64[Tensor, " d"]) -> None:
+        """Add the sums of other images, block by block: s = c - c', theirs are relative to c, these to c'."""
+        self.images += other.images
+        self.views += other.views
+        self.squared_views += other.squared_views
+        self.shifted += other.shifted + other.views[:, None] * shift
+        for g in range(len(self.between)):  # sum K (y + s)(y + s)^T, one block at a time for the memory's sake
+            half = torch.outer(other.shifted[g] + 0.5 * other.views[g] * shift, shift)
+            self.between[g] += other.between[g] + half + half.T
+        self.within += other.within
+
+    def covariances(
+        self, kept: Float64[Tensor, " g"], reference: Float64[Tensor, " d"], *, enumerated: bool
+    ) -> Covariances:
+        """Covariances over the blocks where `kept` is 1 and not 0, exact for enumerated views, unbiased for sampled."""
+        n, num_views, squares = (int(kept @ count) for count in (self.images, self.views, self.squared_views))
+        if n < (1 if enumerated else 2):
+            raise ValueError(f"moments: got {n} samples, wanted at least {1 if enumerated else 2}")
+        if enumerated and n * squares != num_views**2:
+            raise ValueError("moments: got unequal numbers of views, wanted the same enumerated views of every sample")
+        offset = kept @ self.shifted / num_views  # m - c
+        between = (kept @ self.between.flatten(1)).unflatten(0, self.between.shape[1:])
+        within = (kept @ self.within.flatten(1)).unflatten(0, self.within.shape[1:])
+        between = between - num_views * torch.outer(offset, offset)
+        effective_views = num_views / n
+        if enumerated:
+            between, within = between / num_views, within / num_views
+        else:
+            effective_views = (num_views - squares / num_views) / (n - 1)
+            within = within / (num_views - n)
+            between = (between / (n - 1) - within) / effective_views
+        return Covariances(reference + offset, _symmetric(between), _symmetric(within), n, effective_views)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    """Without the asymmetry that rounding leaves."""
+    return (matrix + matrix.T) / 2
 
 
 def _check_finite(h: Tensor, ids: Tensor, chunk: int) -> None:
     for start in range(0, len(h), chunk):
         finite = h[start : start + chunk].isfinite()
         if not finite.all():
-            image, view, feature = (~finite).nonzero()[0].tolist()
+            sample, view, feature = (~finite).nonzero()[0].tolist()
             raise ValueError(
-                f"h: view {view} of image {start + image} (id {int(ids[start + image])}) has values that are not "
+                f"h: view {view} of sample {start + sample} (id {int(ids[start + sample])}) has values that are not "
                 f"finite, the first in feature {feature}"
             )

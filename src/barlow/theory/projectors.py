@@ -22,7 +22,7 @@ from torch import Tensor
 
 from barlow.theory.equal_diagonals import equalizing_rotation, flat_columns, tight_frame
 from barlow.theory.floors import raw_floor
-from barlow.theory.intraclass import intraclass_correlations
+from barlow.theory.intraclass import check_square, intraclass_correlations
 from barlow.theory.spectrum import RELATIVE_TOLERANCE
 from barlow.theory.water_filling import water_filling
 
@@ -175,10 +175,7 @@ def _spectrum(between: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check_symmetric(name: str, matrix: Tensor) -> None:
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-        raise ValueError(f"{name}: got shape {tuple(matrix.shape)}, wanted a square matrix")
-    if not matrix.isfinite().all():
-        raise ValueError(f"{name}: has values that are not finite")
+    check_square(name, matrix)
     skew, size = float((matrix - matrix.T).abs().max()), float(matrix.abs().max())
     if skew > ASYMMETRY * size:
         raise ValueError(f"{name}: got asymmetry {skew:.2g} of {size:.2g}, wanted a symmetric matrix")

@@ -15,7 +15,7 @@ ROUNDING = 8.0
 """Rounding of features, in units of the resolution of their number format at their mean."""
 RELATIVE_TOLERANCE = 1e-6
 """Share of the largest eigenvalue up to which others count as zero: features in float32 have 7 digits, and repeated or
-dead ones leave eigenvalues of rounding far below; a direction this weak is beyond any training."""
+dead ones leave eigenvalues of rounding far below; no training makes use of a direction this weak."""
 RANK_ME_EPS = 1e-7
 """Added to the shares of RankMe: the paper's, the resolution of float32."""
 ALPHA_WINDOW = (11, 100)
@@ -48,14 +48,9 @@ def covariance_eigenvalues(h: Float[Tensor, "n d"]) -> Float64[Tensor, " d"]:
 
 
 def rounding_variance(dtype: torch.dtype, mean: Float64[Tensor, " d"]) -> float:
-    """Return the variance that rounding to `dtype` can leave in features of that mean, summed over features.
+    """Return the variance, summed over features of that mean, that rounding to `dtype` can leave.
 
-    Args:
-        dtype: number format that the features came in.
-        mean: (d,) their mean.
-
-    Returns:
-        (`ROUNDING` times the resolution of the format)^2 |mean|^2.
+    It is (`ROUNDING` times the resolution of the format)^2 |mean|^2.
     """
     return float((ROUNDING * torch.finfo(dtype).eps) ** 2 * mean.square().sum())
 
@@ -191,7 +186,7 @@ class PowerLaw(NamedTuple):
 def alpha_req(eigenvalues: Float[Tensor, " d"], window: tuple[int, int] = ALPHA_WINDOW) -> PowerLaw:
     """Return the exponent of a power law, eigenvalue_k = c k^{-alpha}, fitted to the ranks in a window.
 
-    Least squares of log eigenvalue_k on log k with weights 1/k, so that each octave of ranks counts alike. The
+    Least squares of log eigenvalue_k on log k with weights 1/k, so that each octave of ranks weighs the same. The
     paper finds alpha near 1 in good representations. A warning: the window moves alpha more than most trainings do,
     so that only equal windows compare, and only where r_squared is near 1.
 

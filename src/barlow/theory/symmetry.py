@@ -66,17 +66,8 @@ def diagonalisable_features(m: Float[Tensor, "d d"], tolerance: float = 1e-9) ->
     """Return r - rank(Skew)/2: as many features as one linear projector can always decorrelate, P M P^T = I.
 
     The raw loss of a shared projector is 0 for D up to this many, whatever M with a positive symmetric part of rank r;
-    above it only for special M. i.i.d. views have no skew part, and it is r.
-
-    Args:
-        m: (d, d) complete cross-covariance of two pipelines; its symmetric part is positive on its range.
-        tolerance: singular values below `tolerance` times the largest of M count as 0.
-
-    Returns:
-        The number D of features.
-
-    Raises:
-        ValueError: values that are not finite, or a symmetric part with negative eigenvalues.
+    above it only for special M. i.i.d. views have no skew part, and it is r. Singular values below `tolerance` times
+    the largest of M count as 0. A symmetric part with negative eigenvalues is refused.
     """
     values = _finite("m", m)
     least = tolerance * float(torch.linalg.matrix_norm(values, ord=2))
@@ -116,19 +107,9 @@ def symmetry_z(c: Float[Tensor, "d d"], correlations: Float[Tensor, " d"], num_s
     """Return by how many standard deviations |C - C^T|_F^2 is above what N samples of i.i.d. views give.
 
     With v_ij = 2 (1 - rho_i rho_j) / (N - 1) the sum Q of (C_ij - C_ji)^2 over i < j has mean sum v_ij and variance
-    2 sum v_ij^2: z = (Q - sum v_ij) / sqrt(2 sum v_ij^2). Under the assumptions of `expected_asymmetry`.
-
-    Args:
-        c: (d, d) correlation of a batch, d >= 2.
-        correlations: (d,) rho_i.
-        num_samples: N, at least 2.
-
-    Returns:
-        The z-score: about normal for many features; far above 3: the two pipelines differ. NaN where all correlations
-        are 1 and chance alone gives no asymmetry.
-
-    Raises:
-        ValueError: sizes that do not fit, or what `expected_asymmetry` refuses.
+    2 sum v_ij^2: z = (Q - sum v_ij) / sqrt(2 sum v_ij^2). Under the assumptions of `expected_asymmetry`, whose
+    arguments it takes. About normal for many features; far above 3: the two pipelines differ. NaN where all
+    correlations are 1 and chance alone gives no asymmetry.
     """
     values = _finite("c", c)
     if len(correlations) != len(values) or len(values) < 2:
@@ -137,8 +118,8 @@ def symmetry_z(c: Float[Tensor, "d d"], correlations: Float[Tensor, " d"], num_s
         )
     pairs = _pair_variances(correlations, num_samples)
     observed = float((values - values.T).square().sum()) / 2.0
-    spread = math.sqrt(2.0 * float(pairs.square().sum()))
-    return (observed - float(pairs.sum())) / spread if spread > 0 else math.nan
+    deviation = math.sqrt(2.0 * float(pairs.square().sum()))
+    return (observed - float(pairs.sum())) / deviation if deviation > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -168,17 +149,8 @@ def swap_test(z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"]) -> SwapTest:
     with swaps, which makes mean and variance below exact for any features, any d and any N. With
     M_n = a_n b_n^T - b_n a_n^T and random signs, N^2 |C - C^T|^2 has mean sum_n |M_n|^2 and variance
     2 sum_{n != m} <M_n, M_m>^2, where <M_n, M_m> = 2 (<a_n, a_m> <b_n, b_m> - <a_n, b_m> <b_n, a_m>).
-    It takes about 4 N^2 D multiplications.
-
-    Args:
-        z_a: (n, d) embeddings of one view of n >= 2 images, images independent of each other.
-        z_b: (n, d) embeddings of the other view.
-
-    Returns:
-        What was found, what chance explains, and the z-score; NaN throughout for features without variance.
-
-    Raises:
-        ValueError: shapes that differ, fewer than 2 samples, or values that are not finite.
+    It takes about 4 N^2 D multiplications. The images have to be independent of each other; NaN throughout for features
+    without variance.
     """
     a, b = _standardised_together(z_a, z_b)
     num_samples = len(a)
@@ -203,16 +175,6 @@ def asymmetry_and_chance(z_a: Float[Tensor, "n d"], z_b: Float[Tensor, "n d"]) -
     """Return the first two numbers of `swap_test`, asymmetry and what chance explains of it, without the third.
 
     That takes the N x N matrices of all pairs of samples, and these two do not: n d^2 multiplications.
-
-    Args:
-        z_a: (n, d) embeddings of one view of n >= 2 images.
-        z_b: (n, d) embeddings of the other view.
-
-    Returns:
-        (|C - C^T|_F / |C|_F, the same in root mean square over random swaps); NaN for features without variance.
-
-    Raises:
-        ValueError: shapes that differ, fewer than 2 samples, or values that are not finite.
     """
     a, b = _standardised_together(z_a, z_b)
     c = a.T @ b / len(a)

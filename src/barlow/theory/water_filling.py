@@ -27,7 +27,7 @@ from torch import Tensor
 
 ROUNDING = 1e-9
 """How far outside [0, 1] a correlation may be by rounding: eigenvalues in float64 with some room, not an estimate's
-noise, which has to be clipped in the open."""
+noise, which the caller has to clip."""
 NO_INVARIANCE = 1e-12
 """A rho below counts as 0: it changes the loss by less than 2 D times as much, and 1/rho^2 stays finite."""
 LEAST_WEIGHT = 1e-12
@@ -81,10 +81,10 @@ def water_filling(
     found, waterline = _solve(rho[:size], num_features, redundancy_weight)
     num_active = int(((found > 0) & (rho[:size] > NO_INVARIANCE)).sum())
     missing = float((found * (1.0 - rho[:size])).sum())  # D - t, without cancellation
-    unlike = float((1.0 - rho[:size] * found).square().sum()) + num_features - size
+    redundant = float((1.0 - rho[:size] * found).square().sum()) + num_features - size
     return WaterFilling(
         budget=torch.zeros_like(rho).index_copy(0, order[:size], found),
-        loss=(1.0 - redundancy_weight) * missing**2 / num_features + redundancy_weight * unlike,
+        loss=(1.0 - redundancy_weight) * missing**2 / num_features + redundancy_weight * redundant,
         num_active=num_active,
         waterline=waterline,
         least_active=float(rho[num_active - 1]) if num_active else float("nan"),
@@ -95,22 +95,11 @@ def water_filling(
 def redundancy_weight_for(
     correlations: Float[Tensor, " d"] | Sequence[float], num_features: int, num_active: int | None = None
 ) -> float | None:
-    """Return the lambda above which the optimum uses at least `num_active` directions.
+    """Return the lambda in [0, 1) above which the optimum uses at least a = `num_active` directions, None without one.
 
     rho_a = w_a(lambda), which is linear: with c = p (beta - rho_a) over the first a directions,
-    lambda = (c (1 - beta) - e) / (D - e - c beta).
-
-    Args:
-        correlations: (d,) rho, each in [0, 1].
-        num_features: D, width of the embedding.
-        num_active: a, from 1 to min(D, d); None is that maximum.
-
-    Returns:
-        The threshold in [0, 1): above it the directions are active, at it the last has no budget yet. None: no
-        lambda up to 1 is enough.
-
-    Raises:
-        ValueError: as `water_filling`, or `num_active` out of its range.
+    lambda = (c (1 - beta) - e) / (D - e - c beta). At that lambda the last direction has no budget yet. By default a is
+    as large as it can be, min(D, d).
     """
     rho = _checked(correlations, num_features, 1.0).sort(descending=True).values
     most = min(num_features, len(rho))
@@ -119,10 +108,10 @@ def redundancy_weight_for(
         raise ValueError(f"num_active: got {wanted}, wanted 1 to {most} (D = {num_features}, {len(rho)} correlations)")
     if rho[wanted - 1] <= NO_INVARIANCE:
         return None
-    _, beta, spread, excess = (float(part[-1]) for part in _prefixes(rho[:wanted]))
-    if num_features <= excess:
+    _, beta, e, c = (float(part[-1]) for part in _prefixes(rho[:wanted]))
+    if num_features <= c:
         return None
-    return max(0.0, excess * (1.0 - beta) - spread) / (num_features - spread - excess * beta)
+    return max(0.0, c * (1.0 - beta) - e) / (num_features - e - c * beta)
 
 
 def num_features_for(
@@ -130,18 +119,8 @@ def num_features_for(
 ) -> int:
     """Return the largest D at which the optimum uses all D outputs for directions of their own.
 
-    A smaller D need not be better: D = 4 may leave one unused where D = 5, whose last two rho are close, uses all.
-
-    Args:
-        correlations: (d,) rho, each in [0, 1].
-        redundancy_weight: lambda in [0, 1].
-        at_most: the largest D that is of interest, such as that of the run; None is d.
-
-    Returns:
-        The largest D up to min(`at_most`, d) with D active directions; 0 where no rho is positive.
-
-    Raises:
-        ValueError: as `water_filling`, or `at_most` below 1.
+    A smaller D need not be better: D = 4 may leave one unused where D = 5, whose last two rho are close, uses all. D is
+    looked for up to min(`at_most`, d), by default up to d; it is 0 where no rho is positive.
     """
     if at_most is not None and at_most < 1:
         raise ValueError(f"at_most: got {at_most}, wanted at least 1")
@@ -161,8 +140,8 @@ def _solve(rho: Tensor, num_features: int, weight: float) -> tuple[Tensor, float
     width = torch.tensor(float(num_features), dtype=rho.dtype)
     active = int(_last_is_active(positive, width, weight).nonzero().max()) + 1
     weight = max(weight, LEAST_WEIGHT)
-    p, beta, spread, _ = (float(part[active - 1]) for part in _prefixes(positive))
-    h = (weight * num_features + (1.0 - weight) * spread) / (1.0 - beta + weight * beta)
+    p, beta, e, _ = (float(part[active - 1]) for part in _prefixes(positive))
+    h = (weight * num_features + (1.0 - weight) * e) / (1.0 - beta + weight * beta)
     waterline = beta - h / p
     used = positive[:active]
     if waterline < 0 and rank < len(rho):
@@ -183,18 +162,18 @@ def _prefixes(rho: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     weights = rho.reciprocal().square()
     p = weights.cumsum(0)
     steps = p[:-1] * (rho[:-1] - rho[1:])
-    excess = torch.cat([rho.new_zeros(1), steps.cumsum(0)])[: len(rho)]
-    beta = rho + excess / p
+    c = torch.cat([rho.new_zeros(1), steps.cumsum(0)])[: len(rho)]
+    beta = rho + c / p
     moves = weights[1:] * (p[:-1] / p[1:]) * (beta[:-1] - rho[1:]).square()
-    spread = torch.cat([rho.new_zeros(1), moves.cumsum(0)])[: len(rho)]
-    return p, beta, spread, excess
+    e = torch.cat([rho.new_zeros(1), moves.cumsum(0)])[: len(rho)]
+    return p, beta, e, c
 
 
 def _last_is_active(rho: Tensor, width: Tensor, weight: float) -> Tensor:
     """Whether rho_a > w_a for every a, at one D or at one for each a: h > c, multiplied by its denominator."""
-    _, beta, spread, excess = _prefixes(rho)
+    _, beta, e, c = _prefixes(rho)
     weight = max(weight, LEAST_WEIGHT)
-    return weight * width + (1.0 - weight) * spread > excess * (1.0 - beta + weight * beta)
+    return weight * width + (1.0 - weight) * e > c * (1.0 - beta + weight * beta)
 
 
 def _checked(correlations: Tensor | Sequence[float], num_features: int, weight: float) -> Tensor:

@@ -1,17 +1,100 @@
 """Checkpoints: the complete state of a run in one file that is always whole, random generators included."""
 
 import random
+import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from barlow.training.durable_file import durable_file
+from barlow.files import durable_file
+from barlow.seams import Terms
+from barlow.training.journal import Journal
+from barlow.training.processes import agreed
+
+DRAWN_ANEW = "dropout, sub-batches of W-MSE and directions of SIGReg"
+"""What torch's own generators decide, each process having its own; views follow from seed and step alone."""
+
+
+@dataclass
+class Resumable:
+    """The state of a run and its checkpoint file: weights and buffers, the optimizer's moments, generators.
+
+    Attributes:
+        journal: told of every checkpoint and resume.
+        minutes: time between checkpoints.
+    """
+
+    method: nn.Module
+    optimizer: Optimizer
+    fabric: Fabric
+    path: Path
+    journal: Journal
+    minutes: float
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    def resume(self) -> int:
+        """Load the checkpoint if there is one; return the number of steps already done."""
+        if not agreed(self.fabric, self.path.exists())[0]:
+            self.journal.rewind(0)  # steps of a sitting that was killed before its first checkpoint
+            return 0
+        state = load_checkpoint(self.path)
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if precision := state.get("precision"):  # nothing but in float16, and in checkpoints of before
+            self.fabric.strategy.precision.load_state_dict(precision)
+        step = int(state["step"])
+        self.journal.rewind(step)
+        if len(state["random"]) == self.fabric.world_size:
+            restore_random_state(state["random"][self.fabric.global_rank])
+        else:
+            before = f"{len(state['random'])} processes before, {self.fabric.world_size} now"
+            self.journal.write("warning", message=f"{before}: {DRAWN_ANEW} go on with other random numbers")
+        self.journal.write("resume", step=step)
+        return step
+
+    def save(self, step: int) -> None:
+        """Write the state after `step` steps; every process takes part, the first one writes.
+
+        NonFiniteLossError: there are weights that are not finite; the checkpoint before stays.
+        """
+        require_finite_weights(self.method, step, self.journal)
+        random = self._random_of_all()
+        if self.fabric.is_global_zero:
+            state = {
+                "step": step,
+                "method": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),  # the scale of losses in float16
+                "random": random,
+            }
+            save_checkpoint(self.path, state)
+            self.journal.write("checkpoint", step=step)
+        self.fabric.barrier()
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, step: int) -> None:
+        """Save when the interval is over, as the first process's clock says."""
+        due = self.fabric.is_global_zero and time.monotonic() - self._saved_at >= self.minutes * 60
+        if agreed(self.fabric, due)[0]:
+            self.save(step)
+
+    def _random_of_all(self) -> list[Any]:
+        mine = random_state()
+        if self.fabric.world_size == 1:
+            return [mine]
+        states: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(states, mine)
+        return states
+
 
 PLAIN = (
     type(None),
@@ -29,64 +112,41 @@ PLAIN = (
 )
 
 
-class _Absent:
-    def __repr__(self) -> str:
-        return "absent"
-
-
-_ABSENT = _Absent()
-
-
-class RecipeChangedError(ValueError):
-    """A run was to be resumed with another recipe than it was started with."""
-
-    def __init__(self, differences: list[str]) -> None:
-        """Name the fields.
-
-        Args:
-            differences: what `recipe_differences` returned, not empty.
-        """
-        self.differences = differences
-        super().__init__(
-            "recipe: this run was started with other values, and resuming would mix two runs: "
-            + "; ".join(differences)
-            + ". Resume with the old values, or start anew in another folder"
-        )
-
-
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` so that `path` holds the old checkpoint or the whole new one, even after `kill -9`.
 
-    Since the rename is atomic and follows the sync, the next checkpoint never breaks the last one, and
-    there is no use in keeping the one before it.
-
-    Args:
-        path: the file to replace or to make; its folder is made where it is missing.
-        state: tensors, plain Python values, and dicts, lists, tuples and sets of them, so that it loads
-            without unpickling objects.
-
-    Raises:
-        ValueError: anything else in `state`, a NumPy value for one, with its place.
+    Since the rename is atomic and follows the sync, the next checkpoint never breaks the last one, and there is no use
+    in keeping the one before it. `state` holds tensors, plain Python values, and dicts, lists, tuples and sets of them,
+    so that it loads without unpickling objects; anything else, a NumPy value for one, is a ValueError with its place.
     """
     _require_plain(state, "state")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with durable_file(path) as file:
         torch.save(dict(state), file)
+
+
+def _require_plain(value: Any, place: str) -> None:
+    kind = type(value)  # Exact types: a NumPy float is a Python float to isinstance, and an object to the loader.
+    if kind in PLAIN:
+        return
+    if kind in (dict, OrderedDict):
+        for key, item in value.items():
+            _require_plain(key, f"a key of {place}")
+            _require_plain(item, f"{place}[{key!r}]")
+    elif kind in (list, tuple, set):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{place}[{index}]")
+    else:
+        raise ValueError(
+            f"checkpoint: {place} is a {kind.__module__}.{kind.__qualname__}, wanted tensors and plain "
+            "Python values only, so that it loads without unpickling objects"
+        )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return the state that `save_checkpoint` wrote, its tensors on the CPU.
 
-    Checks every byte first: torch alone does not notice a flipped bit.
-
-    Args:
-        path: a checkpoint.
-
-    Returns:
-        The state.
-
-    Raises:
-        ValueError: no such file, one that is truncated or corrupted, or one that holds other objects.
+    Checks every byte first: torch alone does not notice a flipped bit. ValueError: no such file, one that is truncated
+    or corrupted, or one that holds other objects.
     """
     if not path.is_file():
         raise ValueError(f"checkpoint: there is no file {path}")
@@ -117,9 +177,6 @@ def random_state() -> dict[str, Any]:
     """Return the states of the generators of Python, NumPy and torch (CPU, every GPU), fit for a checkpoint.
 
     Each process has its own: with several, gather them and give each its own back.
-
-    Returns:
-        A dict for `restore_random_state`.
     """
     # The global generators are what other people's code draws from, so they belong to the state of a run.
     name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
@@ -132,13 +189,9 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Put the generators back to where `random_state` found them.
+    """Put the generators back to where `random_state` found them, in this process or in an earlier one.
 
-    A run that goes on with another number of GPUs cannot repeat their draws; their generators are then left
-    alone.
-
-    Args:
-        state: what `random_state` returned, in this process or in an earlier one.
+    A run that goes on with another number of GPUs cannot repeat their draws; their generators are then left alone.
     """
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
@@ -148,48 +201,33 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def recipe_differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], *, may_change: Collection[str] = ()
-) -> list[str]:
-    """Return the fields that differ between two recipes, each with its old and its new value.
-
-    Args:
-        old: the recipe that the run was started with, as JSON gives it back.
-        new: the recipe at hand.
-        may_change: fields that decide no number of the run.
-
-    Returns:
-        One line per field, in the order of `new`; empty where the run may go on.
-    """
-    names = [*new, *(name for name in old if name not in new)]
-    shown = {
-        name: tuple(_as_json(recipe[name]) if name in recipe else _ABSENT for recipe in (old, new)) for name in names
-    }
-    return [
-        f"{name} was {before!r}, now {now!r}"
-        for name, (before, now) in shown.items()
-        if before != now and name not in may_change
-    ]
+class NonFiniteLossError(ValueError):
+    """The loss, one of its parts, or the weights became infinite or not a number."""
 
 
-def _as_json(value: Any) -> Any:
-    """Return a value as it comes back from JSON, which knows lists only."""
-    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+def finite_loss(terms: Terms, step: int, journal: Journal) -> float:
+    """Return the loss of step `step` (from 0); NonFiniteLossError, noted in the journal, where it is not finite."""
+    loss = float(terms.total.detach())
+    if loss - loss == 0.0:  # false for inf and nan, without another look at the tensor
+        return loss
+    parts = {name: float(value.detach()) for name, value in terms.parts.items()}
+    culprit = next((name for name, value in parts.items() if value - value != 0.0), "total")
+    message = f"the loss is {loss} at step {step + 1}: the first term that is not finite is {culprit!r}"
+    journal.write("error", message=message, step=step + 1, parts=parts)
+    raise _error(message)
 
 
-def _require_plain(value: Any, place: str) -> None:
-    kind = type(value)  # Exact types: a NumPy float is a Python float to isinstance, and an object to the loader.
-    if kind in PLAIN:
-        return
-    if kind in (dict, OrderedDict):
-        for key, item in value.items():
-            _require_plain(key, f"a key of {place}")
-            _require_plain(item, f"{place}[{key!r}]")
-    elif kind in (list, tuple, set):
-        for index, item in enumerate(value):
-            _require_plain(item, f"{place}[{index}]")
-    else:
-        raise ValueError(
-            f"checkpoint: {place} is a {kind.__module__}.{kind.__qualname__}, wanted tensors and plain "
-            "Python values only, so that it loads without unpickling objects"
+def require_finite_weights(method: nn.Module, step: int, journal: Journal) -> None:
+    """Refuse weights that are not finite, before they are saved: a finite loss may have had a gradient that was not."""
+    broken = [name for name, weight in method.named_parameters() if not bool(weight.detach().isfinite().all())]
+    if broken:
+        message = (
+            f"{len(broken)} of the weights, {broken[0]!r} first, are not finite after step {step}: a gradient was not, "
+            "though the loss was"
         )
+        journal.write("error", message=message, step=step)
+        raise _error(message)
+
+
+def _error(message: str) -> NonFiniteLossError:
+    return NonFiniteLossError(f"{message}; the last good checkpoint is kept. A lower learning rate or warm-up helps")

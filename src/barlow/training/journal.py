@@ -4,11 +4,12 @@ import json
 import math
 import numbers
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from barlow.training.durable_file import durable_file
+from barlow.files import durable_file
 
 Record = dict[str, Any]
 UNDONE_BY_REWIND = ("step", "probe", "checkpoint", "finish")
@@ -21,10 +22,8 @@ class Journal:
     def __init__(self, path: Path, *, enabled: bool = True, listener: Callable[[Record], None] | None = None) -> None:
         """Open the journal, or continue one; a last line that a crash cut short is removed.
 
-        Args:
-            path: the file; its folder is made where it is missing.
-            enabled: False on every process but the first: nothing is read or written.
-            listener: called with each record after it is written (see `tensorboard.py`).
+        `enabled` is False on every process but the first: nothing is read or written. `listener` is called with each
+        record after it is written.
         """
         self.path = path
         self.enabled = enabled
@@ -38,15 +37,9 @@ class Journal:
     def write(self, event: str, /, **fields: Any) -> None:
         """Append one record: {"event": event, "time": unix seconds, **fields}.
 
-        Args:
-            event: what happened: "start", "step", "warning", ...
-            fields: strings, booleans, numbers, None, and lists and mappings of them. Floats are rounded to 7
-                significant digits; those that are not finite become "nan", "inf" or "-inf", since JSON has no
-                such numbers and `float` reads them back.
-
-        Raises:
-            ValueError: a value that JSON cannot hold, a tensor for one, a field called "event" or "time",
-                or a closed journal.
+        Fields are strings, booleans, numbers, None, and lists and mappings of them; a tensor, for one, is a ValueError.
+        Floats are rounded to 7 significant digits; those that are not finite become "nan", "inf" or "-inf", since JSON
+        has no such numbers and `float` reads them back.
         """
         if not self.enabled:
             return
@@ -62,15 +55,10 @@ class Journal:
             self._listener(record)
 
     def rewind(self, step: int) -> int:
-        """Forget the steps after a checkpoint, which a resumed run takes again.
+        """Forget the steps after a checkpoint, which a resumed run takes again; return the number of records removed.
 
-        Warnings, bad samples, starts and resumes stay: they happened. The file is replaced whole.
-
-        Args:
-            step: the checkpoint's step; step, probe, checkpoint and finish records with a larger "step" go.
-
-        Returns:
-            The number of records removed.
+        Step, probe, checkpoint and finish records with a larger "step" go. Warnings, bad samples, starts and resumes
+        stay: they happened. The file is replaced whole.
         """
         if not self.enabled:
             return 0
@@ -101,17 +89,11 @@ class Journal:
         return self.path.open("a", encoding="utf-8", newline="\n")
 
 
-def read_journal(path: Path) -> list[Record]:
-    """Return the records of a journal, oldest first; a last line that was cut short is left out.
+def read_journal(path: Path, broken: list[int] | None = None) -> list[Record]:
+    """Return the records of a journal, of a run running or not, oldest first; a last line cut short is left out.
 
-    Args:
-        path: the journal of a run, running or not.
-
-    Returns:
-        The records; floats that were not finite are the strings "nan", "inf", "-inf".
-
-    Raises:
-        ValueError: no such file, or a line before the last that is no record.
+    Floats that were not finite are the strings "nan", "inf", "-inf". `broken` takes the numbers of the lines before the
+    last that are no records; None: the first of them is a ValueError.
     """
     if not path.is_file():
         raise ValueError(f"journal: there is no file {path}")
@@ -125,8 +107,20 @@ def read_journal(path: Path) -> list[Record]:
         except ValueError:
             if number == len(lines):  # No newline follows: the process was stopped in the middle of a record.
                 break
-            raise ValueError(f"journal: line {number} of {path} is no record: {line[:60]!r}") from None
+            if broken is None:
+                raise ValueError(f"journal: line {number} of {path} is no record: {line[:60]!r}") from None
+            broken.append(number)
     return records
+
+
+def without_undone_steps(records: Iterable[Record]) -> list[Record]:
+    """Leave out what lies behind a later resume: it was run again. `Journal.rewind` takes it out of the file."""
+    kept: list[Record] = []
+    for record in records:
+        if record["event"] == "resume" and "step" in record:
+            kept = [old for old in kept if not _is_after(old, record["step"])]
+        kept.append(record)
+    return kept
 
 
 def _record(line: bytes) -> Record:
@@ -141,7 +135,7 @@ def _is_after(record: Record, step: int) -> bool:
 
 
 def _mend_last_line(path: Path) -> None:
-    """End the file with a newline, lest the next record be glued to what a crash left of the last one."""
+    """End the file with a newline, so that the next record does not continue what a crash left of the last one."""
     if not path.exists():
         return
     with path.open("rb+") as file:
@@ -171,3 +165,53 @@ def _plain(value: Any, name: str) -> Any:
         f"journal field {name!r}: got a {type(value).__name__}, wanted a string, a number, None, or lists "
         "and string-keyed mappings of them; of a tensor or an array pass .item() or .tolist()"
     )
+
+
+class TensorboardMirror:
+    """Copies the numbers of each record it is called with to TensorBoard; `Journal(listener=...)` takes one."""
+
+    def __init__(self, logdir: Path) -> None:
+        """Start an event file in `logdir`; ValueError where TensorBoard (`barlow[tensorboard]`) is not installed."""
+        try:
+            writer: Any = import_module("tensorboard.summary").Writer
+        except ImportError as error:
+            raise ValueError(f"tensorboard: cannot be loaded ({error}); pip install 'barlow[tensorboard]'") from error
+        self._writer = writer(str(logdir))
+
+    def __call__(self, record: Record) -> None:
+        """Write the scalars of one record at its step; records without a step have none."""
+        for tag, value in scalars(record).items():
+            self._writer.add_scalar(tag, value, record["step"], wall_time=record["time"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+def mirror_journal(path: Path, logdir: Path) -> None:
+    """Write a whole journal, of a finished run for one, as one new event file in `logdir`."""
+    records = read_journal(path)
+    mirror = TensorboardMirror(logdir)
+    for record in records:
+        mirror(record)
+    mirror.close()
+
+
+def scalars(record: Record) -> dict[str, float]:
+    """Return the numbers of a record by tag, event/field or event/field/key, NaN among them; none without a step."""
+    if "step" not in record:
+        return {}
+    fields = {name: value for name, value in record.items() if name not in ("event", "time", "step")}
+    return _numbers(fields, record["event"])
+
+
+def _numbers(fields: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in fields.items():
+        tag = f"{prefix}/{name}"
+        if isinstance(value, Mapping):
+            found |= _numbers(value, tag)
+        elif value in ("nan", "inf", "-inf") or (isinstance(value, int | float) and not isinstance(value, bool)):
+            found[tag] = float(value)
+    return found

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from barlow.choices import unknown
+from barlow.errors import unknown
 
 OptimizerName = Literal["adamw", "adam", "lars", "sgd"]
 NAMES = ("adamw", "adam", "lars", "sgd")
@@ -41,14 +41,9 @@ class LARS(Optimizer):
         weight_decay: float = 0.0,
         trust: float = 0.001,
     ) -> None:
-        """Take parameters or groups of them.
+        """Take parameters or groups of them; a group with `adapt=False` takes plain momentum steps.
 
-        Args:
-            params: parameters, or groups; a group with `adapt=False` takes plain momentum steps.
-            lr: learning rate.
-            momentum: decay of the buffer per step, in [0, 1).
-            weight_decay: weight of p in the update.
-            trust: length of an adapted update as a fraction of the length of its parameter.
+        `trust` is the length of an adapted update as a fraction of the length of its parameter.
         """
         defaults = {
             "lr": lr,
@@ -67,14 +62,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one step with the gradients at hand; parameters without one stay as they are.
-
-        Args:
-            closure: computes the loss and the gradients anew; called once, before the step.
-
-        Returns:
-            What the closure returned, or None.
-        """
+        """Take one step with the gradients at hand; parameters without one stay as they are."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -111,25 +99,15 @@ def build_optimizer(
     constant_part: str = "",
     fused: bool = False,
 ) -> Optimizer:
-    """Return an optimizer over the parameters of `method` that require a gradient.
+    """Return an optimizer over the parameters of `method` that require a gradient; each group has its `peak` rate.
 
-    Args:
-        method: the module to train, heads included.
-        name: "adamw", "adam" (the decay is part of the gradient), "lars" or "sgd".
-        learning_rate: peak for weights (two axes or more).
-        bias_learning_rate: peak for biases and norms (at most one axis); 0: the same as `learning_rate`.
-        momentum: momentum of LARS and SGD, in [0, 1); Adam and AdamW keep torch's betas.
-        weight_decay: weight decay of the weights.
-        exclude_biases: biases and norms neither decay nor, under LARS, adapt; False: they do as weights do.
-        constant_part: name of a part of `method`, such as "predictor", whose learning rate stays at its peak.
-        fused: one pass over memory per step for all but LARS; several times faster on a CPU. Fabric refuses
-            it together with float16 and gradient clipping. LARS has no such form and ignores it.
+    Weights have two axes or more, biases and norms at most one; these have a peak of their own, `bias_learning_rate`
+    (0: the same), and neither decay nor, under LARS, adapt unless `exclude_biases` is False. "adam" makes the decay
+    part of the gradient; Adam and AdamW keep torch's betas, `momentum` is that of LARS and SGD. `constant_part` names a
+    part of `method`, such as "predictor", whose learning rate stays at its peak. `fused` makes one pass over memory per
+    step, several times faster on a CPU: Fabric refuses it together with float16 and gradient clipping, LARS ignores it.
 
-    Returns:
-        The optimizer; each of its groups carries its highest learning rate as `peak`.
-
-    Raises:
-        ValueError: an unknown name, a number out of range, a part that `method` does not have, or nothing to train.
+    ValueError: an unknown name, a number out of range, a part that `method` does not have, or nothing to train.
     """
     _check(name, learning_rate, bias_learning_rate, momentum, weight_decay)
     groups: list[dict[str, Any]] = []

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from barlow.data.seeds import hash_seed as hash_seed
-from barlow.data.source import Source, seeded_batches
+from barlow.data.order import hash_seed
+from barlow.seams import Params, Source, View, Views, seeded_batches
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
-from barlow.views.views import Params, View, Views
 
 
 def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int) -> Tensor:

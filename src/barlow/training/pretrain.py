@@ -8,9 +8,9 @@ last checkpoint to the same final weights, bit for bit on a CPU, and W processes
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,20 +19,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from barlow.data.bad_samples import BadDataError
-from barlow.data.source import Source
-from barlow.methods.method import Method
-from barlow.methods.terms import Terms
-from barlow.training.checkpoint import random_state, restore_random_state
-from barlow.training.interrupt import graceful_stop
+from barlow.seams import Method, OnDevice, Source, Terms, Views
+from barlow.training.checkpoint import Resumable, finite_loss, random_state, restore_random_state
 from barlow.training.journal import Journal, read_journal
-from barlow.training.non_finite import finite_loss
 from barlow.training.order import batches_from, draw_views
-from barlow.training.plan import Plan, steps_of, steps_per_epoch
+from barlow.training.plan import Plan, set_learning_rate, steps_of, steps_per_epoch
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
-from barlow.training.resumable import Resumable
-from barlow.training.schedules import set_learning_rate
-from barlow.views.views import Views
+from barlow.training.signals import graceful_stop
 
 MAX_STEP_RECORDS = 2000
 """Step records in the journal of one run; a longer run records every k-th step."""
@@ -69,23 +63,9 @@ def pretrain(
 ) -> bool:
     """Train `method` on two or more views of every batch, from the last checkpoint in `folder` if there is one.
 
-    Args:
-        source: samples by position.
-        views: the pipelines.
-        method: views -> Terms, not yet set up with `fabric`.
-        optimizer: over the parameters of `method`; groups carry their peak learning rate.
-        plan: the numbers.
-        fabric: devices, precision and processes.
-        folder: the run folder; the checkpoint is `checkpoints/last.ckpt`.
-        journal: where every event goes.
-        probes: figures between epochs.
-        progress: shows rate and time left.
-
-    Returns:
-        True when the last step was reached, False when a signal asked to stop: the checkpoint is written then.
-
-    Raises:
-        NonFiniteLossError: a term or the weights are not finite; the last good checkpoint stays.
+    `method` is not yet set up with `fabric`; the optimizer's groups carry their peak learning rate. Returns True when
+    the last step was reached, False when a signal asked to stop: the checkpoint, `checkpoints/last.ckpt`, is written
+    then. NonFiniteLossError: a term or the weights are not finite; the last good checkpoint stays.
     """
     checkpoint = folder / "checkpoints" / "last.ckpt"
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
@@ -95,11 +75,10 @@ def pretrain(
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     every = max(1, total_steps // MAX_STEP_RECORDS)
     noted = _noted(journal)
+    on_device, rank, world = OnDevice(source, fabric.device), fabric.global_rank, fabric.world_size
     started = time.perf_counter()
     with graceful_stop() as stop, progress.running(total_steps, start=first_step):
-        for step, share in batches_from(
-            source, plan, first_step=first_step, rank=fabric.global_rank, world=fabric.world_size
-        ):
+        for step, share in batches_from(on_device, plan, first_step=first_step, rank=rank, world=world):
             asked_to_stop, unreadable = agreed(fabric, bool(stop), share is None)
             if asked_to_stop:
                 _note_bad_samples(source, fabric, journal, noted)
@@ -110,7 +89,6 @@ def pretrain(
             if share is None or unreadable:
                 journal.write("warning", message=f"step {done} was left out: a process could read nothing of its share")
             else:
-                share = replace(share, samples=fabric.to_device(share.samples))
                 drawn = draw_views(views, share, seed=plan.seed, step=step)
                 set_learning_rate(optimizer, plan.factor(step))
                 method.train()
@@ -118,7 +96,7 @@ def pretrain(
                 terms: Terms = wrapped(drawn)
                 loss = finite_loss(terms, step, journal)
                 _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
-                rate = progress.advance(len(share.places) * fabric.world_size, loss=loss, floor=plan.floor)
+                rate = progress.advance(len(share.places) * world, loss=loss, floor=plan.floor)
                 if done % every == 0 or done == total_steps:
                     fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
                     _record(journal, terms, done, done / per_epoch, plan.floor, fields)
@@ -162,8 +140,7 @@ def noting_bad_data(source: Source, journal: Journal) -> Iterator[None]:
     try:
         yield
     except BadDataError as error:
-        for index in sorted(source.bad.keys() - _noted(journal)):
-            journal.write("bad_sample", index=index, what=source.describe(index), reason=source.bad[index])
+        _write_bad_samples(source, source.bad, journal, _noted(journal))
         journal.write("error", message=str(error))
         raise
 
@@ -179,7 +156,10 @@ def _note_bad_samples(source: Source, fabric: Fabric, journal: Journal, noted: s
     if fabric.world_size > 1:
         found = [{} for _ in range(fabric.world_size)]
         torch.distributed.all_gather_object(found, source.bad)
-    bad = {index: reason for one in found for index, reason in one.items()}
+    _write_bad_samples(source, {index: reason for one in found for index, reason in one.items()}, journal, noted)
+
+
+def _write_bad_samples(source: Source, bad: Mapping[int, str], journal: Journal, noted: set[int]) -> None:
     for index in sorted(bad.keys() - noted):
         journal.write("bad_sample", index=index, what=source.describe(index), reason=bad[index])
     noted.update(bad)

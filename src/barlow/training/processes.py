@@ -1,6 +1,6 @@
 """Several processes in step with one another, and what happens when one of them is gone.
 
-With one process everything here does nothing. The mathematics over processes is in `collectives.py`.
+With one process everything here does nothing. The mathematics over processes is in `statistics/collectives.py`.
 """
 
 import os
@@ -38,11 +38,7 @@ def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
 
 @contextmanager
 def first_process_alone(fabric: Fabric) -> Iterator[bool]:
-    """Let the first process work while the others wait at the end of the block, for days if need be.
-
-    Yields:
-        Whether this is the first process.
-    """
+    """Let the first process (it gets True) work while the others wait at the end of the block, for days if need be."""
     if fabric.world_size == 1:
         yield True
         return
@@ -56,11 +52,7 @@ def first_process_alone(fabric: Fabric) -> Iterator[bool]:
 
 @contextmanager
 def naming_a_loss(fabric: Fabric, journal: Journal) -> Iterator[None]:
-    """Say in one sentence that another process is gone, instead of what torch says of its sockets.
-
-    Raises:
-        ConnectionError: an exchange failed because another process no longer answers.
-    """
+    """Raise ConnectionError, one sentence that another process is gone, instead of what torch says of its sockets."""
     try:
         yield
     except RuntimeError as error:

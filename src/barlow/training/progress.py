@@ -5,6 +5,7 @@ Everything goes to stderr, so that stdout holds results only and `barlow ... > t
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn
 from rich.table import Column
 
-from barlow.training.pace import Pace
-
 REDRAW_SECONDS = 0.1
+WINDOW = 60
+"""Marks kept of the pace, at most one a second: it is that of the last minute."""
 
 
 class Progress:
@@ -38,17 +39,10 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Say what is done and how long it is.
+        """Say what is done ("pretraining", "linear probe") and how long it is.
 
-        Args:
-            work: what is done: "pretraining", "linear probe".
-            total: its number of steps.
-            start: steps done before, by the run that is resumed.
-            unit: what the samples are called: "images".
-            quiet: show nothing: the user said so, or this is not the first process.
-            every: seconds between two lines where there is no terminal.
-            console: where to write; stderr unless told.
-            clock: seconds, from any origin.
+        `start` are the steps done before, by the run that is resumed. `quiet`: the user said so, or this is not the
+        first process. `every` is in seconds, where there is no terminal; `console` is stderr unless told.
         """
         self.pace = Pace(total, start=start, clock=clock)
         self._work, self._total, self._unit = work, total, unit
@@ -77,11 +71,8 @@ class Progress:
     def update(self, done: int, doing: str = "", *, samples: int = 0, **figures: float) -> None:
         """Tell how far the work is; cheap enough for every step.
 
-        Args:
-            done: steps done, of `total`.
-            doing: what is at work within it: "epoch 3/100", "trained".
-            samples: samples since the last call, for the number per second.
-            **figures: numbers to show by name: loss, excess, ...
+        `doing` is what is at work within it ("epoch 3/100", "trained"), `samples` those since the last call, for the
+        number per second, `figures` numbers to show by name.
         """
         self.pace.advance(done, samples)
         if self._quiet:
@@ -93,11 +84,7 @@ class Progress:
             self._show(done, line)
 
     def say(self, text: str) -> None:
-        """Write a line that stays, above the bar where there is one: a warning, the floor of the loss.
-
-        Args:
-            text: the line.
-        """
+        """Write a line that stays, above the bar where there is one: a warning, the floor of the loss."""
         if not self._quiet:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
@@ -115,14 +102,7 @@ class StepProgress:
     def __init__(
         self, epochs: int | float, *, unit: str = "samples", quiet: bool = False, console: Console | None = None
     ) -> None:
-        """Say what a step is part of.
-
-        Args:
-            epochs: passes over the data; the last one may be a part.
-            unit: what the samples are called: "images".
-            quiet: show nothing: the user said so, or this is not the first process.
-            console: where to write; stderr unless told.
-        """
+        """Say what a step is part of: `epochs` passes over the data, the last of which may be a part."""
         self._epochs = epochs
         self._begin = partial(Progress, "pretraining", unit=unit, quiet=quiet, console=console)
         self._progress: Progress | None = None
@@ -130,12 +110,7 @@ class StepProgress:
 
     @contextmanager
     def running(self, total_steps: int, *, start: int = 0) -> Iterator[None]:
-        """Show the bar while the block runs.
-
-        Args:
-            total_steps: steps of the whole run.
-            start: steps done before, by the run that is resumed.
-        """
+        """Show the bar while the block runs: `start` of `total_steps` were done before, by the run that is resumed."""
         self._done, self._total = start, total_steps
         with self._begin(total=total_steps, start=start) as self._progress:
             try:
@@ -144,18 +119,9 @@ class StepProgress:
                 self._progress = None
 
     def advance(self, samples: int, *, loss: float, floor: float | None = None) -> float:
-        """Note one more step.
+        """Note one more step, its `samples` over all processes; return samples per second over the last minute.
 
-        Args:
-            samples: samples of the step over all processes.
-            loss: its loss.
-            floor: what the loss cannot go below, None where no such number is known.
-
-        Returns:
-            Samples per second over the last minute.
-
-        Raises:
-            ValueError: called outside `running`.
+        `floor` is what the loss cannot go below, None where no such number is known.
         """
         if self._progress is None:
             raise ValueError("progress: advance was called outside `with progress.running(total_steps)`")
@@ -166,48 +132,57 @@ class StepProgress:
         return self._progress.pace.samples_per_second
 
     def say(self, text: str) -> None:
-        """Write a line that stays, above the bar where there is one.
-
-        Args:
-            text: the line: a warning, for one.
-        """
+        """Write a line that stays, above the bar where there is one."""
         (self._progress or self._begin(total=0)).say(text)
 
 
+class Pace:
+    """Rate over the last minute, so that one slow start or one long pause is soon forgotten."""
+
+    def __init__(self, total: int, *, start: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock, at step `start` of `total` where a run is resumed."""
+        self._total = total
+        self._clock = clock
+        self._now = (clock(), start, 0)  # seconds, steps done, samples seen
+        self._marks = deque([self._now], maxlen=WINDOW)
+
+    def advance(self, done: int, samples: int = 0) -> None:
+        """Note that `done` steps are behind us, those before the start included, and `samples` since the last call."""
+        self._now = (self._clock(), done, self._now[2] + samples)
+        if self._now[0] - self._marks[-1][0] >= 1:
+            self._marks.append(self._now)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples per second; 0 before anything is done."""
+        seconds, _, samples = self._since_oldest_mark()
+        return samples / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the last step at this pace; None before anything is done."""
+        seconds, steps, _ = self._since_oldest_mark()
+        return (self._total - self._now[1]) * seconds / steps if steps > 0 else None
+
+    def _since_oldest_mark(self) -> tuple[float, int, int]:
+        then, done, samples = self._marks[0]
+        return self._now[0] - then, self._now[1] - done, self._now[2] - samples
+
+
 def status(work: str, done: int, total: int, *, doing: str, unit: str, pace: Pace, figures: dict[str, float]) -> str:
-    """Return the state of the work in one line.
-
-    Args:
-        work: what is done.
-        done: steps done.
-        total: steps in all.
-        doing: what is at work within it, or empty.
-        unit: what the samples are called.
-        pace: how fast it goes.
-        figures: numbers by name.
-
-    Returns:
-        Such as "pretraining: epoch 3/100 (120/4,000)  loss 812.4  excess 12.1  1,234 images/s  4:10 left".
-    """
+    """Return one line: "pretraining: epoch 3/100 (120/4,000)  loss 812.4  excess 12.1  1,234 images/s  4:10 left"."""
     head = f"{work}: {doing}" if doing else work
     parts = [f"{head} ({done:,}/{total:,})"]
     parts += [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
     if pace.samples_per_second:
         parts.append(f"{pace.samples_per_second:,.0f} {unit}/s")
     if pace.seconds_left:
-        parts.append(f"{duration(pace.seconds_left)} left")
+        parts.append(f"{clock(pace.seconds_left)} left")
     return "  ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """Return a time as a person writes it: "0:07", "4:10", "2:03:04", "3 d 02:03".
-
-    Args:
-        seconds: at least 0.
-
-    Returns:
-        Minutes and seconds, with hours from one hour on; days, hours and minutes from one day on.
-    """
+def clock(seconds: float) -> str:
+    """Return a time as a clock shows it: "0:07", "4:10", "2:03:04", and from one day on "3 d 02:03"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours_of_day = divmod(hours, 24)

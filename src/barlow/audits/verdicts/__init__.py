@@ -1,0 +1,1 @@
+"""The sentences of an audit: what each figure means, when it warns."""

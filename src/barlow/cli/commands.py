@@ -1,0 +1,301 @@
+"""The command `barlow`: calls only; the flags are in `flags.py`, how they are read in `parsing.py`.
+
+torch is imported by the commands, not by this file, so that `barlow --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
+from barlow.errors import unknown
+from barlow.recipes import recipe_for
+from barlow.training.machine import Machine
+from barlow.training.signals import sigterm_as_interrupt
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C or SIGTERM, as shells use it; the run can be resumed."""
+
+HELP = """barlow: self-supervised pretraining that shows why it works.
+
+  barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, a minute or two
+  barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
+  barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
+  barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
+  barlow embed RUN DATA           features of every sample, to .npz or .parquet
+  barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
+  barlow study [NAME]             a claim of the paper put to the test; without NAME the list
+  barlow export RUN               backbone for timm or ONNX
+  barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
+
+barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
+"""
+
+
+def pretrain(arguments: Sequence[str]) -> int:
+    """Pretrain, evaluate and write the page; print the table and where the page is."""
+    flags = parse_pretrain(arguments)
+    from barlow.report.record import left_out
+    from barlow.report.run_folder import read_run
+    from barlow.report.terminal import print_evaluation
+    from barlow.report.words import nothing_learnt
+    from barlow.runs.pretrain import pretrain as run_pretraining, resume
+    from barlow.statistics.collectives import is_first_process
+
+    if flags.download:
+        from barlow.modalities import fetch, modality_for
+
+        fetch(modality_for(flags.data, modality=flags.modality or None), flags.data, flags.data_root)
+    if flags.resume is not None:
+        run = resume(flags.resume, modality=flags.modality or None, machine=flags.machine)
+    else:
+        run = run_pretraining(
+            flags.data,
+            recipe=flags.numbers,
+            out=flags.out,
+            data_root=flags.data_root,
+            modality=flags.modality or None,
+            machine=flags.machine,
+        )
+    if not is_first_process():
+        return 0 if run.finished else INTERRUPTED
+    if not run.finished:
+        say(f"stopped after a checkpoint; the same command goes on: {run.folder}")
+        return INTERRUPTED
+    print_evaluation(run.summary)
+    if warning := nothing_learnt(run.summary.get("label_free", {})):
+        say(warning)
+    for line in left_out(read_run(run.folder)):
+        say(line)
+    say(f"page: {run.folder / 'report.html'}")
+    return 0
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Train what is not trained yet, print the table, write the page."""
+    flags = parse(Compare, arguments)
+    from barlow.report.side_by_side import failed_runs
+    from barlow.report.terminal import print_comparison
+    from barlow.runs.compare import compare_recipes
+
+    found = compare_recipes(
+        flags.data,
+        [name.strip() for name in flags.recipes.split(",") if name.strip()],
+        seeds=flags.seeds,
+        minutes=flags.minutes,
+        images=flags.images,
+        out=flags.out,
+        data_root=flags.data_root,
+        machine=Machine(accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
+    )
+    print_comparison(found.table["rows"])
+    for line in failed_runs(found.table["rows"]):
+        say(line)
+    say(f"page: {found.page}")
+    if not found.finished:
+        say("stopped after a checkpoint; the same command goes on")
+        return INTERRUPTED
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Print the table of one run on labelled data."""
+    flags = parse(Evaluate, arguments)
+    from barlow.report.terminal import print_evaluation
+    from barlow.runs.run import open_run
+
+    score = open_run(flags.run, modality=flags.modality or None).evaluate(
+        flags.data or None,
+        data_root=flags.data_root,
+        sgd_linear=flags.sgd_linear or flags.augmented,
+        augmented=flags.augmented,
+        finetune=flags.finetune,
+        protocol=flags.protocol,
+        accelerator=flags.accelerator,
+        keep=flags.keep,
+        quiet=False,
+    )
+    print_evaluation({"evaluation": score.evaluation})
+    if score.kept:
+        say(f"kept: {score.kept}")
+    return 0
+
+
+def audit(arguments: Sequence[str]) -> int:
+    """Audit one or two backbones: verdicts, tables, pages."""
+    flags = parse(Audit, arguments)
+    from barlow.cli.audit import audit_words
+
+    for page in audit_words(flags):
+        say(f"page: {page}")
+    return 0
+
+
+def embed(arguments: Sequence[str]) -> int:
+    """Write features."""
+    flags = parse(Embed, arguments)
+    from barlow.runs.run import open_run
+
+    run = open_run(flags.run, modality=flags.modality or None)
+    embedded = run.write_features(flags.data, flags.out, data_root=flags.data_root, accelerator=flags.accelerator)
+    say(f"{embedded} samples: {flags.out}")
+    return 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write one page."""
+    flags = parse(Report, arguments)
+    from barlow.report.page import write_report
+    from barlow.report.run_folder import find_runs
+    from barlow.report.side_by_side import compare_reports
+
+    found = [run for folder in flags.runs for run in find_runs(folder)]
+    if not found:
+        where = ", ".join(map(str, flags.runs)) or "nothing"
+        raise ValueError(f"runs: got {where}, wanted one or more run folders, or a folder of them")
+    if len(found) == 1:
+        say(f"page: {write_report(found[0], flags.out)}")
+        return 0
+    for run in found:
+        write_report(run)
+    say(f"page: {compare_reports(found, flags.out or flags.runs[0] / 'compare.html')}")
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Write the backbone for timm or ONNX."""
+    flags = parse(Export, arguments)
+    from barlow.runs.run import open_run
+
+    run = open_run(flags.run, modality=flags.modality or None)
+    where = flags.out or run.folder / ("timm" if flags.to == "timm" else "backbone.onnx")
+    run.export(flags.to, where)
+    say(f"{flags.to}: {where}")
+    return 0
+
+
+def study(arguments: Sequence[str]) -> int:
+    """Carry out a study, print its findings and where its page is; without a name, print the list."""
+    flags = parse(Study, arguments)
+    from barlow.studies.table import STUDIES, load_study
+
+    if not flags.name:
+        table = Table("study", "what it asks")
+        for name, question in STUDIES.items():
+            table.add_row(name, question)
+        Console().print(table)
+        return 0
+    if flags.name not in STUDIES:
+        raise unknown("name", flags.name, STUDIES)
+    if flags.quick and flags.whole:
+        raise ValueError("quick, whole: got both, wanted one of them at most")
+    from barlow.studies.study import Settings, carry_out
+
+    settings = Settings(
+        data=flags.data,
+        data_root=str(flags.data_root or ""),
+        seeds=flags.seeds or (1 if flags.quick else 3),
+        form="quick" if flags.quick else "whole" if flags.whole else "core",
+    )
+    try:
+        found = carry_out(
+            flags.name,
+            load_study(flags.name),
+            settings,
+            flags.out or Path("runs") / f"study-{flags.name}",
+            jobs=flags.jobs,
+            quiet=flags.quiet,
+        )
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        return INTERRUPTED
+    for finding in found.conclusion.findings:
+        say(finding.sentence)
+    say(f"page: {found.page}")
+    return 0
+
+
+def recipes(arguments: Sequence[str]) -> int:
+    """Print the recipes with source and published result, or every number of one."""
+    flags = parse(Recipes, arguments)
+    from barlow.cli.recipes import print_recipe, print_recipes
+
+    if flags.name:
+        print_recipe(recipe_for(flags.name, flags.data))
+    else:
+        print_recipes()
+    return 0
+
+
+def say(line: str) -> None:
+    """Print a line of result."""
+    sys.stdout.write(line + "\n")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "pretrain": pretrain,
+    "compare": compare,
+    "evaluate": evaluate,
+    "audit": audit,
+    "embed": embed,
+    "report": report,
+    "study": study,
+    "export": export,
+    "recipes": recipes,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Errors of the user are one line and exit status 2; --debug shows the traceback.
+
+    Ctrl-C and SIGTERM end it with status 130 wherever it is; in the loop of a run they wait for a checkpoint.
+    """
+    # Threads spin while they wait unless told otherwise, and where another program shares the CPU a run is then ten
+    # times slower and more. Said before torch is loaded, or it has no effect.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        say(HELP)
+        sys.exit(0)
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        say(version("barlow"))
+        sys.exit(0)
+    try:
+        if words[0] not in COMMANDS:
+            raise unknown("command", words[0], COMMANDS)
+        with sigterm_as_interrupt():
+            status = COMMANDS[words[0]](words[1:])
+        sys.exit(status)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("barlow: stopped; what was finished is kept\n")
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if debug or (isinstance(error, RuntimeError) and not _out_of_memory(error)):
+            raise
+        sys.stderr.write(f"barlow: {' '.join(str(error).split())}\n")
+        if isinstance(error, ConnectionError):
+            _leave_at_once(2)
+        sys.exit(2)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch found no memory, on a GPU (a class of its own) or on the CPU (a RuntimeError like any other)."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _leave_at_once(status: int) -> NoReturn:
+    """Leave without the interpreter's clean-up, where torch's threads that wait for a lost process can abort."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

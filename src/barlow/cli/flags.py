@@ -1,0 +1,254 @@
+"""What can be typed after each command, as dataclasses; the flags of `pretrain` are the fields of Recipe and Machine.
+
+The string under each field is its help. No torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+from barlow.audits.settings import AuditSettings
+from barlow.recipes import TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
+from barlow.training.machine import Machine
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pretrain a backbone without labels. The same command again goes on where it stopped."""
+
+    data: tyro.conf.Positional[str] = "digits"
+    """digits, shapes, fashion-mnist, cifar10, ...; a folder of pictures; an .npy or .npz file."""
+    recipe: str = ""
+    """Start from these numbers (`barlow recipes`); empty: the recipe made for DATA."""
+    out: Path | None = None
+    """Run folder; default: runs/<name of the data, as its source has it>."""
+    resume: Path | None = None
+    """Go on with this run: its data and recipe are read from the folder."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    download: bool = False
+    """Fetch such a data set into --data-root first, where it is not there (needs the network)."""
+    modality: str = ""
+    """images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
+    redundancy_weight: float | None = None
+    """Weight lambda of the off-diagonal terms (paper, equation 2); of barlow_twins only."""
+    normalization: str | None = None
+    """Of barlow_twins only: pearson, feature_cosine, sample_cosine, scalar, covariance, raw or whiten."""
+    numbers: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = field(default_factory=Machine)
+
+
+def check_resume(flags: Pretrain, made_for: Recipe) -> None:
+    """Refuse all but the flags of the machine with --resume: a resumed run keeps its data and its recipe."""
+    if flags.resume is None:
+        return
+    given = asdict(replace(flags, resume=None, modality="", machine=Machine(), numbers=Recipe()))
+    changed = {name: value for name, value in given.items() if value != asdict(Pretrain())[name]}
+    recipe = flat(asdict(made_for))
+    changed |= {name: value for name, value in flat(asdict(flags.numbers)).items() if value != recipe.get(name)}
+    if changed:
+        words = ", ".join(_as_typed(name, value) for name, value in changed.items())
+        raise ValueError(
+            f"resume: got {words} too, but a resumed run keeps its data and recipe; wanted the folder alone"
+        )
+
+
+def _as_typed(name: str, value: object) -> str:
+    option = name.removeprefix("options.")
+    if option != name and option not in TYPED_AS_FIELDS:
+        return f"--options {option} {value}"
+    return f"--{option.replace('_', '-')} {value}"
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several recipes on the same data, with several seeds, and set them side by side.
+
+    The same command again goes on where it stopped, and keeps what is finished.
+    """
+
+    data: tyro.conf.Positional[str] = "digits"
+    """Data as for pretrain, by name or path."""
+    recipes: str = field(kw_only=True)
+    """Recipes (`barlow recipes`) or methods, with commas between: barlow_twins,vicreg,simclr."""
+    seeds: int = 3
+    """Runs of each recipe, with seeds 0, 1, 2, ..."""
+    minutes: float = 0.0
+    """Time of pretraining for every run: the rate is measured first, and the steps that fit are trained."""
+    images: int = 0
+    """Images that every run sees, repeats included; neither this nor minutes: those of the first recipe's epochs."""
+    out: Path = Path("runs/compare")
+    """Folder of the comparison: a run folder for each arm, compare.json and compare.html."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
+    checkpoint_minutes: float = Machine.checkpoint_minutes
+    """Time between checkpoints: the most that a kill can lose."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run's features on labelled data; nothing is tuned on the test part."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    data: tyro.conf.Positional[str] = ""
+    """Labelled data; empty: the data of the run."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    finetune: tuple[float, ...] | None = None
+    """Also fine-tune the whole network on these shares of the labels: 0.01 0.1 1.0."""
+    sgd_linear: bool = False
+    """Also the papers' protocol: 100 epochs of SGD on a linear layer, last epoch."""
+    augmented: bool = False
+    """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
+    protocol: Literal["ours", "published"] = "ours"
+    """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
+    keep: bool = True
+    """Keep the figures in the run folder, on its page too."""
+    modality: str = ""
+    """FILE.py:NAME, where the run is of a modality of your own."""
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Write the features of every sample that can be read."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    data: tyro.conf.Positional[str]
+    """Data as for pretrain."""
+    out: Path = Path("features.npz")
+    """.npz or .parquet."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
+    modality: str = ""
+    """FILE.py:NAME, where the run is of a modality of your own."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the HTML page of a run, or one page that compares the runs in a folder or a list."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, or a folder of runs."""
+    out: Path | None = None
+    """The page; default: report.html in the folder of a run, compare.html beside several."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Say why a backbone is as it is: invariance spectrum, the loss taken apart, augmentations, layers, verdicts.
+
+    barlow audit runs/photos; barlow audit timm:resnet50 photos/; barlow audit checkpoint.pth photos/;
+    barlow audit features.npy; and with two of them what changed: barlow audit runs/before runs/after.
+    """
+
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """One or two things to audit (run folder, timm:NAME, torchvision:NAME, checkpoint, features.npy), then data;
+    a run brings its own."""
+    out: Path | None = None
+    """Folder of audit.json and audit.html; default: the run folder, or runs/audit-NAME."""
+    modality: str = ""
+    """FILE.py:NAME, where runs or data are of a modality of your own."""
+    views: str = ""
+    """Augmentation pipelines by name; empty: those of the run, or of the recipe made for the data."""
+    settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: AuditSettings(quiet=False)
+    )
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the backbone for other programs."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder."""
+    to: Literal["timm", "onnx"] = "timm"
+    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
+    out: Path | None = None
+    """Where to; default: inside the run folder."""
+    modality: str = ""
+    """FILE.py:NAME, where the run is of a modality of your own."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Put a claim of the paper to the test: tables, plots, and what held. Without NAME: the list of studies.
+
+    The same command again goes on where it stopped, and keeps what is measured.
+    """
+
+    name: tyro.conf.Positional[str] = ""
+    """Which one; empty: list them."""
+    data: str = "digits"
+    """Data as for pretrain, by name or path."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    seeds: int = 0
+    """Seeds 0, 1, 2, ...; 0: three of them, one with --quick."""
+    out: Path | None = None
+    """Folder of the study; default: runs/study-NAME."""
+    quick: bool = False
+    """A short form: half a minute to two minutes of one core; six to eight minutes for the studies that train."""
+    whole: bool = False
+    """Every cell of the grid, for studies whose grid is more than an evening's work."""
+    jobs: int = 0
+    """Processes at once, one thread each; 0: one per core."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the recipes with their sources, or show every number of one."""
+
+    name: tyro.conf.Positional[str] = ""
+    """A recipe, or a method for its recipe made for --data; empty: list all."""
+    data: str = ""
+    """Data by name, for a method; empty: a folder of pictures."""
+
+
+Flags = TypeVar("Flags")
+
+
+def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = None) -> Flags:
+    """Return the flags of one command; prints help or the mistake and exits by itself."""
+    prog = f"barlow {flags.__name__.lower()}"
+    if default is None:
+        return tyro.cli(flags, args=list(arguments), prog=prog)
+    return tyro.cli(flags, args=list(arguments), prog=prog, default=default)
+
+
+def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
+    """Return the flags of `pretrain`, its numbers complete: those of the recipe, and what was typed."""
+    flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
+    typed = {name: value for name in TYPED_AS_FIELDS if (value := getattr(flags, name)) is not None}
+    # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
+    # But not its options: a dict with defaults would be other flags (--options.temperature) than one without.
+    made_for = _made_for(flags)
+    shown: dict[str, Any] = {name: made_for.options.get(name) for name in TYPED_AS_FIELDS}
+    flags = parse(Pretrain, arguments, replace(flags, numbers=replace(made_for, options={}), **shown))
+    numbers = with_numbers(made_for, asdict(flags.numbers) | typed)
+    flags = replace(flags, numbers=numbers, redundancy_weight=None, normalization=None)
+    check_resume(flags, made_for)
+    return flags
+
+
+def _made_for(flags: Pretrain) -> Recipe:
+    """The recipe asked for; torch is loaded only where a modality of one's own is to name it."""
+    if not flags.modality:
+        return recipe_for(flags.recipe or None, flags.data)
+    from barlow.modalities import modality_named
+
+    return modality_named(flags.modality).recipe(flags.recipe or None, flags.data)

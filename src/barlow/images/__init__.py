@@ -1,0 +1,1 @@
+"""Images: what differs from other modalities, and nothing else."""

@@ -1,0 +1,1 @@
+"""From names, paths and objects to batches of images."""

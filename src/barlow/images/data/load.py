@@ -1,0 +1,156 @@
+"""Where a name, a path or an object becomes a `Source` of images.
+
+A name is a row of `NAMED`; a path is a folder of images, a `.npy` or a `.npz` file; an object is a tensor, an array, a
+map-style dataset, or a source already.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from barlow.data.arrays import ArraySource
+from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
+from barlow.data.memory import Progress
+from barlow.errors import did_you_mean, unknown
+from barlow.images.data.array_files import array_file_source, array_splits
+from barlow.images.data.decode import DECODE_SIZE, SUFFIXES
+from barlow.images.data.folder import folder_source, split_folders
+from barlow.images.data.named import TRAIN_FLAG, NamedDataset, digits, imagenet, torchvision_dataset
+from barlow.images.data.options import LoadOptions
+from barlow.images.data.pixels import to_images, with_channels
+from barlow.images.data.shapes import shapes
+from barlow.images.data.torch_dataset import dataset_source
+from barlow.seams import Source
+
+NAMED: dict[str, NamedDataset] = {
+    "digits": NamedDataset(digits),
+    "shapes": NamedDataset(shapes),
+    "mnist": torchvision_dataset("MNIST", "MNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
+    "fashion-mnist": torchvision_dataset("FashionMNIST", "FashionMNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
+    "kmnist": torchvision_dataset("KMNIST", "KMNIST/raw/train-images-idx3-ubyte", TRAIN_FLAG),
+    "cifar10": torchvision_dataset("CIFAR10", "cifar-10-batches-py/data_batch_1", TRAIN_FLAG),
+    "cifar100": torchvision_dataset("CIFAR100", "cifar-100-python/train", TRAIN_FLAG),
+    "svhn": torchvision_dataset("SVHN", "train_32x32.mat", {"train": {"split": "train"}, "test": {"split": "test"}}),
+    "stl10": torchvision_dataset(
+        "STL10",
+        "stl10_binary/unlabeled_X.bin",
+        {"train": {"split": "unlabeled"}, "labelled": {"split": "train"}, "test": {"split": "test"}},
+    ),
+    "imagenet": NamedDataset(imagenet),
+}
+"""Data sets by name. A folder of the same name is reached as ./name."""
+
+
+def load_source(
+    data: Any,
+    *,
+    split: str = "train",
+    data_root: str | Path | None = None,
+    labels: LabelChoice = "auto",
+    download: bool = False,
+    channels: int = 0,
+    decode_size: int = DECODE_SIZE,
+    num_workers: int | None = None,
+    memory_budget: int | None = None,
+    min_samples: int = 2,
+    progress: Progress | None = None,
+) -> Source:
+    """Turn a name, a path or an object into a source of images.
+
+    Args:
+        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; a tensor or an array of
+            images; any map-style dataset; or a source, which is returned as it is.
+        split: "train", "test", or another one of `splits(data)`; "labelled" is what a probe is fitted on: the
+            training split, except where that has no labels (stl10).
+        data_root: folder with the datasets of `NAMED`.
+        labels: "auto" (what the data carry), "required", "none", or one label per sample.
+        download: whether a dataset of `NAMED` may be fetched.
+        channels: 1 or 3; 0: grey where all images looked at are grey, else RGB.
+        decode_size: cap of the short side in pixels when files are decoded; 0 for no cap.
+        num_workers: worker processes where samples are read from disk; None: one per available core.
+        memory_budget: bytes up to which a folder is kept in memory; None: what the machine allows.
+        min_samples: fewer samples than this are an error.
+        progress: called as (samples read, samples in all) while a folder is read into memory.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: no data of that name, or data that are no images; says what came and what was wanted.
+        BadDataError: more than 1% of the samples cannot be read.
+    """
+    root = None if data_root is None else Path(data_root).expanduser()
+    options = LoadOptions(
+        split, labels, root, download, channels, decode_size, num_workers, memory_budget, min_samples, progress
+    )
+    available = splits(data)
+    if split == "labelled" and "labelled" not in available:
+        options = replace(options, split="train")
+    elif split not in available:
+        raise unknown("split", split, available)
+    found = _resolve(data)
+    if isinstance(found, NamedDataset):
+        return found.load(options)
+    if isinstance(found, Path):
+        return folder_source(found, options) if found.is_dir() else array_file_source(found, options)
+    return _from_object(found, options)
+
+
+def splits(data: Any) -> tuple[str, ...]:
+    """Return the splits that `load_source` can load of `data`.
+
+    ("train",) where there is nothing else; then `split_labelled` can make test data.
+    """
+    found = _resolve(data)
+    if isinstance(found, NamedDataset):
+        return found.splits
+    if isinstance(found, Path):
+        return (tuple(split_folders(found)) or ("train",)) if found.is_dir() else array_splits(found)
+    return ("train",)
+
+
+def looks_like_images(data: Any) -> bool:
+    """Whether `load_source` would take this for images; what it then finds may still be none."""
+    if isinstance(data, (str, Path)):
+        path = Path(data).expanduser()
+        return data in NAMED or path.is_dir() or path.suffix.lower() in (".npy", ".npz")
+    return not callable(data) or hasattr(data, "__getitem__") or hasattr(data, "__iter__")
+
+
+def _from_object(data: Any, options: LoadOptions) -> Source:
+    if isinstance(data, Source):
+        if isinstance(options.labels, str) and options.labels == "required" and data.labels is None:
+            raise ValueError(f"labels: required, but the source {data.name} has none")
+        return data
+    if isinstance(data, (Tensor, np.ndarray)):
+        images, bad, notes = to_images(data)
+        if len(images) < options.min_samples:
+            raise ValueError(f"data: got {len(images)} images, wanted at least {options.min_samples}")
+        labels = choose_labels(options.labels, UNLABELLED, "an array carries none, give them as labels=", len(images))
+        return ArraySource(with_channels(images, options.channels), labels=labels, bad=bad, notes=notes)
+    if hasattr(data, "__iter__") or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        return dataset_source(data, options)
+    raise ValueError(
+        f"data: got a {type(data).__name__}, wanted a name, a path, a tensor, an array or a map-style dataset"
+    )
+
+
+def _resolve(data: Any) -> Any:
+    """Return the row of a name, the path of a file or folder that is there, or `data` itself."""
+    if not isinstance(data, (str, Path)):
+        return data
+    if isinstance(data, str) and data in NAMED:
+        return NAMED[data]
+    path = Path(data).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".npy", ".npz")):
+        return path
+    wanted = "wanted a folder of images, a .npy or a .npz file"
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        raise ValueError(f"data: {path} is one image, {wanted}")
+    if path.exists():
+        raise ValueError(f"data: {path} is a file of another kind, {wanted}")
+    hint = did_you_mean(str(data).lower().replace("_", "-"), NAMED)
+    raise ValueError(f"data: there is no {str(data)!r}, {wanted}, or one of the names {', '.join(NAMED)}{hint}")

@@ -1,0 +1,257 @@
+"""Images as a `Modality`: all that the core knows of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from barlow.images.data.decode import DECODE_SIZE
+from barlow.images.data.image_statistics import channel_statistics, image_shape
+from barlow.images.data.load import NAMED, load_source, looks_like_images, splits
+from barlow.images.networks.backbones import Backbone, build_backbone
+from barlow.images.networks.basic_resnet import single_pixel_convolutions
+from barlow.images.networks.foreign import OFFICIAL, Foreign, load_foreign
+from barlow.images.networks.saved import load_backbone, save_backbone
+from barlow.images.networks.timm_folder import export_timm
+from barlow.images.views.colour import to_pixels
+from barlow.images.views.located import GeometryOnly
+from barlow.images.views.pipeline import ImagePipeline
+from barlow.images.views.published import IMAGENET_MEAN, IMAGENET_STD, image_views
+from barlow.methods.heads import mlp_of
+from barlow.recipes import Recipe, recipe_for
+from barlow.seams import Facts, Modality, Pretrained, Source, View, Views, check_backbone, flattened
+
+LARGEST_AUTOMATIC_SIZE = 224
+"""Side in pixels of the published ImageNet recipes; larger images are cropped and scaled to it unless told."""
+LOOKED_AT = 8
+"""Images whose channels are counted: the first one that can be read is enough."""
+RAW_SIDE = 32
+"""Raw images are averaged down to this side at most: 3,072 colour values, as 32 x 32 "tiny images" have."""
+AUDIT_VIEWS = "byol-iid"
+"""Views of images where nobody says which: the paper's, both drawn in one way, for which its theory is exact."""
+CONVERTED = (1, 3)
+"""Numbers of channels to which images are brought where they have others; any other number they have to have."""
+
+
+# --- data
+
+
+def load(
+    data: Any,
+    *,
+    recipe: Recipe | None = None,
+    facts: Facts | None = None,
+    **asked: Any,
+) -> Source:
+    """Load images as `load_source` does, for training or for the network of a run.
+
+    A recipe of a run that will learn from them decides how large they are decoded; by the facts of a run whose network
+    they are for, they are brought to its channels.
+    """
+    channels = _channels(facts)
+    # Twice the view: a crop of a quarter of the area keeps its pixels.
+    decode_size = 2 * recipe.image_size if recipe and recipe.image_size else DECODE_SIZE
+    return load_source(data, channels=channels if channels in CONVERTED else 0, decode_size=decode_size, **asked)
+
+
+def facts(source: Source) -> Facts:
+    """Return shape and channel statistics: views normalise by them, networks are built for them."""
+    shape = image_shape(source)
+    mean, std = channel_statistics(source)
+    return {"image_shape": [shape.channels, shape.height, shape.width], "mean": mean, "std": std}
+
+
+def suits(source: Source, facts: Facts) -> None:
+    """Refuse images with another number of channels than the network of a run takes."""
+    channels = _channels(facts)
+    if channels and (has := image_shape(source, LOOKED_AT).channels) != channels:
+        raise ValueError(
+            f"data: {source.name} has images with {has} channel{'s' * (has > 1)}, wanted {channels} as the network "
+            "was trained on"
+        )
+
+
+def _channels(facts: Facts | None) -> int:
+    return int((facts or {}).get("image_shape", [0])[0])
+
+
+# --- from a recipe to views and a network
+
+
+def fit(recipe: Recipe, facts: Facts) -> Recipe:
+    """Settle the side of the views where the recipe leaves it to the data."""
+    _, height, width = facts["image_shape"]
+    return replace(recipe, image_size=recipe.image_size or min(height, width, LARGEST_AUTOMATIC_SIZE))
+
+
+def views(recipe: Recipe, facts: Facts) -> Views:
+    """Build the pipelines that the recipe names, normalised by the statistics of its data."""
+    return image_views(
+        recipe.views,
+        size=recipe.image_size,
+        channels=_channels(facts),
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+    )
+
+
+def backbone(recipe: Recipe, facts: Facts) -> Backbone:
+    """Build the network that the recipe names; its weights follow from torch's generator."""
+    return build_backbone(
+        recipe.backbone,
+        in_channels=_channels(facts),
+        image_size=recipe.image_size,
+        width=recipe.width,
+        stem=recipe.stem,
+        pretrained=recipe.pretrained,
+        zero_init=recipe.zero_init,
+    )
+
+
+def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu: bool) -> None:
+    """Try the network on every size of view, small crops among them, and the precision on small maps.
+
+    Refuses a size that the network cannot take, and bf16 on a CPU where its gradients are wrong.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = {p.size: p for p in views.bare().pipelines if isinstance(p, ImagePipeline)}
+    crops = [p.apply(samples, p.sample(samples, generator)) for size, p in sizes.items() if size != recipe.image_size]
+    for view in crops:
+        check_backbone(network, view)
+    if not (on_cpu and "bf16" in recipe.precision):
+        return
+    for view in (views.plain(samples), *crops):
+        if names := single_pixel_convolutions(network, view):
+            raise ValueError(
+                f"precision: got {recipe.precision} on a CPU, where its gradients are wrong for convolutions that see "
+                f"a single pixel, as {names[0]} does; wanted precision='32-true', larger images, or stem='small'"
+            )
+
+
+# --- networks in files, and networks from elsewhere
+
+
+def save(folder: Path, network: nn.Module, facts: Facts) -> None:
+    """Save weights and record, with the statistics that images are normalised by."""
+    save_backbone(folder, network, mean=facts.get("mean"), std=facts.get("std"))
+
+
+def to_timm(network: nn.Module, path: Path, facts: Facts) -> None:
+    """Write a folder that timm loads, with the statistics that images are normalised by."""
+    export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"))
+
+
+def example(recipe: Recipe, facts: Facts) -> Tensor:
+    """Return network input for export."""
+    shape = facts.get("input_shape") or (_channels(facts), recipe.image_size, recipe.image_size)
+    return torch.zeros(2, *shape)
+
+
+def audit_views(data: Any) -> str:
+    """Return the views of an audit of images that no recipe was made for."""
+    return AUDIT_VIEWS if recipe_for(None, data).name == "pictures" else ""
+
+
+def pretrained(
+    target: str | Path,
+    facts: Facts,
+    recipe: Recipe,
+    *,
+    kind: str,
+    weights: str = "default",
+    arch: str = "",
+    prefix: str | None = None,
+) -> Pretrained:
+    """Open a network of a library ("timm:resnet50", kind "model") or a file of any project (kind "checkpoint").
+
+    `weights` of a network by name: "default" for the library's own, a file, or "" for none. `arch` and `prefix` say
+    which network a checkpoint holds, and where: by default told from its weights, which works for ResNets, and where
+    most of it is found.
+    """
+    if kind == "checkpoint":
+        return _of_checkpoint(load_foreign(Path(target), arch=arch, prefix=prefix, image_size=recipe.image_size), facts)
+    return _of_library(str(target), facts, recipe.image_size, weights)
+
+
+def _of_library(name: str, facts: Facts, size: int, weights: str) -> Pretrained:
+    network = build_backbone(name, in_channels=_channels(facts), image_size=size, pretrained=weights)
+    config = getattr(network.network, "pretrained_cfg", None) or {}
+    if weights == "default" and _channels(facts) == len(IMAGENET_MEAN):
+        facts = {**facts, "mean": config.get("mean", IMAGENET_MEAN), "std": config.get("std", IMAGENET_STD)}
+    notes = [] if weights else ["the network has no weights: it is audited as it was initialised"]
+    return Pretrained(network.eval(), None, facts, untrained=not weights, notes=notes)
+
+
+def _of_checkpoint(found: Foreign, facts: Facts) -> Pretrained:
+    notes = [f"read as {found.layout}: {len(found.matched)} tensors matched", *found.notes]
+    for what, names in (("not used", found.unmatched), ("not in the file, so untrained", found.missing)):
+        if names:
+            shown = ", ".join(list(names)[:5]) + (", ..." if len(names) > 5 else "")
+            notes.append(f"{len(names)} tensors {what}: {shown}")
+    projector = mlp_of(found.projector) if found.projector else None
+    if found.projector and projector is None:
+        notes.append("its projector is no plain MLP; audited without one")
+    if _channels(facts) == len(IMAGENET_MEAN):
+        facts = {**facts, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        notes.append("views are normalised by ImageNet's mean and deviation, for the file does not say by which")
+    kind = "pearson" if found.layout == OFFICIAL else ""
+    return Pretrained(found.backbone, projector, facts, kind, notes=notes)
+
+
+# --- what stands beside the features, and what a page shows
+
+
+def pixels(view: Any) -> Float[Tensor, "n d"]:
+    """Return raw pixels, averaged down to `RAW_SIDE`: the baseline that every network has to beat."""
+    if isinstance(view, Tensor) and view.ndim == 4 and max(view.shape[2:]) > RAW_SIDE:
+        height, width = view.shape[2:]
+        view = view.cpu()  # Apple's GPUs average only to sides that divide
+        view = adaptive_avg_pool2d(view, (min(RAW_SIDE, height), min(RAW_SIDE, width)))
+    return flattened(view)
+
+
+def supervised(views: Views) -> View | None:
+    """Return the augmentation of the papers' supervised protocols: the geometry of the run's own views."""
+    first = views.bare().pipelines[0]
+    return GeometryOnly(first) if isinstance(first, ImagePipeline) else None
+
+
+def show(facts: Facts) -> Callable[[Tensor], Tensor] | None:
+    """Return view -> uint8 images, None where the views have another number of channels than 1 or 3."""
+    if _channels(facts) not in CONVERTED:
+        return None
+    return partial(to_pixels, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
+
+
+IMAGES = Modality(
+    name="images",
+    noun="image",
+    load=load,
+    accepts=looks_like_images,
+    splits=splits,
+    named=NAMED,
+    facts=facts,
+    suits=suits,
+    fit=fit,
+    views=views,
+    backbone=backbone,
+    check=check,
+    save=save,
+    open=load_backbone,
+    libraries=("timm:", "torchvision:"),
+    pretrained=pretrained,
+    audit_views=audit_views,
+    bars={"raw pixels": pixels},
+    supervised=supervised,
+    show=show,
+    example=example,
+    exports={"timm": to_timm},
+    statistics=("mean", "std"),
+)
+"""Images: folders, arrays, datasets and named data sets of them; networks of timm and torchvision."""

@@ -1,0 +1,214 @@
+"""Where a view looks: crop boxes, their exact resize with the flip folded in, and affine jitter.
+
+Boxes are drawn as torchvision's `RandomResizedCrop` draws them, for all samples at once. The resize is the
+antialiased one of PIL and torchvision. A batch of small equal images is resized as a whole by two banded
+matrices per sample, `Y @ image @ X.T`; larger images, and images of unequal size, go one by one through
+torch's uint8 kernel, which touches only the taps that count (on a CPU matrices win up to about 64 pixels).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+Interpolation = Literal["bicubic", "bilinear"]
+Images: TypeAlias = Tensor | Sequence[Tensor]
+"""(N, C, H, W), or one (C, H_i, W_i) per sample; uint8, or floating with values in [0, 1]."""
+
+_LARGEST_SIDE_FOR_MATRICES = 64
+_CROP_TRIES = 10
+
+
+def image_sizes(batch: Images) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Return heights and widths of the samples, on the CPU."""
+    if isinstance(batch, Tensor):
+        height, width = batch.shape[-2:]
+        return torch.full((len(batch),), height), torch.full((len(batch),), width)
+    sizes = torch.tensor([image.shape[-2:] for image in batch], dtype=torch.int64).reshape(-1, 2)
+    return sizes[:, 0], sizes[:, 1]
+
+
+def sample_crop(
+    heights: Int[Tensor, " n"],
+    widths: Int[Tensor, " n"],
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Draw one crop box per sample: area uniform, aspect ratio log-uniform, place uniform.
+
+    A box that does not fit is drawn again, ten times in all; then the largest central box of admissible ratio is taken,
+    exactly as torchvision does. `scale` is the area as a fraction of the image, `ratio` width / height. Top, left,
+    height, width are (N,) pixels.
+
+    Source: `torchvision.transforms.v2.RandomResizedCrop.make_params`.
+    """
+    n = len(heights)
+    uniform = torch.rand(4, n, _CROP_TRIES, generator=generator)
+    area = (heights * widths)[:, None] * (scale[0] + (scale[1] - scale[0]) * uniform[0])
+    # No exp, sqrt and round: torch splits those over its threads from 2048 numbers on and waits for the slowest,
+    # which on a busy machine takes longer than making the views does.
+    aspect = ratio[0] * (ratio[1] / ratio[0]) ** uniform[1]
+    squares = torch.stack([area * aspect, area / aspect])
+    width, height = (squares * squares.rsqrt() + 0.5).long()
+    fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
+    first = fits.int().argmax(1, keepdim=True)
+    width, height = width.gather(1, first)[:, 0], height.gather(1, first)[:, 0]
+    place = uniform[2:].gather(2, first.expand(2, n, 1))[..., 0]
+    # float32 can round u * (k + 1) up to k + 1, which would be one pixel outside.
+    top = torch.minimum((place[0] * (heights - height + 1)).long(), heights - height)
+    left = torch.minimum((place[1] * (widths - width + 1)).long(), widths - width)
+    drawn = torch.stack([top, left, height, width])
+    box = torch.where(fits.any(1), drawn, _largest_central_box(heights, widths, ratio))
+    return dict(zip(("top", "left", "height", "width"), box, strict=True))
+
+
+def _largest_central_box(
+    heights: Int[Tensor, " n"], widths: Int[Tensor, " n"], ratio: tuple[float, float]
+) -> Int[Tensor, "4 n"]:
+    """Return top, left, height, width of the largest central box whose ratio is admissible."""
+    height = torch.minimum(heights, (widths / ratio[0]).round().long())
+    width = torch.minimum(widths, (heights * ratio[1]).round().long())
+    return torch.stack([(heights - height) // 2, (widths - width) // 2, height, width])
+
+
+def centre_square(heights: Int[Tensor, " n"], widths: Int[Tensor, " n"]) -> dict[str, Tensor]:
+    """Return the largest central square of each sample: what is left of it without augmentation."""
+    box = _largest_central_box(heights, widths, (1.0, 1.0))
+    return dict(zip(("top", "left", "height", "width"), box, strict=True))
+
+
+def crop_and_resize(
+    batch: Images,
+    box: Mapping[str, Tensor],
+    flipped: Bool[Tensor, " n"],
+    size: int,
+    interpolation: Interpolation,
+) -> Float[Tensor, "n c s s"]:
+    """Cut each sample's box out, resize it to a square of `size` pixels, mirror it left to right where `flipped`.
+
+    Antialiased where the box shrinks. Returns float32 in [0, 1].
+    """
+    if isinstance(batch, Tensor) and (batch.is_cuda or max(batch.shape[-2:]) <= _LARGEST_SIDE_FOR_MATRICES):
+        return _by_matrices(batch, box, flipped, size, interpolation)
+    corners = torch.stack([box[key] for key in ("top", "left", "height", "width")], dim=1).tolist()
+    resized = []
+    for image, (top, left, height, width), mirror in zip(batch, corners, flipped.tolist(), strict=True):
+        cut = image[None, :, top : top + height, left : left + width]
+        if cut.dtype == torch.uint8 and cut.is_cuda:  # the uint8 kernel exists on CPUs only
+            cut = cut.float().div_(255)
+        if (height, width) != (size, size):
+            cut = functional.interpolate(cut, size=(size, size), mode=interpolation, antialias=True)
+        resized.append(cut.flip(-1) if mirror else cut)
+    return as_unit_float(torch.cat(resized)).clamp_(0, 1)
+
+
+def as_unit_float(images: Tensor) -> Float[Tensor, "..."]:
+    """Return a new contiguous float32 tensor: uint8 is divided by 255, floats are taken as they are."""
+    fresh = images.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return fresh.mul_(1 / 255) if images.dtype == torch.uint8 else fresh
+
+
+def _by_matrices(
+    images: Tensor,
+    box: Mapping[str, Tensor],
+    flipped: Bool[Tensor, " n"],
+    size: int,
+    interpolation: Interpolation,
+) -> Float[Tensor, "n c s s"]:
+    """Crop and resize a batch of equal images: `Y @ image @ X.T` with each sample's own X and Y."""
+    n, channels, height, width = images.shape
+    rows = resize_matrix(box["top"], box["height"], height, size, interpolation)
+    columns = resize_matrix(box["left"], box["width"], width, size, interpolation, reverse=flipped)
+    if images.dtype == torch.uint8:
+        rows.mul_(1 / 255)
+    pixels = images.to(torch.float32).reshape(n, channels * height, width)
+    wide = torch.bmm(pixels, columns.transpose(1, 2)).view(n * channels, height, size)
+    rows = rows[:, None].expand(n, channels, size, height).reshape(n * channels, size, height)
+    return torch.bmm(rows, wide).view(n, channels, size, size).clamp_(0, 1)
+
+
+def resize_matrix(
+    start: Int[Tensor, " n"],
+    length: Int[Tensor, " n"],
+    source: int,
+    size: int,
+    interpolation: Interpolation,
+    reverse: Bool[Tensor, " n"] | None = None,
+) -> Float[Tensor, "n size source"]:
+    """Write the resize of an interval as a matrix: row o is the filter around the place pixel o comes from.
+
+    M[o, j] ~ k((j + 1/2 - start - (o + 1/2) r) / max(r, 1)), r = length / size, inside the interval, rows sum
+    to 1; k is the triangle, or Keys' cubic with a = -1/2 as in PIL. `reverse` says where the result runs backwards.
+    """
+    pixel = torch.arange(source, dtype=torch.float32, device=start.device)
+    step = (length / size)[:, None]
+    out = torch.arange(size, dtype=torch.float32, device=start.device).expand(len(start), size)
+    if reverse is not None:
+        out = torch.where(reverse[:, None], size - 1 - out, out)
+    shrink = step.clamp(min=1)
+    origin = pixel + 0.5 - start[:, None]
+    distance = (origin / shrink)[:, None, :] - ((out + 0.5) * (step / shrink))[:, :, None]
+    weights = _kernel(distance.abs_(), interpolation)
+    weights.mul_(((origin > 0) & (origin < length[:, None]))[:, None, :])
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def _kernel(distance: Float[Tensor, "..."], interpolation: Interpolation) -> Float[Tensor, "..."]:
+    """Return the filter at |distance|, without branches: tensors of masks cost more than the polynomial."""
+    if interpolation == "bilinear":
+        return distance.neg_().add_(1).clamp_(min=0)
+    outer = distance.neg_().add_(2).clamp_(min=0)
+    inner = (outer - 1).clamp_(min=0)
+    # With u = max(2 - |d|, 0) and v = max(u - 1, 0), Keys' two cubics are u^2 (u - 1) / 2 + v^2 (1 - 2 v).
+    cubic = (outer - 1).mul_(outer).mul_(outer).mul_(0.5)
+    return cubic.addcmul_(inner.square(), inner.mul_(-2).add_(1))
+
+
+def sample_affine(
+    num_samples: int,
+    rotation: float,
+    translation: float,
+    zoom: tuple[float, float],
+    shear: float,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Draw an affine map per sample, each part uniform up to the largest one either way; zoom has two ends.
+
+    Angle (N,) in degrees, shift (N, 2) in fractions of the side (x, y), zoom (N,), shear (N,) in degrees along x.
+    """
+    uniform = torch.rand(num_samples, 5, generator=generator)
+    signed = uniform * 2 - 1
+    return {
+        "angle": signed[:, 0] * rotation,
+        "shift": signed[:, 1:3] * translation,
+        "zoom": zoom[0] + (zoom[1] - zoom[0]) * uniform[:, 3],
+        "shear": signed[:, 4] * shear,
+    }
+
+
+def affine(
+    images: Float[Tensor, "n c s s"],
+    angle: Float[Tensor, " n"],
+    shift: Float[Tensor, "n 2"],
+    zoom: Float[Tensor, " n"],
+    shear: Float[Tensor, " n"],
+) -> Float[Tensor, "n c s s"]:
+    """Rotate, shear, zoom and shift square images about their centre, bilinear; outside is black.
+
+    Angles turn as in torchvision's `affine`; shifts, x to the right and y down, are not rounded to pixels, which
+    matters at 8 x 8.
+    """
+    cos, sin = torch.deg2rad(angle).cos(), torch.deg2rad(angle).sin()
+    slope = torch.deg2rad(shear).tan()
+    # Output place -> input place: the inverse of Zoom Rotate Shear; shifts double as the frame is [-1, 1].
+    inverse = (
+        torch.stack([torch.stack([cos - sin * slope, sin + cos * slope], 1), torch.stack([-sin, cos], 1)], 1)
+        / (zoom[:, None, None])
+    )
+    moved = torch.bmm(inverse, -2 * shift[:, :, None])
+    grid = functional.affine_grid(torch.cat([inverse, moved], 2), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,266 @@
+"""One image pipeline as numbers: `ImagePipeline` draws what happens to each sample and makes it happen.
+
+The order of the transforms is fixed: crop (with its flip), affine, jitter, gray, blur, solarize, contrast,
+noise, normalisation. Every transform draws from a generator of its own, seeded from the one that is passed
+in, so no transform's draws depend on another transform or on whether that is used at all.
+
+A transform that happens with probability p keeps its coin, uniform in [0, 1), among its parameters and
+happens where coin < p. So the parameters of all transforms are independent of each other, and replacing those
+of one transform by another draw gives a view from the same distribution.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from barlow.images.views import colour, geometry, strengths
+from barlow.images.views.geometry import Images, Interpolation
+from barlow.seams import Params
+
+# New transforms go to the end: the seeds before them, and so the views of old runs, stay what they are.
+_STREAMS = ("variant", "crop", "flip", "affine", "jitter", "gray", "blur", "solarize", "contrast", "noise")
+
+# Float32 pixels of a view that one thread works on at once: a few times this should stay in its cache.
+_CHUNK_BYTES = int(2.5 * 2**20)
+
+
+@dataclass(frozen=True)
+class ImagePipeline:
+    """A distribution over views of images: a `View`.
+
+    Attributes:
+        size: S, side of the view in pixels.
+        mean: of each channel, subtracted at the end (images are in [0, 1]); its length is the channel count.
+        std: of each channel, divided by.
+        crop_scale: smallest and largest area of the crop; None: the largest central square, always.
+        crop_ratio: smallest and largest width / height of the crop.
+        interpolation: filter of the resize.
+        flip: probability of a left-right flip.
+        rotation: largest angle, degrees.
+        translation: largest shift, fraction of the side.
+        zoom: smallest and largest magnification.
+        shear: largest shear, degrees.
+        jitter: probability of the colour jitter.
+        saturation: its strength; without effect unless there are three channels.
+        hue: its strength in turns; only for three channels.
+        gray: probability of dropping the colours; only for three channels.
+        blur: probability of a Gaussian blur; several: see `solarize`.
+        blur_sigma: smallest and largest standard deviation in pixels.
+        solarize: probability of inverting what is brighter than 128 of 255. Where it and `blur` have several
+            entries, each sample first draws which of them (the "variant") holds for it, all equally likely.
+        gain: largest departure of the contrast stretch about mid-grey from 1.
+        shift: largest change of the grey level.
+        noise: largest standard deviation of white noise.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bicubic"
+    flip: float = 0.0
+    rotation: float = 0.0
+    translation: float = 0.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    gray: float = 0.0
+    blur: tuple[float, ...] = (0.0,)
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: tuple[float, ...] = (0.0,)
+    gain: float = 0.0
+    shift: float = 0.0
+    noise: float = 0.0
+
+    parts: ClassVar[Mapping[str, Mapping[str, tuple[str, float]]]] = strengths.PARTS
+    joined: ClassVar[tuple[str, ...]] = strengths.JOINED
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size: got {self.size}, wanted at least 1 pixel")
+        for first, second in (("mean", "std"), ("blur", "solarize")):
+            numbers = len(getattr(self, first)), len(getattr(self, second))
+            if numbers[0] != numbers[1]:
+                raise ValueError(f"{first}, {second}: got {numbers[0]} and {numbers[1]} entries, wanted equally many")
+        if len(self.mean) != 3 and (self.hue or self.gray):
+            raise ValueError(f"hue, gray: got {self.hue} and {self.gray}, wanted 0 for {len(self.mean)} channels")
+
+    def scaled(self, transform: str, magnitude: float) -> "ImagePipeline":
+        """Return the pipeline with one transform weaker or stronger, see `strengths.scaled`."""
+        return strengths.scaled(self, transform, magnitude)
+
+    def drawn_by(self, transform: str) -> Mapping[str, Any] | None:
+        """Return the fields that a transform is drawn by, None for one that no pipeline has."""
+        return strengths.drawn_by(self, transform)
+
+    def sample(self, batch: Images, generator: torch.Generator) -> Params:
+        """Draw the parameters of one view of each sample, by transform; looks only at their number and sizes.
+
+        The generator is on the CPU, so that a seed means the same views on every device; the parameters are on that of
+        the batch.
+        """
+        heights, widths = geometry.image_sizes(batch)
+        n = len(heights)
+        seeds = torch.randint(2**63 - 1, (len(_STREAMS),), generator=generator).tolist()
+        stream = {k: torch.Generator().manual_seed(seed) for k, seed in zip(_STREAMS, seeds, strict=True)}
+
+        def coin(name: str) -> dict[str, Tensor]:
+            return {"coin": torch.rand(n, generator=stream[name])}
+
+        drawn: dict[str, dict[str, Tensor]] = {}
+        if len(self.blur) > 1:
+            drawn["variant"] = {"index": torch.randint(len(self.blur), (n,), generator=stream["variant"])}
+        if self.crop_scale is not None:
+            drawn["crop"] = geometry.sample_crop(heights, widths, self.crop_scale, self.crop_ratio, stream["crop"])
+        if self.flip:
+            drawn["flip"] = coin("flip")
+        if self.rotation or self.translation or self.shear or self.zoom != (1.0, 1.0):
+            drawn["affine"] = geometry.sample_affine(
+                n, self.rotation, self.translation, self.zoom, self.shear, stream["affine"]
+            )
+        if self.jitter:
+            strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+            drawn["jitter"] = coin("jitter") | colour.sample_jitter(n, *strengths, stream["jitter"])
+        if self.gray:
+            drawn["gray"] = coin("gray")
+        if any(self.blur):
+            low, high = self.blur_sigma
+            sigma = low + (high - low) * torch.rand(n, generator=stream["blur"])
+            drawn["blur"] = coin("blur") | {"sigma": sigma}
+        if any(self.solarize):
+            drawn["solarize"] = coin("solarize")
+        if self.gain or self.shift:
+            drawn["contrast"] = colour.sample_contrast(n, self.gain, self.shift, stream["contrast"])
+        if self.noise:
+            shape = (len(self.mean), self.size, self.size)
+            drawn["noise"] = colour.sample_noise(n, self.noise, shape, stream["noise"])
+        device = _device_of(batch)
+        return {name: {key: t.to(device) for key, t in part.items()} for name, part in drawn.items()}
+
+    def apply(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
+        """Make the views that `params` describes: float32, normalised, on the device of the batch.
+
+        The batch is uint8, or floating in [0, 1]. `params` are as `sample` returns them, whole, or with transforms
+        replaced or left out, on any device. A transform that is not in `params` does not happen; without a crop it is
+        the largest central square that is resized.
+        """
+        _check(batch, len(self.mean))
+        device = _device_of(batch)
+        views = torch.empty(len(batch), len(self.mean), self.size, self.size, dtype=torch.float32, device=device)
+
+        def make(rows: slice) -> None:
+            part = {name: {k: t[rows].to(device) for k, t in drawn.items()} for name, drawn in params.items()}
+            # Autocast would round the matrices of crop and blur to half precision.
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                colour.normalise(self._transform(batch[rows], part), self.mean, self.std, out=views[rows])
+
+        whole = max(1, len(batch))
+        fitting = max(1, _CHUNK_BYTES // (4 * len(self.mean) * self.size**2))
+        in_chunks(make, len(batch), fitting if device.type == "cpu" else whole)
+        return views
+
+    def _transform(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
+        """Apply everything but the normalisation, in place where it goes."""
+        x = self._crop(batch, params)
+        if "affine" in params:
+            x = geometry.affine(x, **params["affine"])
+        if "jitter" in params:
+            colour.jitter(x, self._chosen(params, "jitter", self.jitter), params["jitter"])
+        if "gray" in params:
+            rows = self._chosen(params, "gray", self.gray)
+            x.index_copy_(0, rows, colour.luminance(x.index_select(0, rows)).expand(-1, 3, -1, -1))
+        if "blur" in params:
+            rows = self._chosen(params, "blur", *self.blur)
+            sigma = params["blur"]["sigma"].index_select(0, rows)
+            x.index_copy_(0, rows, colour.blur(x.index_select(0, rows), sigma))
+        if "solarize" in params:
+            rows = self._chosen(params, "solarize", *self.solarize)
+            x.index_copy_(0, rows, colour.solarize(x.index_select(0, rows)))
+        if "contrast" in params:
+            colour.contrast(x, **params["contrast"])
+        if "noise" in params:
+            x.add_(params["noise"]["noise"]).clamp_(0, 1)
+        return x
+
+    def _crop(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
+        """Cut out, resize and flip, or only convert where there is nothing else to do."""
+        if (
+            isinstance(batch, Tensor)
+            and batch.shape[-2:] == (self.size, self.size)
+            and not {"crop", "flip"} & set(params)
+        ):
+            return geometry.as_unit_float(batch)
+        device = _device_of(batch)
+        flipped = torch.zeros(len(batch), dtype=torch.bool, device=device)
+        if "flip" in params:
+            flipped[self._chosen(params, "flip", self.flip)] = True
+        box = params.get("crop")
+        if box is None:
+            square = geometry.centre_square(*geometry.image_sizes(batch))
+            box = {key: t.to(device) for key, t in square.items()}
+        return geometry.crop_and_resize(batch, box, flipped, self.size, self.interpolation)
+
+    def _chosen(self, params: Params, name: str, *probabilities: float) -> Int[Tensor, " m"]:
+        """Return the samples to which transform `name` happens: coin < p, p that of the sample's variant."""
+        coin = params[name]["coin"]
+        limit = torch.tensor(probabilities, device=coin.device)
+        happens = coin < (limit[params["variant"]["index"]] if len(probabilities) > 1 else limit)
+        return happens.nonzero()[:, 0]
+
+
+def _device_of(batch: Images) -> torch.device:
+    if isinstance(batch, Tensor):
+        return batch.device
+    return batch[0].device if len(batch) else torch.device("cpu")
+
+
+def _check(batch: Images, channels: int) -> None:
+    for image in [batch] if isinstance(batch, Tensor) else batch:
+        if image.shape[-3] != channels:
+            raise ValueError(
+                f"batch: got images with {image.shape[-3]} channels, wanted {channels} as the pipeline's mean has"
+            )
+        if image.dtype != torch.uint8 and not image.is_floating_point():
+            raise ValueError(f"batch: got {image.dtype}, wanted uint8, or floats in [0, 1]")
+
+
+def in_chunks(work: Callable[[slice], None], num_samples: int, largest: int) -> None:
+    """Call `work` on slices of at most `largest` samples, one thread to a slice, as many at once as torch has threads.
+
+    Torch on its own splits each operation over its threads and waits for the slowest of them, a hundred times and
+    more per view. With a thread to a chunk that stays in the caches of a CPU, they wait for each other once per batch:
+    several times faster on a machine that is busy with something else. It also makes a view independent of the number
+    of threads.
+    """
+    if num_samples == 0:
+        return
+    length = math.ceil(num_samples / math.ceil(num_samples / largest))
+    chunks = [slice(start, start + length) for start in range(0, num_samples, length)]
+    allowed, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
+    if allowed == 1:
+        for chunk in chunks:
+            work(chunk)
+        return
+
+    def alone(chunk: slice) -> None:
+        # Holds for this thread, but what threads born later start with is set too: hence the way back.
+        torch.set_num_threads(1)
+        try:
+            with torch.inference_mode(inference):  # a new thread does not inherit it
+                work(chunk)
+        finally:
+            torch.set_num_threads(allowed)
+
+    with ThreadPoolExecutor(min(allowed, len(chunks))) as threads:
+        list(threads.map(alone, chunks))

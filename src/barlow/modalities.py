@@ -1,0 +1,129 @@
+"""The modalities by name, and which one some data are of: the one place where the core names any of them."""
+
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from barlow.errors import unknown
+from barlow.seams import Facts, Modality, Source
+
+
+def _images() -> Modality:
+    from barlow.images.modality import IMAGES
+
+    return IMAGES
+
+
+def _load_nothing(data: Any, **_: Any) -> Source:
+    raise ValueError(f"data: got {data!r}, wanted a Source: samples of no known modality have no other form")
+
+
+SAMPLES = Modality(name="samples", noun="sample", load=_load_nothing)
+"""Samples of which nothing is known: a `Source`, views and a network, all of them the user's own objects."""
+
+MODALITIES: dict[str, Callable[[], Modality]] = {
+    "images": _images,
+    "samples": lambda: SAMPLES,
+}
+"""Name -> the modality, loaded when it is asked for; asked in this order whether data are theirs."""
+
+
+def modality_named(modality: str | Modality) -> Modality:
+    """Return a modality by name or from a Python file, "FILE.py:NAME"; an object is returned as it is."""
+    if isinstance(modality, Modality):
+        return modality
+    path, _, name = modality.rpartition(":")
+    if path.endswith(".py"):
+        return _from_file(Path(path).expanduser(), name)
+    if modality not in MODALITIES:
+        raise unknown("modality", modality, MODALITIES)
+    return MODALITIES[modality]()
+
+
+def _from_file(path: Path, name: str) -> Modality:
+    """Run a file that the user has typed, never one that a run folder names."""
+    if not path.is_file():
+        raise ValueError(f"modality: there is no file {str(path)!r}")
+    found = runpy.run_path(str(path)).get(name)
+    if not isinstance(found, Modality):
+        raise ValueError(
+            f"modality: got {type(found).__name__} for {name!r} in {str(path)!r}, wanted a barlow.Modality"
+        )
+    return found
+
+
+def modality_for(data: Any, *, modality: str | Modality | None = None, own_views: bool = False) -> Modality:
+    """Return the modality of some data: the first of `MODALITIES` that accepts them, unless `modality` settles it.
+
+    Where none does it is that of images, whose loader says what is wanted. With `own_views` (views came as an object) a
+    `Source` may hold anything.
+    """
+    if modality is not None:
+        return modality_named(modality)
+    if own_views and isinstance(data, Source):
+        return SAMPLES
+    found = (make() for make in MODALITIES.values())
+    return next((one for one in found if one.accepts(data)), _images())
+
+
+def modality_of(facts: Facts, modality: str | Modality | None = None) -> Modality:
+    """Return the modality of a run, which the facts of its data name unless `modality` does.
+
+    Facts of runs made before modalities had names tell by their shape. A modality of the user's own has to be passed
+    again.
+    """
+    if modality is not None:
+        return modality_named(modality)
+    name = facts.get("modality") or ("images" if "image_shape" in facts else "samples")
+    if name not in MODALITIES:
+        raise ValueError(f"modality: the run is of modality {name!r}, which is an object of its own; pass it again")
+    return MODALITIES[name]()
+
+
+def load_samples(
+    modality: Modality,
+    data: Any,
+    *,
+    facts: Facts | None = None,
+    labels: Any = "auto",
+    min_samples: int = 2,
+    **asked: Any,
+) -> Source:
+    """Load data of a modality, as `Modality.load` does; a `Source` is taken as it is.
+
+    `facts` are of the run whose network the samples are for; None: for training. `labels` is "auto", "required",
+    "none", or one label per sample.
+    """
+    if isinstance(data, Source):
+        source = data
+        if isinstance(labels, str) and labels == "required" and source.labels is None:
+            raise ValueError(f"labels: required, but the source {source.name} has none")
+    else:
+        source = modality.load(data, facts=facts, labels=labels, min_samples=min_samples, **asked)
+    if facts:
+        modality.suits(source, facts)
+    return source
+
+
+def splits_of(modality: Modality, data: Any) -> tuple[str, ...]:
+    """Return the names of the splits that some data have; ("train",) where there is nothing else."""
+    return ("train",) if isinstance(data, Source) else tuple(modality.splits(data))
+
+
+def place_of(modality: Modality, data: Any) -> str:
+    """Return what tells data from others of the same name: a known name or the whole path; "" for an object."""
+    if not isinstance(data, (str, Path)):
+        return ""
+    return data if isinstance(data, str) and data in modality.named else str(Path(data).expanduser().resolve())
+
+
+def fetch(modality: Modality, data: Any, data_root: str | Path | None) -> None:
+    """Fetch every split of data that are known by name into `data_root`, where they are not there."""
+    for split in splits_of(modality, data):
+        load_samples(modality, data, split=split, data_root=data_root, labels="none", download=True)
+
+
+def noun_of(facts: Mapping[str, Any]) -> str:
+    """Return what one sample of a run is called, also where its modality is not at hand."""
+    return str(facts.get("noun") or ("image" if "image_shape" in facts else "sample"))

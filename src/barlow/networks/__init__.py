@@ -1,1 +1,0 @@
-"""Backbones by name and the one MLP."""

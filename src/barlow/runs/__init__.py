@@ -1,0 +1,1 @@
+"""Where a Recipe becomes a run."""

@@ -1,0 +1,195 @@
+"""From a Recipe to objects: the method, the optimizer's plan and the engine, each by one plain function."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from barlow.methods.heads import head_of
+from barlow.methods.table import Builder, builder_of, options_of
+from barlow.recipes import OWN, WITHOUT_MOMENTUM, Recipe
+from barlow.runs.floor import loss_floor
+from barlow.seams import Facts, Method, Modality, Source, Views
+from barlow.training.engine import resolve_precision
+from barlow.training.optimizers import build_optimizer
+from barlow.training.plan import Plan, steps_of, steps_per_epoch, warmup_cosine
+from barlow.training.weights import WEIGHTS, read_weights, write_weights
+
+
+def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = True) -> tuple[Recipe, dict[str, Any]]:
+    """Replace what a recipe leaves to the data and the machine, and state the facts of the data for `recipe.json`.
+
+    `facts`: whether the modality's own facts are wanted, from which views and networks by name are built.
+    """
+    found: dict[str, Any] = {
+        "modality": modality.name,
+        "noun": modality.noun,
+        "name": source.name,
+        "num_samples": len(source),
+        "num_classes": len(source.class_names) if source.labels is not None else 0,
+    }
+    recipe = replace(resolve_precision(recipe), batch_size=min(recipe.batch_size, len(source)))
+    if facts:
+        found |= modality.facts(source)
+        recipe = modality.fit(recipe, found)
+    return recipe, found
+
+
+def build_views(modality: Modality, recipe: Recipe, facts: Facts) -> Views:
+    """Build the views that `recipe` names; ValueError where a run was given them as objects."""
+    if recipe.views.startswith(OWN) or modality.views is None:
+        raise ValueError(f"views: got {recipe.views!r}, wanted the object itself: no name stands for it")
+    return modality.views(recipe, facts)
+
+
+def named_backbone(modality: Modality, recipe: Recipe) -> bool:
+    """Whether the network of a recipe can be built from its name; else it came as an object."""
+    return modality.backbone is not None and not recipe.backbone.startswith(OWN)
+
+
+def build_backbone(modality: Modality, recipe: Recipe, facts: Facts) -> nn.Module:
+    """Build the network that `recipe` names; its weights follow from torch's generator."""
+    if modality.backbone is None or not named_backbone(modality, recipe):
+        raise ValueError(f"backbone: got {recipe.backbone!r}, wanted the object itself: no name stands for it")
+    return modality.backbone(recipe, facts)
+
+
+def untrained_backbone(modality: Modality, recipe: Recipe, facts: Facts) -> nn.Module:
+    """Return the network as it was before the first step: the same seed, the same weights."""
+    torch.manual_seed(recipe.seed)
+    return build_backbone(modality, recipe, facts)
+
+
+def save_backbone(modality: Modality, folder: Path, backbone: nn.Module, facts: Facts) -> None:
+    """Write a trained backbone into a folder as its modality does; else its weights, as `backbone.safetensors`."""
+    if modality.save is not None:
+        modality.save(folder, backbone, facts)
+    else:
+        write_weights(folder / WEIGHTS, backbone)
+
+
+def open_backbone(
+    modality: Modality, folder: Path, recipe: Recipe, facts: Facts, backbone: nn.Module | None = None
+) -> nn.Module:
+    """Return the backbone that `save_backbone` left in a folder, in evaluation mode.
+
+    `backbone` is the network to fill, where it was the user's own object; None: it is built again. ValueError: a file
+    is missing, weights do not fit, or a network that only its maker can give again.
+    """
+    if modality.open is not None:
+        return modality.open(folder, backbone)
+    network = build_backbone(modality, recipe, facts) if backbone is None else backbone
+    read_weights(folder / WEIGHTS, network)
+    return network.eval()
+
+
+def with_checked_options(recipe: Recipe, own: Builder | None = None) -> Recipe:
+    """Return the recipe, after seeing that its method has its options; to be called before data are read.
+
+    A method of one's own is recorded with all of its options, because no version of barlow tells their defaults.
+    """
+    builder = builder_of(recipe, own)
+    if not recipe.method.startswith(OWN):
+        return recipe
+    options = options_of(builder) | recipe.options
+    for name, value in options.items():
+        if not isinstance(value, (int, float, str, type(None))):
+            raise ValueError(
+                f"{name}: got a {type(value).__name__}, wanted a number or a word, for recipe.json holds it"
+            )
+    return replace(recipe, options=options)
+
+
+OF_NAMED_NETWORKS = ("width", "stem", "zero_init", "pretrained")
+"""Fields that say how a network is built; one that is given as an object is built already."""
+
+
+def refuse_unused(numbers: Mapping[str, Any], objects: Mapping[str, str]) -> None:
+    """Refuse numbers that would decide nothing because their part of the run was given as an object."""
+    for name in OF_NAMED_NETWORKS:
+        if "backbone" in objects and name in numbers:
+            raise ValueError(
+                f"{name}: got {numbers[name]!r} beside a backbone of your own ({objects['backbone']}), which is built "
+                "already; wanted one of the two"
+            )
+
+
+def build_method(recipe: Recipe, backbone: nn.Module, num_features: int, own: Builder | None = None) -> Method:
+    """Put the heads and the loss of `recipe`, or of the builder a run was given, on a backbone with d features."""
+    method = builder_of(recipe, own)(backbone, head_of(recipe), num_features, **recipe.options)
+    if not isinstance(method, Method):
+        raise ValueError(
+            f"method: {recipe.method.removeprefix(OWN)} made a {type(method).__name__}, wanted a barlow.Method"
+        )
+    return method
+
+
+def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoint_minutes: float) -> Plan:
+    """Turn epochs into steps and state the floor of the loss.
+
+    ValueError: accumulation, a batch too small for a statistic, no training, or numbers out of their range.
+    """
+    _check_numbers(recipe)
+    per_epoch = steps_per_epoch(num_samples, recipe.batch_size)
+    total = steps_of(recipe.epochs, per_epoch)
+    warmup = min(recipe.warmup_epochs * per_epoch, total / 10)
+    return Plan(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        factor=partial(
+            warmup_cosine,
+            total_steps=total,
+            warmup_steps=math.floor(warmup),
+            final=recipe.final_learning_rate,
+            start=recipe.warmup_start,
+        ),
+        clip_norm=recipe.clip_norm,
+        checkpoint_minutes=checkpoint_minutes,
+        floor=loss_floor(recipe, num_features),
+    )
+
+
+def _check_numbers(recipe: Recipe) -> None:
+    """Refuse before the first step what the loop would refuse at it, by the names of the fields."""
+    if recipe.accumulate != 1:
+        raise ValueError(
+            f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
+            "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
+        )
+    if recipe.batch_size < 2:
+        raise ValueError(f"batch_size: got {recipe.batch_size}, wanted at least 2")
+    if not 0 < recipe.epochs < math.inf:
+        raise ValueError(f"epochs: got {recipe.epochs}, wanted a number above 0")
+    if recipe.optimizer in WITHOUT_MOMENTUM and recipe.momentum != Recipe.momentum:
+        raise ValueError(
+            f"momentum: got {recipe.momentum:g} with the optimizer {recipe.optimizer}, which has none; wanted lars or "
+            "sgd. The momentum of BYOL's target network is an option of byol"
+        )
+    for name in ("final_learning_rate", "warmup_start"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted a fraction of the peak in [0, 1]")
+    for name in ("warmup_epochs", "clip_norm", "learning_rate", "bias_learning_rate", "weight_decay"):
+        if not 0 <= getattr(recipe, name) < math.inf:
+            raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted 0 or more")
+
+
+def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> torch.optim.Optimizer:
+    """Build the optimizer of `recipe`; on a CPU the fused one, which is faster there and exact."""
+    return build_optimizer(
+        method,
+        name=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        bias_learning_rate=recipe.bias_learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        exclude_biases=recipe.exclude_biases,
+        constant_part=recipe.constant_part,
+        fused=fabric.device.type == "cpu",
+    )

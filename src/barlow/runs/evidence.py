@@ -1,0 +1,208 @@
+"""What the page shows besides curves: views, neighbours, the correlation matrix of a large sample, the spectrum.
+
+Also the label-free figures, which the loop takes during training and the summary at the end.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from barlow.evaluation.features import extract
+from barlow.evaluation.knn import knn_accuracy
+from barlow.seams import Source, Views
+from barlow.statistics.correlation import standardize
+from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
+from barlow.theory.moments import Moments
+from barlow.theory.spectrum import covariance_eigenvalues, effective_rank, rounding_variance
+
+PROBE_SAMPLES = 1024
+"""Samples behind the figures during training: enough for an effective rank of a few hundred, seconds on a CPU."""
+PROBE_DIRECTIONS = 128
+"""Directions of T that the probe's correlations are taken from: an eighth of its samples, so that chance is small."""
+PROBE_NEIGHBOURS = 10
+"""Neighbours that vote during training; the probe has few samples, so fewer than the usual 200."""
+CORRELATION_SAMPLES = 8192
+"""Samples behind the correlation matrix of the page: chance correlations are then 1/sqrt(8191) = 0.011."""
+BLOCK = 64
+"""Features of the corner of C that is drawn."""
+STRIP = 8
+NEIGHBOUR_QUERIES, NEIGHBOURS, NEIGHBOUR_POOL = 6, 6, 5000
+EDGES = np.linspace(-1.0, 1.0, 401)
+"""Bins of the off-diagonal histogram."""
+EVIDENCE_SEED = 20240501
+"""Seed of the views that the figures are taken from: the same for every run."""
+
+
+@torch.inference_mode()
+def label_free_figures(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, limit: Callable[[Tensor], float] | None = None
+) -> dict[str, float]:
+    """Return the figures of an audit that are cheap enough for the loop, from the same sums over images and views.
+
+    `PROBE_SAMPLES` samples, evenly spread, are used, and the first of the views is drawn twice. `limit` maps
+    correlations to the least loss of a linear projector on them, see `loss_floor.backbone_limit`. Figures:
+    "effective_rank"; "invariance_share" tr B / tr T; of the leading `PROBE_DIRECTIONS` of T "mean_correlation" and
+    "directions_above_chance"; with `limit` also "backbone_limit". Few images and two views: read them as curves, and
+    take numbers from `barlow.audit`.
+    """
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    plain: list[Tensor] = []
+    moments: Moments | None = None
+    for batch in source.batches(spread(len(source), PROBE_SAMPLES), 256):
+        samples = batch.samples
+        plain.append(represent(views.plain(samples)).float().cpu())
+        drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
+        h_views = torch.stack([represent(view).float().cpu() for view in drawn], dim=1)
+        moments = moments or Moments(h_views.shape[2], num_blocks=2)
+        moments.add(h_views)
+    if moments is None:
+        raise ValueError("source: none of the samples for the figures could be read")
+    rank = effective_rank(covariance_eigenvalues(torch.cat(plain)))
+    return {"effective_rank": rank, **_invariance(moments, limit)}
+
+
+def _invariance(moments: Moments, limit: Callable[[Tensor], float] | None) -> dict[str, float]:
+    """Figures of B, W and T; zeros for features without variance: collapsed, so nothing of them is the image."""
+    whole = moments.covariances()
+    trace = whole.total.trace()
+    if trace <= rounding_variance(torch.float32, whole.mean):
+        return {"invariance_share": 0.0, "mean_correlation": 0.0, "directions_above_chance": 0.0}
+    leading = torch.linalg.eigh(whole.total).eigenvectors[:, -PROBE_DIRECTIONS:].T
+    inside = whole.projected(leading)
+    spectrum = intraclass_correlations(inside.between, inside.total)
+    found = {
+        "invariance_share": float(whole.between.trace() / trace),
+        "mean_correlation": float(spectrum.clipped.mean()),
+        "directions_above_chance": float(num_above_edge(spectrum.correlations, inside.num_images, inside.num_views)),
+    }
+    if limit is not None and min(half.num_images for half in moments.halves()) > 1:  # a variance takes two
+        crossed = cross_fit_correlations(*(half.projected(leading) for half in moments.halves())).clamp(0, 1)
+        found["backbone_limit"] = (limit(spectrum.clipped) + limit(crossed)) / 2  # the middle of the bracket
+    return found
+
+
+def figures_during_training(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, limit: Callable[[Tensor], float] | None = None
+) -> Callable[[int], dict[str, float]]:
+    """Return the probe of the loop: label-free figures, and where labels exist the accuracy of nearest neighbours.
+
+    The neighbours of a third of the probe's samples are looked up among the other two thirds; all of them are
+    training samples, so no test label is touched.
+    """
+    labels = source.labels
+
+    def figures(step: int) -> dict[str, float]:
+        found = label_free_figures(represent, source, views, limit)
+        if labels is not None:
+            order = spread(len(source), PROBE_SAMPLES)
+            known = extract(represent, source, plain=views.plain, order=order)
+            h, y = known.h, labels[known.indices]
+            asked = torch.arange(len(h)) % 3 == 0
+            found["knn_accuracy"] = knn_accuracy(
+                h[~asked], y[~asked], h[asked], y[asked], num_neighbours=PROBE_NEIGHBOURS
+            )
+        return found
+
+    return figures
+
+
+def spread(num_samples: int, most: int) -> list[int]:
+    """Return at most `most` positions, evenly spread, in a fixed random order so that classes are mixed."""
+    order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(EVIDENCE_SEED))
+    return sorted(order[:most].tolist())
+
+
+@torch.inference_mode()
+def gather_evidence(
+    represent: Callable[[Any], Tensor],
+    project: Callable[[Tensor], Tensor],
+    untrained: Callable[[Any], Tensor],
+    source: Source,
+    held_out: Source,
+    views: Views,
+    to_pixels: Callable[[Tensor], Tensor] | None,
+) -> dict[str, NDArray[Any]]:
+    """Collect the arrays of `evidence.npz`.
+
+    `represent` (view -> h) and `project` (h -> z) are in evaluation mode, `untrained` is the network before training;
+    `held_out` are samples that were not trained on, where there are any, else `source`. `to_pixels` maps a view to
+    uint8 images (N, C, H, W); None where views are no images of 1 or 3 channels: no pictures then.
+    """
+    order = spread(len(held_out), CORRELATION_SAMPLES)
+    plain = extract(represent, held_out, plain=views.plain, order=order)
+    before = extract(untrained, held_out, plain=views.plain, order=order)
+    found: dict[str, NDArray[Any]] = {
+        "eigenvalues": covariance_eigenvalues(plain.h).numpy(),
+        "eigenvalues_untrained": covariance_eigenvalues(before.h).numpy(),
+    }
+    found |= _correlation(represent, project, held_out, views, order)
+    return found | (_pictures(represent, source, views, to_pixels) if to_pixels else {})
+
+
+def _correlation(
+    represent: Callable[[Any], Tensor],
+    project: Callable[[Tensor], Tensor],
+    source: Source,
+    views: Views,
+    order: list[int],
+) -> dict[str, NDArray[Any]]:
+    """The Pearson matrix of z over a large sample, in blocks of rows: diagonal, histogram of the rest, a corner."""
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    projected: list[list[Tensor]] = [[], []]
+    for batch in source.batches(order, 256):
+        for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
+            z.append(project(represent(view)).float().cpu())
+    z_a, z_b = (standardize(torch.cat(z)) for z in projected)
+    num_samples, num_features = z_a.shape
+    counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
+    diagonal: list[Tensor] = []
+    for start in range(0, num_features, 512):
+        rows = z_a[:, start : start + 512].T @ z_b / num_samples
+        own = torch.arange(len(rows))
+        diagonal.append(rows[own, own + start].clone())
+        rows[own, own + start] = torch.nan
+        values = rows[~rows.isnan()].clamp(-1, 1).numpy()
+        counts += np.histogram(values, EDGES)[0]
+    corner = z_a[:, :BLOCK].T @ z_b[:, :BLOCK] / num_samples
+    return {
+        "correlation_diagonal": torch.cat(diagonal).numpy(),
+        "offdiagonal_edges": EDGES,
+        "offdiagonal_counts": counts,
+        "correlation_num_samples": np.array(num_samples),
+        "correlation_block": corner.numpy(),
+    }
+
+
+def _pictures(
+    represent: Callable[[Any], Tensor], source: Source, views: Views, to_pixels: Callable[[Tensor], Tensor]
+) -> dict[str, NDArray[Any]]:
+    """A strip of images as the network saw them, and the nearest neighbours of a few training images."""
+
+    def picture(view: Tensor) -> NDArray[Any]:
+        return to_pixels(view).movedim(1, -1).cpu().numpy()
+
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    batch = next(source.batches(spread(len(source), STRIP), STRIP))
+    strip = [views.plain(batch.samples), *views.draw(batch.samples, generator)[:2]]
+    found = {name: picture(view) for name, view in zip(("originals", "views_a", "views_b"), strip, strict=True)}
+    pool = extract(represent, source, plain=views.plain, order=spread(len(source), NEIGHBOUR_POOL))
+    h = nn.functional.normalize(pool.h)
+    asked = torch.linspace(0, len(h) - 1, min(NEIGHBOUR_QUERIES, len(h))).long()
+    similarity = h[asked] @ h.T
+    similarity[torch.arange(len(asked)), asked] = -1.0
+    nearest = similarity.topk(min(NEIGHBOURS, len(h) - 1))
+
+    def pictures_at(positions: Tensor) -> NDArray[Any]:
+        wanted = pool.indices[positions].tolist()
+        return np.concatenate([picture(views.plain(b.samples)) for b in source.batches(wanted, len(wanted))])
+
+    rows = [pictures_at(row) for row in nearest.indices]
+    return found | {
+        "neighbour_queries": pictures_at(asked),
+        "neighbour_images": np.stack(rows),
+        "neighbour_similarities": nearest.values.numpy(),
+    }

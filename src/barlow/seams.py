@@ -1,0 +1,451 @@
+"""The seams of the library: what sources, views, methods, backbones and modalities are to each other, and nothing else.
+
+Source   batches of samples, in any order        -> Batch
+Views    a batch -> two or more views of it, and what the network sees when nothing is augmented
+Method   backbone, heads and loss: views -> Terms
+Modality what differs between images, sound and graphs
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.recipes import Recipe, recipe_for
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """What a batch holds: a tensor whose first axis is the sample, or nodes of a graph, or anything else like them.
+
+    A list of tensors, one per sample where their sizes differ, does as well: `to_device` moves them one by one.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def __getitem__(self, positions: Any, /) -> Any:
+        """Return the samples at some positions."""
+        ...
+
+    def to(self, device: Any, /) -> Any:
+        """Return the same samples on a device."""
+        ...
+
+
+def to_device(samples: Any, device: torch.device | str) -> Any:
+    """Return samples on a device: by their own `to`, those of a list, a tuple or a dictionary one by one.
+
+    What has no `to` is left as it is.
+    """
+    if hasattr(samples, "to"):
+        return samples.to(device)
+    if isinstance(samples, Mapping):
+        return {name: to_device(part, device) for name, part in samples.items()}
+    if isinstance(samples, (list, tuple)):
+        make = getattr(samples, "_make", type(samples))  # a named tuple takes its fields one by one
+        return make(to_device(part, device) for part in samples)
+    return samples
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that could be read, and which ones they are.
+
+    Attributes:
+        samples: `Samples`, or a list of one tensor per sample when sizes differ (pictures of a folder): what the views
+            of the modality understand.
+        indices: (N,) int64, the position of each sample in its source. Bad samples are missing from both.
+    """
+
+    samples: Any
+    indices: Tensor
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Samples by position, labels optional.
+
+    Attributes:
+        name: what to call the data in the journal and on the page.
+        labels: (len,) int64, or None: the normal case.
+        class_names: names of the classes, empty without labels.
+        bad: reason by position for every sample that was asked for and could not be read.
+    """
+
+    name: str
+    labels: Tensor | None
+    class_names: Sequence[str]
+    bad: dict[int, str]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Return what a person would call sample `index`: its path, or its number."""
+        ...
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the samples of `order` in that order, `batch_size` positions at a time, without the bad ones.
+
+        A batch of which nothing could be read is not yielded: no consumer has a use for an empty one.
+        """
+        ...
+
+
+@runtime_checkable
+class RandomSource(Source, Protocol):
+    """A `Source` whose samples may be random, as those of a dataset with transforms are."""
+
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield what `batches` does; what is random in a sample follows from `seed` and its position alone."""
+        ...
+
+
+def seeded_batches(source: Source, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+    """Yield the batches of any source, seeded where its samples may be random.
+
+    Args:
+        source: where the samples come from.
+        order: positions in it, in any order.
+        batch_size: positions per batch.
+        seed: any whole number; sources whose samples are what they are have no use for it.
+
+    Returns:
+        An iterator over batches, as `Source.batches` returns it.
+    """
+    if isinstance(source, RandomSource):
+        return source.seeded_batches(order, batch_size, seed)
+    return source.batches(order, batch_size)
+
+
+class OnDevice:
+    """A `Source` whose samples come on a device: each batch is moved once, before anybody sees it."""
+
+    def __init__(self, source: Source, device: torch.device) -> None:
+        self.name, self.labels, self.class_names, self.bad = source.name, source.labels, source.class_names, source.bad
+        self._source, self._device = source, device
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._source)
+
+    def describe(self, index: int) -> str:
+        """Return what the source calls sample `index`."""
+        return self._source.describe(index)
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the batches of the source, moved; labels and positions stay where they are."""
+        return self._moved(self._source.batches(order, batch_size))
+
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield the same; what is random in the samples follows from `seed`."""
+        return self._moved(seeded_batches(self._source, order, batch_size, seed))
+
+    def _moved(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield replace(batch, samples=to_device(batch.samples, self._device))
+
+
+# --- What every loss and every method returns: the number to minimise and its named parts.
+
+
+class Terms(NamedTuple):
+    """A loss and the parts it is made of.
+
+    A named tuple, not a dataclass: it is as frozen, and Fabric and DDP find the tensors inside it.
+
+    Attributes:
+        total: the scalar to minimise, with gradient.
+        parts: named scalars for the journal, already weighted where they add up to `total`; the first
+            part that is not finite names the cause when a run stops. They may carry gradient; the loop
+            detaches them.
+    """
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
+
+
+# --- What the loop knows of a method: views -> Terms, view -> h, and three moments of a step at which it may act.
+
+
+class Method(nn.Module, ABC):
+    """Backbone, heads and loss of one self-supervised method.
+
+    One of your own is a subclass. `pretrain(data, method=...)` takes the class, or a function that makes the object:
+
+        class Mine(barlow.Method):
+            def __init__(self, backbone, head, num_features, *, temperature: float = 0.5):
+                super().__init__(backbone, head.build(num_features))
+                self.temperature = temperature
+
+            def forward(self, views):
+                z_a, z_b = (self.projector(self.represent(view)) for view in views)
+                return barlow.Terms(my_loss(z_a, z_b, self.temperature))
+
+    `num_features` is d, and `head` the projector that the recipe describes, a `barlow.HeadSpec`. What comes after these
+    three are the options of the method: numbers or words, typed as `options={"temperature": 0.2}`, checked by their
+    annotations, and kept in `recipe.json`. Networks may run under autocast; a loss is better computed in float32. With
+    several processes each computes the loss of its own samples, and gradients are averaged; a statistic of the whole
+    batch goes through `barlow.all_mean`. `examples/own_method.py` is a whole one.
+
+    Attributes:
+        backbone: batch -> h of shape (N, d); what is kept after pretraining.
+        projector: h -> z of shape (N, D).
+    """
+
+    def __init__(self, backbone: nn.Module, projector: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector
+
+    @abstractmethod
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of the views of one batch."""
+
+    def represent(self, view: Any) -> Float[Tensor, "n d"]:
+        """Return h, the representation that is kept after pretraining."""
+        h: Tensor = self.backbone(view)
+        return h
+
+    def start_step(self, epoch: float, epochs: int | float) -> None:  # optional: most methods need none
+        """Called before each step, with the epochs done so far (a fraction) and those of the whole run."""
+
+    def after_backward(self) -> None:
+        """Called when gradients are there and before the optimizer uses them: SwAV holds its prototypes here."""
+
+    def after_step(self) -> None:
+        """Called after the optimizer's step: a target network follows here."""
+
+
+# --- The seam between data and networks: how one batch becomes two or more views of itself.
+#
+# A `View` is one augmentation pipeline. Drawing and applying are apart, so that a view can be replayed bit for
+# bit, and so that two views can be made that differ in one transform only (the audit lives on that).
+# Nothing here knows of images: a graph or a waveform pipeline has the same two functions.
+
+
+Params = Mapping[str, Mapping[str, Tensor]]
+"""Per-sample parameters by transform name, then by parameter name; the first axis of each tensor is the sample."""
+
+
+@runtime_checkable
+class View(Protocol):
+    """One augmentation pipeline, batched, on the device of its input."""
+
+    def sample(self, batch: Any, generator: torch.Generator) -> Params:
+        """Draw the parameters of one view of `batch`; looks only at the number and the sizes of its samples."""
+        ...
+
+    def apply(self, batch: Any, params: Params) -> Any:
+        """Make the view that `params` describes. Deterministic: same batch and params, same view, bit for bit.
+
+        A transform that is missing from `params` is not applied: `apply(batch, {})` is the view without any. The audit
+        lives on that. Where one transform cannot do without the parameters of another, an `AdjustableView` says so.
+        """
+        ...
+
+
+@runtime_checkable
+class AdjustableView(View, Protocol):
+    """A `View` that also tells how strong its transforms are; without it an audit has no curves of strength.
+
+    Attributes:
+        parts: transform -> parameter -> (name of the part, value that changes nothing), for transforms with several
+            independent magnitudes: {"jitter": {"hue": ("hue", 0.0), ...}}.
+        joined: keys of the parameters that together are one transform, the one that switches the others first.
+    """
+
+    parts: Mapping[str, Mapping[str, tuple[str, float]]]
+    joined: tuple[str, ...]
+
+    def scaled(self, transform: str, magnitude: float) -> View:
+        """Return the view with one transform weaker (below 1) or stronger; ValueError where that cannot be."""
+        ...
+
+    def drawn_by(self, transform: str) -> Any:
+        """Return the numbers a transform is drawn by: equal for two views that draw it from one distribution."""
+        ...
+
+
+def unchanged(batch: Any) -> Any:
+    """Return the batch as it is: the plain view of a modality whose samples need no preparation."""
+    return batch
+
+
+@dataclass(frozen=True)
+class Views:
+    """The pipelines of a run, one per view, and what the network sees when nothing is augmented.
+
+    Attributes:
+        pipelines: one `View` per view; the same object twice gives exchangeable (i.i.d.) views, the case for
+            which the theory of the paper is exact.
+        plain: batch -> network input without augmentation, used for evaluation, embedding and export.
+    """
+
+    pipelines: tuple[View, ...]
+    plain: Callable[[Any], Any] = unchanged
+
+    def draw(self, batch: Any, generator: torch.Generator) -> list[Any]:
+        """Draw and apply every pipeline once, in order."""
+        return [view.apply(batch, view.sample(batch, generator)) for view in self.pipelines]
+
+    def bare(self) -> "Views":
+        """Return the same views as the backbone alone takes them: a view that carries more has that one as `bare`."""
+        return replace(self, pipelines=tuple(getattr(view, "bare", view) for view in self.pipelines))
+
+
+# --- What a backbone has to be: anything that maps a view of N samples to (N, d).
+
+
+def check_backbone(module: nn.Module, example: Any) -> int:
+    """Run a batch through any module, in eval mode and without gradient, and count its features.
+
+    Args:
+        module: maps a batch (N, ...) to features (N, d); left in the modes it came in.
+        example: a batch (N, ...) as the module will see it; two samples are enough.
+
+    Returns:
+        The width d.
+
+    Raises:
+        ValueError: the module fails on the batch, or what it returns is no finite floating-point (N, d); the
+            message says what to do.
+    """
+    who = f"backbone: {type(module).__name__}"
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad():
+            features = module.eval()(example)
+    except Exception as error:  # a foreign module may raise anything, and all of it means the same here
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{who} fails on a batch of {_shape_of(example)}: {reason}") from error
+    finally:
+        for part, training in modes:
+            part.training = training
+    if not isinstance(features, Tensor):
+        raise ValueError(f"{who} returns {type(features).__name__}; wanted: one tensor of shape (N, d)")
+    shape = tuple(features.shape)
+    if features.ndim != 2 or shape[0] != len(example):
+        hints = {3: "; take one token, or their mean", 4: "; add nn.AdaptiveAvgPool2d(1) and nn.Flatten()"}
+        hint = hints.get(features.ndim, "")
+        raise ValueError(f"{who} returns shape {shape}; wanted: ({len(example)}, d){hint}")
+    if not features.is_floating_point():
+        raise ValueError(f"{who} returns {features.dtype}; wanted: floating-point features")
+    if not features.isfinite().all():
+        raise ValueError(f"{who} returns NaN or infinity on a batch of {_shape_of(example)}")
+    return shape[1]
+
+
+def _shape_of(example: Any) -> str:
+    return f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else f"type {type(example).__name__}"
+
+
+# --- What differs between images, sound and graphs, and nothing else: the core knows a modality by these functions.
+
+
+Facts = Mapping[str, Any]
+"""What `recipe.json` says of the data of a run: JSON types only."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network trained elsewhere, ready to be audited.
+
+    Attributes:
+        backbone: view -> h, in evaluation mode.
+        projector: h -> z, None where there is none or it is unknown.
+        facts: of the data to look at, with whatever the network wants otherwise (its own mean and std).
+        normalization: of its loss where the file tells it, else "".
+        untrained: whether the weights are fresh, so that BatchNorm statistics have to come from the data.
+        notes: what should be known of it, such as tensors that did not match.
+    """
+
+    backbone: nn.Module
+    projector: nn.Module | None
+    facts: Facts
+    normalization: str = ""
+    untrained: bool = False
+    notes: Sequence[str] = ()
+
+
+def flattened(view: Any) -> Float[Tensor, "n d"]:
+    """Return the values of a view as features: the bar beside every network where a modality has no better one."""
+    if not isinstance(view, Tensor):
+        raise ValueError(f"plain: gave {type(view).__name__}, wanted a tensor to take raw values from")
+    return view.reshape(len(view), -1)
+
+
+def _zeros_like_input(recipe: Recipe, facts: Facts) -> Tensor:
+    return torch.zeros(2, *facts["input_shape"])
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What the core knows of images, sound or graphs. `images/modality.py` is the example to read.
+
+    A modality of one's own needs `name`, `noun` and `load`; with `views` and `backbone`, runs of it are opened,
+    resumed, audited and exported from their folder alone.
+
+    Attributes:
+        name: as it is typed (`--modality`) and recorded: "images".
+        noun: one sample, in messages and on pages: "image", "clip", "node".
+        load: (data, split=, labels=, data_root=, min_samples=, recipe=, facts=, download=, progress=) -> Source, for
+            names, paths and foreign objects; a `Source` never gets there. `facts` are those of the run that the samples
+            are for, None for training. Take what you need and leave the rest to `**_`.
+        accepts: whether `data` look like this modality.
+        splits: data -> names of the splits that `load` has.
+        named: names of data that `load` knows without a path.
+        facts: source -> what the run must know of its data (sizes, statistics); checked again on resume.
+        suits: (source, facts) raises ValueError where samples cannot go into the network of a run.
+        recipe: (name or None, data) -> Recipe.
+        fit: (recipe, facts) -> the recipe with what it leaves to the data settled.
+        views: (recipe, facts) -> Views, from names in the recipe.
+        backbone: (recipe, facts) -> the network that the recipe names, from torch's generator.
+        check: (recipe, backbone, views, samples, on_cpu) raises ValueError before the first step.
+        save: (folder, backbone, facts) writes the backbone; None: weights only.
+        open: (folder, backbone or None) -> the backbone that `save` wrote; None: built by `backbone` and filled.
+        libraries: what names of networks begin with that `pretrained` knows: "timm:".
+        pretrained: (target, facts, recipe, kind=, weights=, arch=, prefix=) -> Pretrained, for a name of a library
+            (kind "model") or a file of weights (kind "checkpoint").
+        audit_views: data -> name of the views that an audit draws where nobody says which; "": those of the recipe.
+        bars: name -> raw features of a plain view (n, d), to stand beside the trained ones.
+        supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
+        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
+        example: (recipe, facts) -> network input (2, ...), for export.
+        exports: name -> (backbone, path, facts), other programs' formats beside ONNX.
+        statistics: facts by name that may differ a little when a file of the data broke.
+    """
+
+    name: str
+    noun: str
+    load: Callable[..., Source]
+    accepts: Callable[[Any], bool] = lambda data: False
+    splits: Callable[[Any], Sequence[str]] = lambda data: ("train",)
+    named: Collection[str] = ()
+    facts: Callable[[Source], Facts] = lambda source: {}
+    suits: Callable[[Source, Facts], None] = lambda source, facts: None
+    recipe: Callable[[str | None, Any], Recipe] = recipe_for
+    fit: Callable[[Recipe, Facts], Recipe] = lambda recipe, facts: recipe
+    views: Callable[[Recipe, Facts], Views] | None = None
+    backbone: Callable[[Recipe, Facts], nn.Module] | None = None
+    check: Callable[[Recipe, nn.Module, Views, Any, bool], None] = lambda *_: None
+    save: Callable[[Path, nn.Module, Facts], None] | None = None
+    open: Callable[[Path, nn.Module | None], nn.Module] | None = None
+    libraries: tuple[str, ...] = ()
+    pretrained: Callable[..., Pretrained] | None = None
+    audit_views: Callable[[Any], str] = lambda data: ""
+    bars: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"raw samples": flattened})
+    supervised: Callable[[Views], View | None] = lambda views: None
+    show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
+    example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
+    exports: Mapping[str, Callable[[nn.Module, Path, Facts], None]] = field(default_factory=dict)
+    statistics: Collection[str] = ()
