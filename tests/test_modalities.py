@@ -63,3 +63,9 @@ def test_data_are_told_apart_by_name_or_by_their_whole_path(tmp_path: Path, monk
     assert place_of(IMAGES, "digits") == "digits"
     assert place_of(IMAGES, Path("digits")) == place_of(IMAGES, "./digits") == str(tmp_path / "digits")
     assert place_of(IMAGES, torch.zeros(1)) == ""
+
+
+def test_a_modality_of_ones_own_has_a_name_of_its_own() -> None:
+    with pytest.raises(ValueError, match="modality: the name 'images' is taken"):
+        modality_for("digits", modality=Modality(name="images", noun="scan", load=SAMPLES.load))
+    assert modality_named(IMAGES) is IMAGES

@@ -1,7 +1,7 @@
 """The modalities by name, and which one some data are of: the one place where the core names any of them."""
 
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ MODALITIES: dict[str, Callable[[], Modality]] = {
 def modality_named(modality: str | Modality) -> Modality:
     """Return a modality by name or from a Python file, "FILE.py:NAME"; an object is returned as it is."""
     if isinstance(modality, Modality):
+        if modality.name in MODALITIES and MODALITIES[modality.name]() is not modality:
+            raise ValueError(f"modality: the name {modality.name!r} is taken, wanted another one for your own")
         return modality
     path, _, name = modality.rpartition(":")
     if path.endswith(".py"):
@@ -122,8 +124,3 @@ def fetch(modality: Modality, data: Any, data_root: str | Path | None) -> None:
     """Fetch every split of data that are known by name into `data_root`, where they are not there."""
     for split in splits_of(modality, data):
         load_samples(modality, data, split=split, data_root=data_root, labels="none", download=True)
-
-
-def noun_of(facts: Mapping[str, Any]) -> str:
-    """Return what one sample of a run is called, also where its modality is not at hand."""
-    return str(facts.get("noun") or ("image" if "image_shape" in facts else "sample"))

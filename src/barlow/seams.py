@@ -276,6 +276,17 @@ class AdjustableView(View, Protocol):
         ...
 
 
+def nothing_applied(view: View, batch: Any) -> Any:
+    """Return the view of a batch without any transform; ValueError for a view that cannot leave one out."""
+    try:
+        return view.apply(batch, {})
+    except KeyError as error:
+        raise ValueError(
+            f"views: {type(view).__name__}.apply fails without {error}; a transform that is missing from params is "
+            "not to be applied, because an audit leaves out one after the other"
+        ) from error
+
+
 def unchanged(batch: Any) -> Any:
     """Return the batch as it is: the plain view of a modality whose samples need no preparation."""
     return batch

@@ -216,3 +216,18 @@ def test_what_cannot_be_measured_is_refused() -> None:
         transform_effects(brightness, pictures(), VIEW, num_images=2)
     with pytest.raises(ValueError, match="source: 2 samples could be read"):
         transform_effects(brightness, pictures(2), VIEW)
+
+
+class Needy:
+    """A view that cannot leave its transform out, as ours could not once."""
+
+    def sample(self, batch: Tensor, generator: torch.Generator) -> Params:
+        return {"shift": {"value": torch.randn(len(batch), 1, generator=generator)}}
+
+    def apply(self, batch: Tensor, params: Params) -> Tensor:
+        return batch + params["shift"]["value"]
+
+
+def test_a_view_that_cannot_leave_a_transform_out_is_told_what_is_wanted() -> None:
+    with pytest.raises(ValueError, match=r"views: Needy\.apply fails without 'shift'; a transform that is missing"):
+        transform_effects(same, vectors(10), Needy())

@@ -24,7 +24,7 @@ from barlow.audits.quantities import measured
 from barlow.audits.transforms import Transform, transform_named, transforms_of
 from barlow.figures import Direction
 from barlow.runs.evidence import spread
-from barlow.seams import AdjustableView, Params, Source, View, Views
+from barlow.seams import AdjustableView, Params, Source, View, Views, nothing_applied
 from barlow.theory.effects import half_distance_share, squared_distances
 from barlow.theory.intraclass import intraclass_correlations
 from barlow.theory.invariance import VarianceComponents, variance_components
@@ -94,7 +94,8 @@ def transform_effects(
         transforms = transforms or tuple(
             t for t in transforms_of(view, drawn, parts=parts) if only is None or t.name in only
         )
-        plain, h, h_other = (_features(represent, view.apply(samples, params)) for params in ({}, drawn, other))
+        plain = _features(represent, nothing_applied(view, samples))
+        h, h_other = (_features(represent, view.apply(samples, params)) for params in (drawn, other))
         pairs.append(torch.stack([h, h_other], dim=1))
         for transform in transforms:
             alone = _features(represent, view.apply(samples, transform.alone(drawn)))

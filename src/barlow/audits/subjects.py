@@ -21,7 +21,7 @@ from barlow.recipes import Recipe
 from barlow.runs.build import build_method, build_views, named_backbone, untrained_backbone
 from barlow.runs.folder import RunFolder
 from barlow.runs.run import Run, open_run
-from barlow.seams import Facts, Modality, OnDevice, Source, View, Views, check_backbone, to_device
+from barlow.seams import Facts, Modality, OnDevice, Source, View, Views, check_backbone, nothing_applied, to_device
 from barlow.training.checkpoint import load_checkpoint
 
 Kind = Literal["run", "model", "checkpoint", "callable", "features"]
@@ -169,7 +169,7 @@ def _drawn_by(own: Views | View) -> Views:
         return own.bare()
     views = Views((own, own)).bare()
     (view, _) = views.pipelines
-    return replace(views, plain=partial(view.apply, params={}))
+    return replace(views, plain=partial(nothing_applied, view))
 
 
 def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str, modality: str | Modality | None) -> Subject:
