@@ -4,6 +4,7 @@ A name is a row of `NAMED`; a path is a folder of images, a `.npy` or a `.npz` f
 map-style dataset, or a source already.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ NAMED: dict[str, NamedDataset] = {
     "imagenet": NamedDataset(imagenet),
 }
 """Data sets by name. A folder of the same name is reached as ./name."""
+
+FILES: dict[str, tuple[Callable[[Path, LoadOptions], Source], Callable[[Path], tuple[str, ...]]]] = {
+    ".npy": (array_file_source, array_splits),
+    ".npz": (array_file_source, array_splits),
+}
+"""Files by suffix: what makes a source of one, and the splits that it holds."""
 
 
 def load_source(
@@ -95,7 +102,8 @@ def load_source(
     if isinstance(found, NamedDataset):
         return found.load(options)
     if isinstance(found, Path):
-        return folder_source(found, options) if found.is_dir() else array_file_source(found, options)
+        load = folder_source if found.is_dir() else FILES[found.suffix.lower()][0]
+        return load(found, options)
     return _from_object(found, options)
 
 
@@ -108,7 +116,9 @@ def splits(data: Any) -> tuple[str, ...]:
     if isinstance(found, NamedDataset):
         return found.splits
     if isinstance(found, Path):
-        return (tuple(split_folders(found)) or ("train",)) if found.is_dir() else array_splits(found)
+        if found.is_dir():
+            return tuple(split_folders(found)) or ("train",)
+        return FILES[found.suffix.lower()][1](found)
     return ("train",)
 
 
@@ -116,7 +126,7 @@ def looks_like_images(data: Any) -> bool:
     """Whether `load_source` would take this for images; what it then finds may still be none."""
     if isinstance(data, (str, Path)):
         path = Path(data).expanduser()
-        return data in NAMED or path.is_dir() or path.suffix.lower() in (".npy", ".npz")
+        return data in NAMED or path.is_dir() or path.suffix.lower() in FILES
     return not callable(data) or hasattr(data, "__getitem__") or hasattr(data, "__iter__")
 
 
@@ -145,9 +155,9 @@ def _resolve(data: Any) -> Any:
     if isinstance(data, str) and data in NAMED:
         return NAMED[data]
     path = Path(data).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".npy", ".npz")):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in FILES):
         return path
-    wanted = "wanted a folder of images, a .npy or a .npz file"
+    wanted = f"wanted a folder of images, a {' or a '.join(FILES)} file"
     if path.suffix.lower() in SUFFIXES and path.is_file():
         raise ValueError(f"data: {path} is one image, {wanted}")
     if path.exists():
