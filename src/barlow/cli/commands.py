@@ -1,4 +1,4 @@
-"""The command `barlow`: calls only; the flags are in `flags.py`, how they are read in `parsing.py`.
+"""The command `barlow`: calls only; the flags, and how they are read, are in `flags.py`.
 
 torch is imported by the commands, not by this file, so that `barlow --help` answers at once.
 """

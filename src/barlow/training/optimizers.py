@@ -2,7 +2,7 @@
 
 Weights (two axes or more) decay and, under LARS, adapt. Biases and norms (at most one axis) do neither, unless a
 recipe says so, and may have a learning rate of their own. Each group keeps its highest learning rate as `peak`,
-which `schedules.py` scales, unless the group is `constant`.
+which `plan.py` scales, unless the group is `constant`.
 """
 
 import math
