@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check clean
+.PHONY: demo test test-gpu lint check clean
 
 demo: $(VENV)/installed
 	$(BIN)/barlow pretrain digits --out runs/digits
@@ -13,6 +13,10 @@ demo: $(VENV)/installed
 # A process per core; the tests of one file stay together, for they share what they set up.
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# What only a GPU can show, a few minutes on one; elsewhere each test skips and says why. One process: the memory is shared.
+test-gpu: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -rs tests/gpu
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

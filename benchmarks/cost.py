@@ -6,20 +6,35 @@ Steps of the loop as `barlow compare` measures them (data, views, network, loss,
 own, on pictures of noise in memory: what they show costs nothing, and files have to be decoded on top of it. Batches
 of 32, so that it ends: small networks do up to twice as many images per second in batches of 128 (docs/choosing.md),
 and memory grows with the batch.
+
+The last column is the share of the machine's peak that a step uses: the operations of the network, the loss and their
+gradients, as torch counts them (two for a multiplication with an addition), over what a product of two float32 matrices
+reaches in the same time. That product is measured before and after each case, and the faster one counts. Views and the
+optimizer take time, and none of the counted operations.
 """
 
 import argparse
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from barlow.modalities import load_samples, modality_for
 from barlow.recipes import Recipe, recipe_for
+from barlow.runs.build import build_backbone, build_method, build_views, fitted
 from barlow.runs.timing import calibrate_apart
+from barlow.seams import check_backbone
+from barlow.training.engine import resolve_precision
+from barlow.training.machine import Machine
 
 PICTURES, BATCH = 256, 32
 HOUR = 3600
+SIDE, PRODUCTS = 2048, 5
+"""Side of the matrices whose product shows the peak, and how often it is taken."""
 
 
 def cases() -> dict[str, tuple[Recipe, int]]:
@@ -34,26 +49,52 @@ def cases() -> dict[str, tuple[Recipe, int]]:
     }
 
 
+def operations_per_step(recipe: Recipe, data: str) -> float:
+    """Count the operations of the forward and backward pass of one batch."""
+    modality = modality_for(data)
+    source = load_samples(modality, data, recipe=recipe)
+    recipe, facts = fitted(modality, resolve_precision(recipe, Machine(accelerator="cpu")), source)
+    views = build_views(modality, recipe, facts)
+    samples = next(source.batches(range(recipe.batch_size), recipe.batch_size)).samples
+    backbone = build_backbone(modality, recipe, facts)
+    method = build_method(recipe, backbone, check_backbone(backbone, views.plain(samples[:2])))
+    drawn = views.draw(samples, torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter:
+        method(drawn).total.backward()
+    return float(counter.get_total_flops())
+
+
+def peak() -> float:
+    """Return the operations per second of the fastest of some products of float32 matrices."""
+    matrix, times = torch.randn(SIDE, SIDE), []
+    for _ in range(PRODUCTS):
+        started = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - started)
+    return 2 * SIDE**3 / min(times)
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of counted steps, for each case")
     flags = parser.parse_args()
-    print("| recipe | images per second | 100 epochs of 1,000 pictures, hours | memory, MiB |")
-    print("|---|--:|--:|--:|")
+    print("| recipe | images per second | 100 epochs of 1,000 pictures, hours | memory, MiB | share of the peak |")
+    print("|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         for title, (recipe, side) in cases().items():
             path = Path(name) / f"{side}.npy"
             channels = 1 if side == 28 else 3
             generator = np.random.default_rng(0)
             np.save(path, generator.integers(0, 256, (PICTURES, side, side, channels), dtype=np.uint8))
-            found = calibrate_apart(
-                replace(recipe, batch_size=BATCH, image_size=side), str(path), None, seconds=flags.seconds
-            )
+            asked = replace(recipe, batch_size=BATCH, image_size=side)
+            before = peak()
+            found = calibrate_apart(asked, str(path), None, seconds=flags.seconds, accelerator="cpu")
+            share = operations_per_step(asked, str(path)) / found.seconds_per_step / max(before, peak())
             rate = found.batch_size / found.seconds_per_step
             hours = 100 * 1000 / rate / HOUR
             memory = found.peak_memory / 2**20
-            print(f"| {title} | {rate:,.1f} | {hours:.2f} | {memory:,.0f} |", flush=True)
+            print(f"| {title} | {rate:,.1f} | {hours:.2f} | {memory:,.0f} | {share:.0%} |", flush=True)
 
 
 if __name__ == "__main__":

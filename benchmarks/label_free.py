@@ -37,7 +37,7 @@ import numpy as np
 from label_free_backbones import DATA, EPOCHS, FIGURES, METHODS, Record, measured, train_small_runs
 from label_free_ranks import BESIDE, TARGETS, Sample, samples_of, spearman, table_of, with_interval
 from numpy.typing import NDArray
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
+from scipy.stats import kendalltau
 
 from barlow.evaluation.scores import labelled_parts
 from barlow.images.modality import IMAGES

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from label_free_backbones import EPOCHS, FIGURES, PICTURES, Record
 from numpy.typing import NDArray
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
 
 RESAMPLES = 1000
 BESIDE = {"pictures_seen": 1, "loss": -1}

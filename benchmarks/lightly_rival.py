@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from barlow.evaluation.scores import labelled_parts, measure
-from barlow.images.data.load import load_source
+from barlow.evaluation.scores import labelled_parts, measure, parts_with_test
 from barlow.images.modality import IMAGES
+from barlow.modalities import load_samples
 from barlow.recipes import Recipe, recipe_for
 from barlow.runs.build import build_plan, build_run_optimizer, build_views, fitted, untrained_backbone
 from barlow.runs.evidence import label_free_figures
@@ -41,8 +41,13 @@ CALIBRATION_STEPS, NOT_COUNTED = 20, 5
 class TwoViews(Dataset[tuple[Tensor, Tensor, int]]):
     """Pictures as PIL images under lightly's transform, as its users load them; grey ones stay grey."""
 
-    def __init__(self, source: Source, side: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Keep the pictures; the transform gets the statistics of the data, as ours does."""
+    def __init__(
+        self, source: Source, side: int, mean: Sequence[float], std: Sequence[float], *, blur: bool = False
+    ) -> None:
+        """Keep the pictures; the transform gets the statistics of the data, as ours does.
+
+        `blur`: with the blur of its defaults, for photographs; its example for small pictures has none.
+        """
         from lightly.transforms.byol_transform import BYOLTransform, BYOLView1Transform, BYOLView2Transform
 
         self.channels = len(mean)
@@ -50,9 +55,10 @@ class TwoViews(Dataset[tuple[Tensor, Tensor, int]]):
         for batch in source.batches(range(len(source)), 1000):
             self.pictures += [_picture(sample) for sample in batch.samples]
         normalize = {"mean": list(mean) * (3 // len(mean)), "std": list(std) * (3 // len(std))}
+        without = {} if blur else {"gaussian_blur": 0.0}
         self.transform = BYOLTransform(
-            view_1_transform=BYOLView1Transform(input_size=side, gaussian_blur=0.0, normalize=normalize),
-            view_2_transform=BYOLView2Transform(input_size=side, gaussian_blur=0.0, normalize=normalize),
+            view_1_transform=BYOLView1Transform(input_size=side, normalize=normalize, **without),
+            view_2_transform=BYOLView2Transform(input_size=side, normalize=normalize, **without),
         )
 
     def __len__(self) -> int:
@@ -175,21 +181,24 @@ LOOPS: dict[str, Callable[[Method, TwoViews, Recipe, int], list[float]]] = {
 }
 
 
-def lightly_on_our_backbone(data: str, data_root: str | None, seed: int) -> tuple[Method, TwoViews, Recipe, Views]:
-    """Build the rival on the backbone, the pictures and the statistics of our recipe."""
-    source = load_source(data, data_root=data_root)
-    recipe, facts = fitted(IMAGES, replace(recipe_for(None, data), seed=seed), source)
+def lightly_on_our_backbone(
+    data: str, data_root: str | None, seed: int, numbers: Recipe | None = None
+) -> tuple[Method, TwoViews, Recipe, Views]:
+    """Build the rival on the backbone, the pictures and the statistics of our recipe: the data's own, or `numbers`."""
+    recipe = replace(numbers or recipe_for(None, data), seed=seed)
+    source = load_samples(IMAGES, data, data_root=data_root, recipe=recipe)
+    recipe, facts = fitted(IMAGES, recipe, source)
     backbone = untrained_backbone(IMAGES, recipe, facts)
     views = build_views(IMAGES, recipe, facts)
-    pairs = TwoViews(source, recipe.image_size, facts["mean"], facts["std"])
+    pairs = TwoViews(source, recipe.image_size, facts["mean"], facts["std"], blur=numbers is not None)
     example = views.plain(next(source.batches([0, 1], 2)).samples)
     method = LightlyBarlowTwins(backbone, check_backbone(backbone, example)).train()
     return method, pairs, recipe, views
 
 
-def rival_calibration(arm: str, data: str, data_root: str | None) -> Calibration:
+def rival_calibration(arm: str, data: str, data_root: str | None, numbers: Recipe | None = None) -> Calibration:
     """Measure what a step of a rival takes on this machine, loading included."""
-    method, pairs, recipe, _ = lightly_on_our_backbone(data, data_root, seed=0)
+    method, pairs, recipe, _ = lightly_on_our_backbone(data, data_root, 0, numbers)
     batch_size = BATCH if LOOPS[arm] is its_loop else recipe.batch_size
     few = pairs_subset(pairs, CALIBRATION_STEPS * batch_size)
     times = LOOPS[arm](method, few, recipe, CALIBRATION_STEPS)
@@ -204,14 +213,27 @@ def rival_calibration(arm: str, data: str, data_root: str | None) -> Calibration
     )
 
 
-def rival(arm: str, data: str, data_root: str | None, seed: int, steps: int) -> dict[str, Any]:
-    """Train and evaluate one rival."""
-    method, pairs, recipe, views = lightly_on_our_backbone(data, data_root, seed)
+def rival(
+    arm: str,
+    data: str,
+    data_root: str | None,
+    seed: int,
+    steps: int,
+    numbers: Recipe | None = None,
+    test: str | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate one rival, on the test data given or on those of `data`."""
+    method, pairs, recipe, views = lightly_on_our_backbone(data, data_root, seed, numbers)
     started = time.perf_counter()
     taken = len(LOOPS[arm](method, pairs, recipe, steps))
     found: dict[str, Any] = {"steps": taken, "seconds": time.perf_counter() - started}
     backbone = method.backbone.eval()
-    parts = labelled_parts(IMAGES, data, data_root=data_root, facts={"image_shape": [pairs.channels, 0, 0]})
+    facts = {"image_shape": [pairs.channels, 0, 0]}
+    if test is None:
+        parts = labelled_parts(IMAGES, data, data_root=data_root, facts=facts)
+    else:
+        source = load_samples(IMAGES, data, data_root=data_root, recipe=recipe)
+        parts = parts_with_test(IMAGES, test, source, facts=facts, data_root=data_root)
     if parts is None:
         raise ValueError(f"data: {data} has no labels")
     row = dict(measure(backbone, None, parts, plain=views.plain, bars=IMAGES.bars).row("trained"))

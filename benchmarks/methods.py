@@ -53,7 +53,7 @@ def costs_of(flags: argparse.Namespace, methods: Sequence[str]) -> dict[str, Cal
             name: partial(calibrate_apart, recipe_for(name, flags.data), flags.data, flags.data_root, seconds=SECONDS)
             for name in methods
         }
-        measures |= {arm: partial(_apart, rival_calibration, arm, flags.data, flags.data_root) for arm in rivals}
+        measures |= {arm: partial(apart, rival_calibration, arm, flags.data, flags.data_root) for arm in rivals}
         found, refused = calibrate_in_turns(measures, turns=TURNS, said=partial(print, flush=True))
         if refused:
             raise SystemExit(f"cannot run: {refused}")
@@ -97,7 +97,7 @@ def results_of_rivals(flags: argparse.Namespace, seed: int, costs: Mapping[str, 
         steps = max(1, int(60 * flags.minutes / cost.seconds_per_step))
         if not path.exists():
             print(f"{arm}, seed {seed}: {steps} steps", flush=True)
-            found = _apart(rival, arm, flags.data, flags.data_root, seed, steps)
+            found = apart(rival, arm, flags.data, flags.data_root, seed, steps)
             about = {"arm": arm, "seed": seed, "images": found["steps"] * cost.batch_size}
             planned = {"planned_seconds": found["steps"] * cost.seconds_per_step, "peak_memory": cost.peak_memory}
             write_json(path, {**about, **planned, **found})
@@ -105,7 +105,7 @@ def results_of_rivals(flags: argparse.Namespace, seed: int, costs: Mapping[str, 
     return results
 
 
-def _apart(function: Callable[..., Found], *arguments: Any) -> Found:
+def apart(function: Callable[..., Found], *arguments: Any) -> Found:
     """Call in a process of its own, so that nobody inherits another's threads, caches or memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()

@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "barlow"
 
 FLOORS: list[set[str]] = [
     {"errors", "files", "formats", "statistics"},
-    {"figures", "recipes", "theory"},
+    {"arguments"},
+    {"figures", "recipes", "theory", "writers"},
     {"seams"},
     {"data", "methods"},
     {"training"},

@@ -17,22 +17,22 @@ from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
 from barlow.training.machine import Machine
 
 NAMES = [
-    "ArraySource", "Audit", "AuditSettings", "Batch", "HeadSpec", "LocatedPipeline", "Machine", "MeanOver",
-    "Method", "Modality", "Moments",
-    "Params", "RECIPES", "Recipe", "Run", "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean",
+    "ArraySource", "Audit", "AuditSettings", "Batch", "Embeddings", "HeadSpec", "LocatedPipeline", "Machine",
+    "MeanOver", "Method", "Modality", "Moments", "Params", "Preparation",
+    "RECIPES", "Recipe", "Run", "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean",
     "audit", "barlow_twins_loss", "batch_floor", "byol_loss", "compare_audits", "compare_recipes", "export_onnx",
     "gather_with_grad", "image_views", "jackknife", "load_foreign", "load_source", "open_audit", "open_run",
-    "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor", "raw_projector", "resume",
-    "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory", "vicreg_loss", "vicregl_loss",
-    "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
+    "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor", "raw_projector",
+    "read_embeddings", "resume", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory",
+    "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [
-    "name", "source", "published", "image_size", "views", "backbone", "width", "zero_init", "pretrained", "stem",
+    "name", "source", "published", "image_size", "fit", "views", "backbone", "width", "zero_init", "pretrained", "stem",
     "projector", "projector_norm", "projector_activation", "projector_bias", "method", "options", "epochs",
-    "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum", "weight_decay", "exclude_biases",
-    "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate", "clip_norm", "accumulate", "seed",
-    "precision", "channels_last",
+    "minutes", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum", "weight_decay",
+    "exclude_biases", "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate", "clip_norm",
+    "accumulate", "seed", "precision", "channels_last",
 ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from barlow.methods.wmse import wmse_loss as wmse_loss
     from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
     from barlow.runs.compare import compare_recipes as compare_recipes
+    from barlow.runs.embeddings import Embeddings as Embeddings, read_embeddings as read_embeddings
     from barlow.runs.export import export_onnx as export_onnx
     from barlow.runs.pretrain import pretrain as pretrain, resume as resume
     from barlow.runs.run import Run as Run, open_run as open_run
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         Method as Method,
         Modality as Modality,
         Params as Params,
+        Preparation as Preparation,
         Source as Source,
         Terms as Terms,
         View as View,
@@ -76,6 +78,8 @@ _HOME = {
     "gather_with_grad": "statistics.collectives",
     "compare_recipes": "runs.compare",
     "ArraySource": "data.arrays",
+    "Embeddings": "runs.embeddings",
+    "read_embeddings": "runs.embeddings",
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
     "load_foreign": "images.networks.foreign",
@@ -121,6 +125,7 @@ _HOME = {
     "LocatedPipeline": "images.views.located",
     "image_views": "images.views.published",
     "Modality": "seams",
+    "Preparation": "seams",
     "Params": "seams",
     "View": "seams",
     "Views": "seams",

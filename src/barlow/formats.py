@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from datetime import datetime, timezone
 
 Number = int | float
@@ -13,6 +14,16 @@ ENOUGH_DIGITS = 3
 def text(value: object) -> str:
     """Return `value` with every character that means something to HTML escaped, quotes too."""
     return html.escape(str(value), quote=True)
+
+
+def printable(said: str) -> str:
+    r"""Return a text that every encoding of Unicode has: bytes of a file name that are no text as \xe4.
+
+    >>> printable("k\udce4se.png")
+    'k\\xe4se.png'
+    """
+    shown = re.sub("[\udc80-\udcff]", lambda one: f"\\x{ord(one[0]) - 0xDC00:02x}", said)
+    return shown.encode(errors="backslashreplace").decode()
 
 
 def number(value: Number, digits: int = ENOUGH_DIGITS) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from barlow.data.labels import UNLABELLED
+from barlow.data.subsets import relabelled
 from barlow.errors import unknown
 from barlow.seams import Facts, Modality, Source
 
@@ -83,6 +85,24 @@ def modality_of(facts: Facts, modality: str | Modality | None = None) -> Modalit
     return MODALITIES[name]()
 
 
+def said(**reading: Any) -> dict[str, Any]:
+    """Return what a user has said of how data are to be read, by name; what is None or empty was left open."""
+    return {name: value for name, value in reading.items() if value is not None and value != ""}
+
+
+def load_training(
+    modality: Modality, data: Any, *, facts: Facts | None = None, labels: Any = "auto", **asked: Any
+) -> Source:
+    """Load what a run learns from, as `load_samples` does.
+
+    `facts` are those of `Modality.reading`, where a run goes on; whether data suit it is seen by comparing all of them.
+    """
+    source = data
+    if not isinstance(data, Source):
+        source = modality.load(data, facts=facts, labels=labels, min_samples=2, **asked)
+    return load_samples(modality, source, labels=labels)
+
+
 def load_samples(
     modality: Modality,
     data: Any,
@@ -103,6 +123,9 @@ def load_samples(
             raise ValueError(f"labels: required, but the source {source.name} has none")
     else:
         source = modality.load(data, facts=facts, labels=labels, min_samples=min_samples, **asked)
+    dropped = labels is None or (isinstance(labels, str) and labels == "none")
+    if dropped and source.labels is not None:  # of an object, or of a loader that took no notice
+        source = relabelled(source, UNLABELLED)
     if facts:
         modality.suits(source, facts)
     return source
@@ -117,7 +140,18 @@ def place_of(modality: Modality, data: Any) -> str:
     """Return what tells data from others of the same name: a known name or the whole path; "" for an object."""
     if not isinstance(data, (str, Path)):
         return ""
-    return data if isinstance(data, str) and data in modality.named else str(Path(data).expanduser().resolve())
+    if isinstance(data, str) and data in modality.named:
+        return data
+    return str(Path(data).expanduser().resolve())
+
+
+def place_to_keep(modality: Modality, data: Any) -> str:
+    """Return the place of some data as a record has it that is read from elsewhere: whole, where it is on the disk.
+
+    What is not stays as it was typed, for a modality of one's own may know names that it does not tell.
+    """
+    place = place_of(modality, data)
+    return place if not place or place in modality.named or Path(place).exists() else str(data)
 
 
 def fetch(modality: Modality, data: Any, data_root: str | Path | None) -> None:

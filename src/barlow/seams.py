@@ -43,16 +43,59 @@ class Samples(Protocol):
 def to_device(samples: Any, device: torch.device | str) -> Any:
     """Return samples on a device: by their own `to`, those of a list, a tuple or a dictionary one by one.
 
-    What has no `to` is left as it is.
+    Tensors that go from the CPU to a CUDA device go through pinned memory and together, so that a thousand pictures
+    are one copy, and the host does not wait for it. What has no `to` is left as it is.
     """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return _each(samples, lambda part: part.to(device))
+    together: list[Tensor] = []
+
+    def noted(part: Any) -> Any:
+        if _on_cpu(part):
+            together.append(part)
+        return part
+
+    _each(samples, noted)
+    arrived = iter(in_one_copy(together, device))
+    return _each(samples, lambda part: next(arrived) if _on_cpu(part) else part.to(device))
+
+
+def _each(samples: Any, function: Callable[[Any], Any]) -> Any:
+    """Replace everything that has a `to`, at whatever depth."""
     if hasattr(samples, "to"):
-        return samples.to(device)
+        return function(samples)
     if isinstance(samples, Mapping):
-        return {name: to_device(part, device) for name, part in samples.items()}
+        return {name: _each(part, function) for name, part in samples.items()}
     if isinstance(samples, (list, tuple)):
         make = getattr(samples, "_make", type(samples))  # a named tuple takes its fields one by one
-        return make(to_device(part, device) for part in samples)
+        return make(_each(part, function) for part in samples)
     return samples
+
+
+def _on_cpu(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.is_cpu and part.layout == torch.strided and not part.requires_grad
+
+
+def in_one_copy(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return tensors of the CPU on a device, all those of one number format in one copy, pinned where that is CUDA."""
+    pinned = device.type == "cuda"
+    formats: dict[torch.dtype, list[int]] = {}
+    for number, one in enumerate(tensors):
+        formats.setdefault(one.dtype, []).append(number)
+    arrived = list(tensors)
+    for dtype, numbers in formats.items():
+        parts = [tensors[number] for number in numbers]
+        if len(parts) == 1:  # keeps its strides
+            packed = torch.empty_like(parts[0], pin_memory=pinned).copy_(parts[0])
+            arrived[numbers[0]] = packed.to(device, non_blocking=True)
+            continue
+        sizes = [part.numel() for part in parts]
+        packed = torch.empty(sum(sizes), dtype=dtype, pin_memory=pinned)
+        torch.cat([part.reshape(-1) for part in parts], out=packed)
+        for number, part in zip(numbers, packed.to(device, non_blocking=True).split(sizes), strict=True):
+            arrived[number] = part.view(tensors[number].shape)
+    return arrived
 
 
 @dataclass(frozen=True)
@@ -75,7 +118,7 @@ class Source(Protocol):
 
     Attributes:
         name: what to call the data in the journal and on the page.
-        labels: (len,) int64, or None: the normal case.
+        labels: (len,) int64, -1 for a sample without a label, or None: the normal case.
         class_names: names of the classes, empty without labels.
         bad: reason by position for every sample that was asked for and could not be read.
     """
@@ -172,6 +215,10 @@ class Terms(NamedTuple):
 
     total: Float[Tensor, ""]
     parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
+
+    def backward(self) -> None:
+        """Compute the gradients of the total, as `Tensor.backward` does: in a loop of one's own a loss is one."""
+        self.total.backward()
 
 
 # --- What the loop knows of a method: views -> Terms, view -> h, and three moments of a step at which it may act.
@@ -400,6 +447,24 @@ def _zeros_like_input(recipe: Recipe, facts: Facts) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How samples become network input, for a program that has the network without barlow.
+
+    Attributes:
+        metadata: what that program has to know, by name; JSON types.
+        module: raw samples (N, ...) -> network input, for any N; None where only words can say it.
+        axes: number of an axis of raw samples that may have any length -> its name.
+        examples: (raw samples, the same as samples of a `Source`, how far features of the two may be apart as a
+            fraction of the largest one), of several numbers and lengths, to compare on.
+    """
+
+    metadata: Mapping[str, Any]
+    module: nn.Module | None = None
+    axes: Mapping[int, str] = field(default_factory=dict)
+    examples: Sequence[tuple[Tensor, Tensor, float]] = ()
+
+
+@dataclass(frozen=True)
 class Modality:
     """What the core knows of images, sound or graphs. `images/modality.py` is the example to read.
 
@@ -409,20 +474,30 @@ class Modality:
     Attributes:
         name: as it is typed (`--modality`) and recorded: "images".
         noun: one sample, in messages and on pages: "image", "clip", "node".
-        load: (data, split=, labels=, data_root=, min_samples=, recipe=, facts=, download=, progress=) -> Source, for
-            names, paths and foreign objects; a `Source` never gets there. `facts` are those of the run that the samples
-            are for, None for training. Take what you need and leave the rest to `**_`.
+        load: (data, split=, labels=, data_root=, min_samples=, recipe=, facts=, download=, memory_budget=, progress=)
+            -> Source, for names, paths and foreign objects; a `Source` never gets there. `facts` are those of the run
+            that the samples are for, or for training those of `reading` that are settled already, else None. What a
+            user says of how the data are to be read comes by its name too (white_level=). Take what you need, leave
+            the rest to `**_`.
         accepts: whether `data` look like this modality.
         splits: data -> names of the splits that `load` has.
         named: names of data that `load` knows without a path.
         facts: source -> what the run must know of its data (sizes, statistics); checked again on resume.
         suits: (source, facts) raises ValueError where samples cannot go into the network of a run.
         recipe: (name or None, data) -> Recipe.
+        plan: (recipe, kept, source, seconds_per_sample) -> the recipe for its `minutes`, for a run whose recipe nobody
+            has named whole; without minutes it settles them too. `kept` are the fields that were given by hand, and
+            `seconds_per_sample` measures a recipe in a step on this machine. None: only the steps are settled.
+        lacks_epochs: whether a recipe that nobody asked for gets a time where none was said, and no epochs.
         fit: (recipe, facts) -> the recipe with what it leaves to the data settled.
         views: (recipe, facts) -> Views, from names in the recipe.
         backbone: (recipe, facts) -> the network that the recipe names, from torch's generator.
+        names: (recipe) raises ValueError, before data are read, where no views or network have the names in it.
+        plain: (transform, view) -> what a network that was trained on such views of single samples sees without
+            augmentation, as a function of a batch, and a sentence about it; None: that cannot be told.
         check: (recipe, backbone, views, samples, on_cpu) raises ValueError before the first step.
-        save: (folder, backbone, facts) writes the backbone; None: weights only.
+        notes: (recipe, source) -> sentences before the first step on what the network will not see of the samples.
+        save: (folder, backbone, recipe, facts) writes the backbone; None: weights only.
         open: (folder, backbone or None) -> the backbone that `save` wrote; None: built by `backbone` and filled.
         libraries: what names of networks begin with that `pretrained` knows: "timm:".
         pretrained: (target, facts, recipe, kind=, weights=, arch=, prefix=) -> Pretrained, for a name of a library
@@ -432,8 +507,11 @@ class Modality:
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
         show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
         example: (recipe, facts) -> network input (2, ...), for export.
-        exports: name -> (backbone, path, facts), other programs' formats beside ONNX.
+        preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
+        exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what
+            the other program does in another way.
         statistics: facts by name that may differ a little when a file of the data broke.
+        reading: facts by name that say how the data were read: a run that goes on has them read so again.
     """
 
     name: str
@@ -445,11 +523,16 @@ class Modality:
     facts: Callable[[Source], Facts] = lambda source: {}
     suits: Callable[[Source, Facts], None] = lambda source, facts: None
     recipe: Callable[[str | None, Any], Recipe] = recipe_for
+    plan: Callable[[Recipe, Collection[str], Source, Callable[[Recipe], float]], Recipe] | None = None
+    lacks_epochs: Callable[[Recipe], bool] = lambda recipe: False
     fit: Callable[[Recipe, Facts], Recipe] = lambda recipe, facts: recipe
     views: Callable[[Recipe, Facts], Views] | None = None
     backbone: Callable[[Recipe, Facts], nn.Module] | None = None
+    names: Callable[[Recipe], None] = lambda recipe: None
+    plain: Callable[[Any, Any], tuple[Callable[[Any], Any], str]] | None = None
     check: Callable[[Recipe, nn.Module, Views, Any, bool], None] = lambda *_: None
-    save: Callable[[Path, nn.Module, Facts], None] | None = None
+    notes: Callable[[Recipe, Source], Sequence[str]] = lambda recipe, source: ()
+    save: Callable[[Path, nn.Module, Recipe, Facts], None] | None = None
     open: Callable[[Path, nn.Module | None], nn.Module] | None = None
     libraries: tuple[str, ...] = ()
     pretrained: Callable[..., Pretrained] | None = None
@@ -458,5 +541,7 @@ class Modality:
     supervised: Callable[[Views], View | None] = lambda views: None
     show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
-    exports: Mapping[str, Callable[[nn.Module, Path, Facts], None]] = field(default_factory=dict)
+    preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
+    exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
     statistics: Collection[str] = ()
+    reading: Collection[str] = ()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow.audits.audit import Audit, audit
+from barlow.audits.observation import num_blocks
 from barlow.data.arrays import ArraySource
 from barlow.seams import Params, Views
 
@@ -97,3 +98,8 @@ def test_a_network_is_looked_at_for_chance_before_the_long_passes() -> None:
     with pytest.raises(RuntimeError, match="enough"):
         audited(stops_after_a_few)
     assert calls[:3] == [32, 32, 16]
+
+
+def test_less_than_the_usual_time_leaves_fewer_blocks_and_more_does_not_add_any() -> None:
+    assert [num_blocks(512, seconds) for seconds in (600.0, 60.0, 30.0, 5.0)] == [20, 20, 10, 4]
+    assert num_blocks(4096, 60.0) == num_blocks(4096, 1.0) == 4  # their sums would take too much memory

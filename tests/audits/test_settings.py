@@ -30,6 +30,7 @@ def test_every_number_is_a_flag_of_the_command_and_its_default_that_of_the_funct
         "width": 8, "redundancy_weight": 0.1, "normalization": "raw", "batch_size": 32, "num_images": 64,
         "num_views": 2, "seconds": 5.0, "weights": "none", "arch": "resnet50", "prefix": "teacher", "image_size": 32,
         "data_root": Path("there"), "accelerator": "cpu", "seed": 3,
+        "white_level": 255, "channels_axis": "first",
     }  # fmt: skip
     words = [word for name, value in typed.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     found = parse(Flags, ["here", *words, "--untrained", "--no-mlp", "--quiet"]).settings

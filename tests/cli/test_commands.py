@@ -1,5 +1,6 @@
 """The command line as it is typed: quick help, one-line errors, signals, resume, every command on a real run."""
 
+import io
 import json
 import os
 import signal
@@ -15,10 +16,11 @@ import pytest
 import torch
 
 import barlow
-from barlow.cli.commands import COMMANDS, HELP, INTERRUPTED, main
+from barlow.cli.commands import COMMANDS, HELP, INTERRUPTED, main, say_page
 from barlow.evaluation.arms import evaluate_arms
 from barlow.recipes import RECIPES
 from barlow.report.side_by_side import COLUMNS
+from barlow.report.terminal import print_evaluation
 from barlow.runs.timing import calibrate
 from barlow.training.journal import read_journal
 from tests.images.data.making import write_folder
@@ -79,6 +81,16 @@ def test_the_flags_of_pretrain_are_the_fields_of_recipe_and_machine(capsys: pyte
             ["pretrain", "--recipe", "byol", "--normalization", "raw"],
             "normalization: byol has no such option; it has m",
         ),
+        (["pretrain", "no/such", "--lr", "0.1"], "--lr: there is no such flag; did you mean --learning-rate?"),
+        (["pretrain", "no/such", "--backbone", "resnet81"], "backbone: got 'resnet81', which neither timm nor"),
+        (["pretrain", "no/such", "--backbone", "resnet81", "--width", "8"], "backbone: got 'resnet81', which neither"),
+        (["pretrain", "no/such", "--views", "byul"], "did you mean 'byol'"),
+        (["pretrain", "no/such", "--epochs", "0"], "epochs: got 0, wanted a number above 0"),
+        (["pretrain", "no/such", "--projector", "wide"], "projector: 'wide' is none of the forms known"),
+        (["pretrain", "no/such", "--pretrained", "no.pth"], "pretrained: got 'no.pth'"),
+        (["pretrain", "no/such", "--out", __file__], "which is a file, wanted a folder"),
+        (["pretrain", "no/such", "--out", f"{__file__}/run"], "is a file, wanted a folder"),
+        (["compare", "digits", "--recipes", "digits", "--out", __file__], "which is a file, wanted a folder"),
         (["pretrain", "--normalization", "persson"], "normalization: got 'persson', wanted one of pearson"),
         (["pretrain", "--recipe", "byol", "--momentum", "0.99"], "momentum: got 0.99 with the optimizer adamw"),
         (["pretrain", "--resume", "x", "--redundancy-weight", "3"], "got --redundancy-weight 3.0 too"),
@@ -195,6 +207,15 @@ def test_a_file_that_cannot_be_read_is_said_on_the_terminal(tmp_path: Path, caps
     said = capsys.readouterr().out
     assert f"1 unreadable sample left out:\n  {broken} (number 7): " in said
     assert said.index("unreadable") < said.index("page: ")
+    for number in range(40, 50):
+        (folder / f"{number:04}.png").write_bytes(b"")
+    features = tmp_path / "features.npz"
+    assert run("embed", str(tmp_path / "run"), str(folder), "--out", str(features))[0] == 0
+    with np.load(features) as written:
+        assert len(written["h"]) == 109
+    said = capsys.readouterr().out
+    assert f"11 of 120 samples in photos cannot be read and are left out: {broken} (" in said
+    assert "0040.png (the file is empty)" in said
 
 
 def test_a_frozen_backbone_is_evaluated_on_data_of_other_sizes_and_colours(
@@ -315,3 +336,48 @@ def test_a_lost_process_ends_the_command_without_the_clean_up_of_the_interpreter
     with pytest.raises(LeftAtOnce, match="2"):
         main(["recipes"])
     assert capsys.readouterr().err == "barlow: another one is gone\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "no space left on the device for a/last.ckpt; the last good checkpoint is kept"), ""),
+        (FileNotFoundError("out: 'run' was deleted, moved or replaced"), "out: 'run' was deleted, moved or replaced"),
+        (PermissionError(13, "Permission denied", "run/.lock"), "permission denied: run/.lock"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_without_its_number(
+    error: OSError, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Sequence[str]) -> int:
+        raise error
+
+    monkeypatch.setitem(COMMANDS, "embed", broken)
+    assert run("embed")[0] == 2
+    assert capsys.readouterr().err == f"barlow: {line or error.strerror}\n"
+
+
+def test_a_terminal_without_plus_minus_still_gets_the_table_and_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = io.BytesIO()
+    shown = io.TextIOWrapper(written, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", shown)
+    row = {"features": "trained", "knn": 0.5, "linear": 0.5, "few_labels": {"mean": 0.5, "std": 0.1, "per_class": 1}}
+
+    def shows_a_table(_: Sequence[str]) -> int:
+        print_evaluation({"evaluation": {"rows": [row]}})
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "embed", shows_a_table)
+    assert run("embed")[0] == 0
+    shown.flush()
+    assert b"50.0 ? 10.0" in written.getvalue()
+
+
+def test_a_page_that_is_not_there_is_not_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say_page(tmp_path / "report.html")
+    assert capsys.readouterr().out == ""
+    (tmp_path / "report.html").touch()
+    say_page(tmp_path / "report.html")
+    assert capsys.readouterr().out == f"page: {tmp_path / 'report.html'}\n"

@@ -40,8 +40,8 @@ def test_samples_with_nan_are_left_out_and_too_many_of_them_stop(dtype: torch.dt
     (batch,) = source.batches([1, 2, 3], 3)
     assert batch.indices.tolist() == [1, 3]
     assert list(source.batches([2], 1)) == []
-    series[3] = float("inf")
-    with pytest.raises(BadDataError, match="2 of 100"):
+    series[3:6] = float("inf")
+    with pytest.raises(BadDataError, match="4 of 100"):
         ArraySource(series)
 
 
@@ -56,8 +56,9 @@ def test_listed_samples_with_nan_are_left_out_and_too_many_of_them_stop(dtype: t
     (batch,) = source.batches([1, 2, 3], 3)
     assert batch.indices.tolist() == [1, 3]
     assert list(source.batches([2], 1)) == []
-    series[3][0, 1] = float("inf")
-    with pytest.raises(BadDataError, match=r"2 of 100 .*series 2 \(NaN.*series 3 \(NaN"):
+    for number in (3, 6, 7):
+        series[number][0, 1] = float("inf")
+    with pytest.raises(BadDataError, match=r"4 of 100 .*series 2 \(NaN.*series 3 \(NaN"):
         ArraySource(series, describe="series {}".format)
 
 

@@ -13,6 +13,25 @@ def test_numbers_stay_what_they_are_even_where_a_class_is_missing() -> None:
     assert labels.class_names == ("0", "1", "2", "3")
 
 
+def test_numbers_of_which_most_are_missing_are_numbered_anew_and_stay_the_names() -> None:
+    labels = as_labels([90, 3, -1, 17, 3], 5)
+    assert labels.values is not None
+    assert labels.values.tolist() == [2, 0, -1, 1, 0]
+    assert labels.class_names == ("3", "17", "90")
+    identifiers = as_labels([2084071, 2084071, 2085936, 2085936], 4)
+    assert identifiers.class_names == ("2084071", "2085936")
+    with pytest.raises(ValueError, match="labels: got 20230107, wanted numbers of classes, from 0 to 999999"):
+        as_labels(range(20230101, 20230108), 7)
+
+
+def test_minus_one_is_a_sample_without_a_label() -> None:
+    labels = as_labels([-1, 1, 0, -1], 4, ["cat", "dog"])
+    assert labels.values is not None
+    assert labels.values.tolist() == [-1, 1, 0, -1]
+    assert labels.class_names == ("cat", "dog")
+    assert as_labels([-1, -1], 2) == UNLABELLED
+
+
 def test_text_is_numbered_in_sorted_order() -> None:
     labels = as_labels(np.array([b"dog", b"cat", b"dog"]), 3)
     assert labels.values is not None
@@ -27,7 +46,7 @@ def test_a_column_and_whole_fractions_are_labels_too() -> None:
     assert labels.class_names == ("no", "yes")
 
 
-@pytest.mark.parametrize("wrong", [[-1, 0], [0.5, 1.0], [float("nan"), 1.0]])
+@pytest.mark.parametrize("wrong", [[-2, 0], [0.5, 1.0], [float("nan"), 1.0]])
 def test_what_is_no_whole_number_from_zero_is_refused(wrong: list[float]) -> None:
     with pytest.raises(ValueError, match="labels: wanted whole numbers from 0"):
         as_labels(wrong, 2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from barlow.evaluation import knn
-from barlow.evaluation.knn import choose_knn, knn_accuracy, knn_predict, nearest
+from barlow.evaluation.knn import WHITENINGS, choose_knn, fit_whitening, knn_accuracy, knn_predict, nearest
 from barlow.evaluation.splits import Split, validation_split
 from tests.evaluation.gaussians import bayes_accuracy_of_two_classes, gaussian_classes
 
@@ -129,3 +129,41 @@ def test_wrong_arguments_are_named() -> None:
         knn_predict(h, y, h, temperature=0.0)
     with pytest.raises(ValueError, match=r"num_neighbours:.*more than 8 samples"):
         choose_knn(h, y, Split(torch.arange(8), torch.arange(8, 12)), num_neighbours=(50,))
+
+
+def hidden_by_strong_directions(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two classes along a weak direction, beside strong ones that say nothing of them."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 2
+    h = 0.1 * torch.randn(n, 8, generator=generator)
+    h[:, 3:] += 10 * torch.randn(n, 5, generator=generator)
+    h[:, 1] += y.float() - 0.5
+    return h + 20, y
+
+
+def test_whitening_finds_the_classes_that_strong_directions_hide_from_cosines() -> None:
+    (train_h, train_y), (test_h, test_y) = hidden_by_strong_directions(400, 0), hidden_by_strong_directions(200, 1)
+    whitening = fit_whitening(train_h)
+    plain = knn_accuracy(train_h, train_y, test_h, test_y, num_neighbours=20)
+    train, test = whitening(train_h, 1.0), whitening(test_h, 1.0)
+    white = knn_accuracy(train, train_y, test, test_y, num_neighbours=20)
+    assert plain < 0.85
+    assert white > 0.95
+    split = Split(torch.arange(300), torch.arange(300, 400))
+    chosen = choose_knn(train_h, train_y, split, whitenings=WHITENINGS, whitening=fit_whitening(train_h[:300]))
+    assert chosen.whitening > 0
+
+
+def test_whitened_training_features_are_centred_and_uncorrelated_with_variance_one() -> None:
+    h = torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) @ torch.diag(torch.tensor([9.0, 5, 2, 1, 1, 0]))
+    white = fit_whitening(h)(h, 1.0)
+    assert white.shape == (500, 5)  # the sixth direction is empty
+    torch.testing.assert_close(white.T @ white / 500, torch.eye(5), atol=1e-4, rtol=0)
+    assert fit_whitening(h, most=3)(h, 0.5).shape == (500, 3)
+
+
+def test_whitening_by_power_0_leaves_features_as_they_are_and_constant_ones_become_0() -> None:
+    h = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    assert fit_whitening(h)(h, 0.0) is h
+    constant = torch.ones(10, 4)
+    assert torch.equal(fit_whitening(constant)(constant, 1.0), torch.zeros(10, 1))

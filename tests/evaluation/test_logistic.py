@@ -52,7 +52,7 @@ def test_many_numbers_are_fitted_in_float32_to_nearly_the_same_minimum(
     h, y = correlated(2000, 40, 5)
     (exact,) = fit_logistic(h, y, [c])
     monkeypatch.setattr(logistic, "EXACT_NUMEL", 0)
-    assert logistic_problem(h, y).columns.dtype == torch.float32
+    assert logistic_problem(h, y).rows.dtype == torch.float32
     (fit,) = fit_logistic(h, y, [c])
     assert fit.converged
     assert objective(fit.weight, fit.bias, h, y, c) == pytest.approx(exact.objective, abs=1e-4)
@@ -87,6 +87,24 @@ def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(monkeypatch: pytest.
     cold = problem.solve(0.5)
     assert warm.objective == pytest.approx(cold.objective, abs=1e-7)
     assert num_warm < len(evaluations) - num_warm
+
+
+def test_what_is_known_of_the_moments_decides_the_time_and_not_the_end() -> None:
+    h, y = correlated(500, 20, 4)
+    own = logistic_problem(h, y)
+    for moments in (torch.eye(20, dtype=torch.float64), torch.zeros(20, 20, dtype=torch.float64), own.moments * 2):
+        other = logistic_problem(h, y, moments).solve(0.5)
+        assert other.converged
+        assert other.objective == pytest.approx(own.solve(0.5).objective, abs=1e-7)
+
+
+def test_moments_that_rounding_has_left_indefinite_are_lifted() -> None:
+    h, y = correlated(500, 20, 4)
+    rounded = logistic_problem(h, y).moments - 1e-3 * torch.eye(20, dtype=torch.float64)
+    assert torch.linalg.eigvalsh(rounded).min() < 0
+    fit = logistic_problem(h, y, rounded).solve(100.0)
+    assert fit.converged
+    assert fit.objective == pytest.approx(logistic_problem(h, y).solve(100.0).objective, abs=1e-7)
 
 
 def test_a_path_gives_each_of_its_minima() -> None:

@@ -252,3 +252,15 @@ def test_chosen_positions_carry_gradient_to_where_they_came_from() -> None:
     chosen.sum().backward()
     assert z.grad is not None
     assert z.grad[:, :, 0].tolist() == [[1, 0, 0, 1], [0, 0, 2, 0]]
+
+
+def test_positions_find_the_same_partners_where_torch_has_no_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z_a, z_b = torch.randn(2, 3, 7, 40, generator=generator)
+    places = torch.rand(3, 7, 2, generator=generator)
+    expected = [matches_by_features(z_a, z_b, 4), matches_by_place(places, places.flip(1), 0)]
+    monkeypatch.setattr("barlow.methods.vicregl.WITHOUT_CDIST", ("cpu",))
+    monkeypatch.delattr(torch, "cdist")
+    found = [matches_by_features(z_a, z_b, 4), matches_by_place(places, places.flip(1), 0)]
+    for wanted, got in zip(expected, found, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(wanted, got, strict=True))

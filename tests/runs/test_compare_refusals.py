@@ -116,9 +116,9 @@ def test_the_accelerator_of_the_command_reaches_calibration_and_runs_on_one_devi
 ) -> None:
     trainer, calibrated = Trainer(refused="digits"), []
 
-    def measure(recipe: Recipe, data: str, data_root: str | None, *, seconds: float, accelerator: str) -> Calibration:
-        calibrated.append((accelerator, seconds))
-        return costs(recipe, data, data_root)
+    def measure(recipe: Recipe, data: str, root: str | None, *, accelerator: str, **how: object) -> Calibration:
+        calibrated.append((accelerator, how["seconds"]))
+        return costs(recipe, data, root)
 
     monkeypatch.setattr(module, "pretrain", trainer)
     monkeypatch.setattr(module, "calibrate_apart", measure)

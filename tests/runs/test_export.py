@@ -1,6 +1,8 @@
 """What is exported gives the features that it gave before, or is not exported."""
 
 import importlib.util
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from barlow.data.arrays import ArraySource
+from barlow.images.modality import IMAGES
 from barlow.images.networks.backbones import Backbone, build_backbone
-from barlow.runs.export import export_onnx, write_embeddings
+from barlow.images.views.published import image_views
+from barlow.recipes import Recipe
+from barlow.runs.embeddings import write_embeddings
+from barlow.runs.export import export_onnx
+from barlow.runs.folder import RunFolder
+from barlow.runs.run import Run
 
 RGB = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -108,6 +117,76 @@ def test_a_missing_package_is_named_with_the_extra(tmp_path: Path, monkeypatch: 
         export_onnx(nn.Flatten(), torch.ones(2, 1, 4, 4), tmp_path / "backbone.onnx")
 
 
+# --- What makes network input of images goes with the file
+
+
+def run_of(folder: Path, channels: int = 3, **numbers: Any) -> Run:
+    """Return a run of images as its folder would give it, with a network that was never trained."""
+    recipe = Recipe(backbone="resnet10", width=8, image_size=16, **numbers)
+    facts = {
+        "modality": "images", "noun": "image", "image_shape": [channels, 16, 16], "white_level": 4095,
+        "mean": [0.2, 0.5, 0.6][:channels], "std": [0.3, 0.2, 0.1][:channels],
+    }  # fmt: skip
+    RunFolder(folder).write("recipe.json", {"recipe": asdict(recipe), "data": facts})
+    backbone = trained("resnet10", width=8, image_size=16, in_channels=channels).eval()
+    return Run(folder, recipe, backbone, IMAGES.views(recipe, facts), modality=IMAGES)  # type: ignore[misc]
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta().custom_metadata_map
+    words = ("fit", "interpolation", "preprocessing", "input", "output")
+    return {name: value if name in words else json.loads(value) for name, value in found.items()}
+
+
+def test_an_onnx_file_says_what_makes_its_input(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", fit="whole")
+    assert run.export("onnx", tmp_path / "backbone.onnx") == ()
+    found = metadata_of(tmp_path / "backbone.onnx")
+    assert found.pop("preprocessing").startswith("outside")
+    assert found == {
+        "mean": [0.2, 0.5, 0.6], "std": [0.3, 0.2, 0.1], "size": 16, "channels": 3, "white_level": 4095,
+        "fit": "whole", "interpolation": "antialiased bilinear", "input": "images", "output": "features",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("fit", "channels"), [("square", 3), ("whole", 1)])
+def test_an_onnx_file_with_preprocessing_gives_the_features_of_the_run_for_images_of_any_size(
+    fit: str, channels: int, tmp_path: Path
+) -> None:
+    run = run_of(tmp_path / "run", channels, fit=fit)
+    run.export("onnx", tmp_path / "whole.onnx", with_preprocessing=True)
+    assert metadata_of(tmp_path / "whole.onnx")["preprocessing"].startswith("inside")
+    session = onnxruntime.InferenceSession(str(tmp_path / "whole.onnx"), providers=["CPUExecutionProvider"])
+    (asked,) = session.get_inputs()
+    assert (asked.name, asked.type, asked.shape) == ("images", "tensor(uint8)", ["n", "height", "width", channels])
+    for height, width in ((16, 16), (60, 31), (9, 130)):
+        raw = torch.randint(256, (3, height, width, channels), dtype=torch.uint8)
+        got = torch.from_numpy(session.run(["features"], {"images": raw.numpy()})[0])
+        wanted = run.embed(ArraySource(raw.movedim(-1, 1)))
+        assert (got - wanted).abs().max() < 0.02 * wanted.abs().max()
+        assert wanted.abs().max() > 0.1
+
+
+def test_a_preprocessing_that_gives_other_features_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "run")
+    other = image_views("byol", size=16, channels=3, mean=(0.2, 0.5, 0.61), std=(0.3, 0.2, 0.1))
+    with pytest.raises(ValueError, match=r"with its preprocessing gives other features as 'onnx' than Run\.embed"):
+        replace(run, views=other).export("onnx", tmp_path / "out" / "whole.onnx", with_preprocessing=True)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_preprocessing_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"^with_preprocessing: got True with to='timm', wanted to='onnx'"):
+        run.export("timm", tmp_path / "out", with_preprocessing=True)
+    own = replace(run, recipe=replace(run.recipe, views="own:Mine"))
+    with pytest.raises(ValueError, match=r"^with_preprocessing: got True, but how images become network input"):
+        own.export("onnx", tmp_path / "out.onnx", with_preprocessing=True)
+
+
 # --- Features come back from the file as they went in, each beside its name.
 
 
@@ -182,6 +261,18 @@ def test_other_suffixes_are_refused(name: str, end: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("argument", ["names", "labels"])
 def test_names_and_labels_are_as_many_as_rows(argument: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"names": NAMES, argument: list("abc")}
     with pytest.raises(ValueError, match=f"^{argument}: 3 came for 2 samples"):
-        write_embeddings(tmp_path / "h.npz", H, **{"names": NAMES, argument: list("abc")})
+        write_embeddings(tmp_path / "h.npz", H, **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_no_text_are_written_with_their_bytes(tmp_path: Path) -> None:
+    names = ["k\udce4se.png", "b.png"]
+    for suffix in ("npz", "parquet"):
+        write_embeddings(tmp_path / f"f.{suffix}", torch.zeros(2, 3), names=names, labels=["\udce4", "b"])
+    table = pq.read_table(tmp_path / "f.parquet")
+    assert table["name"].to_pylist() == ["k\\xe4se.png", "b.png"]
+    assert table["label"].to_pylist() == ["\\xe4", "b"]
+    with np.load(tmp_path / "f.npz") as file:
+        assert file["names"].tolist() == ["k\\xe4se.png", "b.png"]

@@ -1,6 +1,11 @@
 """What follows the last step of a run, and that nothing there comes as a surprise."""
 
+import json
+import os
 import re
+import shutil
+import stat
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from barlow.training.journal import read_journal
+import barlow
+from barlow.files import began, write_json
+from barlow.report.page import write_report
+from barlow.training.journal import Journal, read_journal
 from barlow.training.machine import Machine
+from barlow.writers import LOCK, FolderTakenError, Writer
 from tests.images.data.making import write_folder
 from tests.runs.test_pretrain import tiny, two_kinds
 
@@ -105,3 +114,92 @@ def test_a_test_part_of_one_sample_is_scored_and_evidence_is_taken_from_all(tmp_
     run = tiny(tmp_path / "data.npz", tmp_path / "run", recipe="vicreg-small-grey", epochs=1)
     assert run.summary["evaluation"]["test_samples"] == 1
     assert int(np.load(run.folder / "evidence.npz")["correlation_num_samples"]) == 5
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without labels on a file of pictures, made under a mask that lets the group write."""
+    folder = tmp_path_factory.mktemp("finished")
+    np.save(folder / "pictures.npy", two_kinds(64, 0)[0].numpy())
+    before = os.umask(0o002)
+    try:
+        again(folder)
+    finally:
+        os.umask(before)
+    return folder
+
+
+def again(folder: Path, **given: Any) -> Any:
+    return tiny(folder / "pictures.npy", folder / "run", recipe="vicreg-small-grey", epochs=1, **given)
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+def test_every_file_of_a_run_has_the_permissions_of_new_files(finished: Path) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (finished / "run").rglob("*")}
+    assert modes.pop("checkpoints") == 0o775
+    assert len(modes) == 8
+    assert set(modes.values()) == {0o664}
+
+
+@pytest.mark.parametrize("gone", ["checkpoints/backbone.safetensors", "evidence.npz", "report.html", "summary.json"])
+def test_the_same_call_makes_whatever_of_the_finish_is_gone_as_it_was(gone: str, copied: Path) -> None:
+    run = again(copied).folder  # which notes where the copies of the data are
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    summary = json.loads((run / "summary.json").read_text())
+    (run / gone).unlink()
+    assert again(copied).finished
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    differing = {path.name for path in before if before[path] != after[path]}
+    assert after.keys() == before.keys()
+    assert differing <= {"summary.json", "report.html"}, "which hold the seconds that it took"
+    assert json.loads((run / "summary.json").read_text())["label_free"] == summary["label_free"]
+
+
+def test_a_page_that_cannot_be_written_takes_nothing_else_away_and_is_tried_again(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied / "run"
+    for name in ("report.html", "summary.json"):
+        (run / name).unlink()
+    (run / "report.html").mkdir()
+    for _ in range(2):  # it is said once
+        assert again(copied, machine=Machine()).finished
+    assert "label_free" in json.loads((run / "summary.json").read_text())
+    assert len(re.findall("The page could not be written: is a directory for .*html", capsys.readouterr().err)) == 1
+    (run / "report.html").rmdir()
+    summary = (run / "summary.json").read_bytes()
+    again(copied)
+    assert (run / "report.html").read_text().endswith("</html>\n")
+    assert (run / "summary.json").read_bytes() == summary
+    assert not list(run.rglob("*.partial"))
+
+
+def test_a_name_that_is_no_text_stands_on_the_page_with_its_bytes(copied: Path) -> None:
+    with Journal(copied / "run" / "journal.jsonl") as journal:
+        journal.write("bad_sample", index=3, what="photos/k\udce4se.jpg", reason="half \ud800")
+    assert "k\\xe4se.jpg (number 3): half \\ud800" in write_report(copied / "run").read_text(encoding="utf-8")
+
+
+def test_notes_and_warnings_are_said_once_and_not_at_every_resume(copied: Path) -> None:
+    run = copied / "run"
+    notes = [r for r in read_journal(run / "journal.jsonl") if r["event"] in ("note", "warning")]
+    assert notes
+    lines = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"finish"' not in line]
+    (run / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    assert again(copied).finished  # goes through the loop once more
+    records = read_journal(run / "journal.jsonl")
+    assert [r for r in records if r["event"] in ("note", "warning")] == notes
+    assert sum(r["event"] == "resume" for r in records) == 1
+
+
+def test_a_second_process_is_refused_before_data_are_read(copied: Path) -> None:
+    other = replace(Writer.here(), pid=os.getppid(), began=began(os.getppid()))
+    write_json(copied / "run" / LOCK, asdict(other))
+    (copied / "pictures.npy").unlink()
+    for call in (again, lambda folder: barlow.open_run(folder / "run").evaluate(two_kinds(20, 0)[0])):
+        with pytest.raises(FolderTakenError, match=rf"is being written by process {os.getppid()} on "):
+            call(copied)

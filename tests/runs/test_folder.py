@@ -1,13 +1,22 @@
 """The files of a run: what is written is read again, and a run that changed is refused by the names of its fields."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from barlow.recipes import Recipe
 from barlow.report.run_folder import RunFiles, read_run
-from barlow.runs.folder import VERSIONS, RecipeChangedError, RunFolder, recipe_differences, training_time
+from barlow.runs.folder import (
+    VERSIONS,
+    RecipeChangedError,
+    RunFolder,
+    recipe_differences,
+    started_with,
+    training_time,
+)
+from barlow.writers import LOCK
 
 FACTS = {"name": "digits", "num_samples": 1200, "image_shape": [1, 8, 8], "mean": (0.3,), "path": "digits"}
 STATISTICS = ("mean", "std")
@@ -37,6 +46,27 @@ def test_the_same_recipe_on_the_same_data_may_go_on(tmp_path: Path) -> None:
     before = (tmp_path / "recipe.json").read_bytes()
     where.start(Recipe(), FACTS | {"mean": (0.30000001,), "path": "./digits"}, statistics=STATISTICS)
     assert (tmp_path / "recipe.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("", "recipe.json' is empty, wanted what pretrain wrote"),
+        ('{"recipe": {"epo', "recipe.json' is no JSON .*, wanted what pretrain wrote: put it back from a copy"),
+        ("{}", "recipe.json' has no recipe and data, wanted"),
+        ("[1, 2]", "recipe.json' has no recipe and data, wanted"),
+        ('{"recipe": 3, "data": {}}', "recipe.json' has no recipe and data, wanted"),
+        ('{"recipe": {"epochs": "many"}, "data": {}}', "recipe.json': epochs: got 'many', wanted a number"),
+        ('{"recipe": {"batch_size": null}, "data": {}}', "recipe.json': batch_size: got None, wanted a whole number"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_refused_by_the_name_of_its_file(
+    written: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text(written)
+    with pytest.raises(ValueError, match=f"folder: '.*{message}"):
+        RunFolder(tmp_path).recipe()
 
 
 def test_a_changed_recipe_or_other_data_name_the_fields(tmp_path: Path) -> None:
@@ -130,3 +160,38 @@ def test_the_error_for_a_changed_recipe_names_the_fields_and_the_way_out() -> No
     assert error.differences == ["epochs was 10, now 20"]
     assert "epochs was 10, now 20" in str(error)
     assert "start anew in another folder" in str(error)
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "journal.jsonl", "checkpoints", "checkpoints/last.ckpt"])
+def test_a_run_folder_whose_files_lead_out_of_it_is_refused(name: str, tmp_path: Path) -> None:
+    where = RunFolder(tmp_path / "run")
+    begin(where, Recipe())
+    where.checkpoints.mkdir()
+    (where.checkpoints / "last.ckpt").touch()
+    where.require_own_files()
+    elsewhere = (where.path / name).rename(tmp_path / "elsewhere")
+    (where.path / name).symlink_to(elsewhere)
+    with pytest.raises(
+        ValueError, match=r"folder: .* in .*run' is a link out of it, to .*elsewhere, wanted a file of its"
+    ):
+        where.require_own_files()
+    if "." in name and "/" not in name:
+        assert list(where.files().unreadable) == [f"{name} is a link out of it, to {elsewhere}, and is not read"]
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    where = RunFolder(tmp_path)
+    begin(where, Recipe())
+    where.journal.unlink()
+    os.mkfifo(where.journal)
+    assert list(where.files().unreadable) == ["journal.jsonl is a pipe, a socket or a device, and is not read"]
+    with pytest.raises(ValueError, match=r"journal\.jsonl in .* is a pipe"):
+        where.require_own_files()
+
+
+def test_a_folder_with_nothing_but_a_lock_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    assert started_with(tmp_path, "plan.json", {}, "a comparison") == {}
+    (tmp_path / "photo.jpg").touch()
+    with pytest.raises(ValueError, match="holds something else"):
+        started_with(tmp_path, "plan.json", {}, "a comparison")

@@ -3,19 +3,25 @@
 import json
 import runpy
 import sys
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from torch import nn
 
 import barlow
+from barlow.files import write_json
 from barlow.runs.folder import RecipeChangedError
+from barlow.runs.pretrain import _only_writer
 from barlow.training.journal import read_journal
 from barlow.training.machine import Machine
+from barlow.writers import LOCK, FolderTakenError, Writer, read_writer
 
 QUIET = Machine(quiet=True)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_modality.py"
@@ -250,3 +256,133 @@ def test_unknown_recipes_and_fields_are_named(tmp_path: Path) -> None:
         barlow.pretrain("digits", recipe="digit", out=tmp_path)
     with pytest.raises(ValueError, match=r"lr: a Recipe has no such field"):
         barlow.pretrain("digits", lr=3, out=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def partly_labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    images, labels = two_kinds(96, 0)
+    path = tmp_path_factory.mktemp("partly") / "partly.npz"
+    np.savez(path, images=images, labels=torch.where(torch.arange(96) % 4 == 0, -1, 3 + 87 * labels))
+    return path
+
+
+def test_samples_without_a_label_are_trained_on_and_left_out_of_the_evaluation_which_says_so(
+    partly_labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from barlow.report.terminal import print_evaluation
+
+    run = tiny(partly_labelled, tmp_path / "run", epochs=1)
+    found = run.summary["evaluation"]
+    assert found["classes"] == ["3", "90"]
+    assert found["train_samples"] + found["test_samples"] == 72
+    note = "24 of 96 samples have no label and are left out of the evaluation"
+    assert found["notes"] == [note]
+    print_evaluation(run.summary)
+    assert note in capsys.readouterr().out.replace("\n", " ")
+    assert note in (run.folder / "report.html").read_text()
+    assert run.facts["num_samples"] == 96
+    embedded = run.embed(partly_labelled, names=True)
+    assert embedded.labels is not None
+    assert embedded.labels[:4].tolist() == [-1, 1, 0, 1]
+    assert embedded.class_names == ("3", "90")
+
+
+def test_labels_are_dropped_where_nobody_wants_them(partly_labelled: Path, tmp_path: Path) -> None:
+    run = tiny(partly_labelled, tmp_path / "run", epochs=1, labels=None)
+    assert run.summary["evaluation"] == {}
+    (run.folder / "summary.json").unlink()
+    assert barlow.resume(run.folder, machine=QUIET).summary["evaluation"] == {}
+    with pytest.raises(ValueError, match="was told to use no labels; pass labelled data"):
+        run.evaluate()
+    assert run.evaluate(partly_labelled, keep=False).evaluation["classes"] == ["3", "90"]
+    with pytest.raises(ValueError, match="labels: got 'non', wanted one of auto, required, none; did you mean 'none'"):
+        tiny(partly_labelled, tmp_path / "run", labels="non")
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+def test_labels_of_ones_own_are_refused_with_the_way_to_give_them(partly_labelled: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"labels: got a list, wanted one of .*pretrain\(barlow.load_source\(data, labels="
+    ):
+        tiny(partly_labelled, tmp_path / "run", labels=[0, 1])
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+def test_only_the_first_of_several_processes_holds_the_folder_and_all_are_refused_alike(tmp_path: Path) -> None:
+    def process(first: bool, said: str) -> Any:
+        return Mock(spec=Fabric, is_global_zero=first, world_size=2, broadcast=lambda mine: said or mine)
+
+    with _only_writer(tmp_path, process(False, "")):
+        assert read_writer(tmp_path) is None
+        with _only_writer(tmp_path, process(True, "")):
+            assert read_writer(tmp_path) == Writer.here()
+    write_json(tmp_path / LOCK, asdict(replace(Writer.here(), host="node7")))
+    with pytest.raises(FolderTakenError, match="on node7") as caught, _only_writer(tmp_path, process(True, "")):
+        pass
+    with pytest.raises(FolderTakenError) as told, _only_writer(tmp_path, process(False, str(caught.value))):
+        pass
+    assert str(told.value) == str(caught.value)
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"devices": 2}, r"devices: no field of a Recipe, wanted machine=barlow.Machine\(devices=2\)"),
+        ({"split": "test"}, r"split: no field of a Recipe, wanted barlow.load_source\(data, split=...\) as the data"),
+        ({"lr": 0.1}, "lr: a Recipe has no such field; did you mean 'learning_rate'"),
+        ({"learning_rte": 0.1}, "did you mean 'learning_rate'"),
+        ({"temperature": 0.1}, "a number of one method goes into options="),
+        ({"batch_size": "32"}, "batch_size: got '32', wanted a whole number"),
+        ({"epochs": None}, "epochs: got None, wanted a number"),
+        ({"image_size": (32, 64)}, r"image_size: got \(32, 64\), wanted a whole number"),
+        ({"width": 0}, "width: got 0, wanted at least 1"),
+        ({"pretrained": "no.pth"}, "pretrained: got 'no.pth'"),
+    ],
+)
+def test_names_and_numbers_are_refused_before_data_are_read(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        barlow.pretrain("no/such/folder", **given)
+
+
+def test_the_help_of_pretrain_lists_the_numbers_that_it_takes() -> None:
+    said = barlow.pretrain.__doc__ or ""
+    for field in fields(barlow.Recipe):
+        assert f"\n        {field.name}: " in said
+    assert "learning_rate: float = 0.001: Peak learning rate at the batch size given" in said
+
+
+def test_too_few_samples_that_can_be_read_are_said_before_training(tmp_path: Path) -> None:
+    source = barlow.ArraySource(two_kinds(3, 0)[0], name="few", bad={0: "torn", 2: "burnt"})
+    with pytest.raises(
+        ValueError, match=r"data: 2 of 3 samples in few .* sample 0 \(torn\).* wanted at least 2 to learn"
+    ):
+        tiny(source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_which_one_sample_is_left_is_no_step(tmp_path: Path) -> None:
+    source = barlow.ArraySource(two_kinds(6, 0)[0], bad={0: "torn"})
+    run = tiny(source, tmp_path / "run", batch_size=2)
+    records = read_journal(run.folder / "journal.jsonl")
+    left_out = [r["message"] for r in records if r["event"] == "warning" and "left out" in r["message"]]
+    assert len(left_out) == 2  # one of three steps in each epoch
+    assert run.finished
+
+
+def test_a_checkpoint_of_ours_is_a_file_of_weights_and_carries_the_numbers_of_its_run(tmp_path: Path) -> None:
+    pictures = two_kinds(32, 0)[0]
+    first = tiny(pictures, tmp_path / "first", epochs=1)
+    last = first.folder / "checkpoints" / "last.ckpt"
+    carried = torch.load(last, weights_only=True)["recipe"]
+    assert (carried["width"], carried["projector"], carried["options.redundancy_weight"]) == (4, "16-16", 0.02)
+    second = tiny(pictures, tmp_path / "second", pretrained=str(last), epochs=1, learning_rate=1e-30)
+    for name, weight in first.backbone.named_parameters():
+        assert torch.equal(weight, second.backbone.get_parameter(name))
+
+
+def test_a_loss_of_ones_own_loop_goes_backward() -> None:
+    z = torch.randn(8, 4, requires_grad=True)
+    barlow.barlow_twins_loss(z, z.flip(0), redundancy_weight=0.1).backward()
+    assert z.grad is not None
+    assert z.grad.abs().sum() > 0

@@ -15,12 +15,14 @@ from barlow.statistics.collectives import (
     MeanOver,
     all_mean,
     count_samples,
+    counted,
     exchange_of,
     gather_rows,
     gather_with_grad,
     identity,
     known_samples,
     num_processes,
+    numbers_of_all,
     sum_over_processes,
 )
 
@@ -78,7 +80,13 @@ def work(rank: int, folder: str) -> None:
     found["first rows"] = gather_rows(own[:2], equal=True)
     found["sum"] = sum_over_processes(torch.tensor([1.0, rank]))
     found["whole numbers"] = all_mean(torch.tensor(float(rank)), SIZES[rank])
-    found["samples"] = torch.tensor(count_samples(SIZES[rank], rows.device, all_mean))
+    found["samples"] = torch.tensor(count_samples(SIZES[rank], all_mean))
+    known = counted(SIZES[rank], all_mean)
+    assert isinstance(known, MeanOver)
+    found["samples, told"] = torch.tensor(known_samples(SIZES[rank], known))
+    found["numbers"] = torch.tensor(numbers_of_all(rank, 7 - rank))
+    assert exchange_of(known) is exchange_of(all_mean)
+    assert counted(3, identity) is identity
     found["processes"] = torch.tensor(num_processes())
     assert not found["rows"].requires_grad
     assert torch.equal(rows, own)  # nothing is changed in place
@@ -135,7 +143,8 @@ def test_sums_and_means_of_single_numbers(found: list[Found]) -> None:
     for process in found:
         assert process["sum"].tolist() == [2.0, 1.0]
         assert float(process["whole numbers"]) == pytest.approx(11 / 16)
-        assert int(process["samples"]) == sum(SIZES)
+        assert int(process["samples"]) == int(process["samples, told"]) == sum(SIZES)
+        assert process["numbers"].tolist() == [[0, 7], [1, 6]]
 
 
 def test_alone_everything_is_the_identity() -> None:
@@ -152,16 +161,14 @@ def test_a_mean_of_ones_own_says_nothing_about_gathering() -> None:
 
 
 def test_the_samples_of_all_processes_are_counted_or_told_or_unknown() -> None:
-    cpu = torch.device("cpu")
-
     def own(local_mean: Tensor, num_samples: int) -> Tensor:
         return 2 * local_mean
 
     for mean, known in ((identity, 3), (all_mean, 3), (MeanOver(own, 8), 8), (own, None)):
-        assert known_samples(3, cpu, mean) == known
-    assert count_samples(3, cpu, MeanOver(own, 8)) == 8
+        assert known_samples(3, mean) == known
+    assert count_samples(3, MeanOver(own, 8)) == 8
     assert MeanOver(own, 8)(torch.tensor(5.0), 3) == 10
     with pytest.raises(ValueError, match=r"all_mean: got a function of your own, which does not tell .*MeanOver"):
-        count_samples(3, cpu, own)
+        count_samples(3, own)
     with pytest.raises(ValueError, match=r"num_samples of MeanOver: got 2, wanted .*this one alone has 3"):
-        known_samples(3, cpu, MeanOver(own, 2))
+        known_samples(3, MeanOver(own, 2))

@@ -71,6 +71,6 @@ def test_float32_is_as_exact_as_its_precision_allows(form: Form) -> None:
 
 def test_bessel_turns_the_mean_of_squares_into_the_unbiased_variance() -> None:
     z = centred(1, 5, 3)[0]
-    own_mean = bessel(2, z.device, MeanOver(identity, 5))  # two here, three elsewhere
-    for factor in (bessel(5, z.device, identity), own_mean):
+    own_mean = bessel(2, MeanOver(identity, 5))  # two here, three elsewhere
+    for factor in (bessel(5, identity), own_mean):
         torch.testing.assert_close(z.square().mean(dim=0) * factor, z.var(dim=0))

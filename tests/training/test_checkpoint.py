@@ -18,6 +18,7 @@ from torch import nn
 from barlow.training.checkpoint import (
     load_checkpoint,
     random_state,
+    restore_method,
     restore_random_state,
     save_checkpoint,
 )
@@ -104,6 +105,22 @@ def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
     monkeypatch.setattr(Path, "replace", noted("rename", Path.replace))
     save(path)
     assert events == ["sync", "rename", "sync"]  # The file, its place, and the folder that knows the place.
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence_that_names_the_checkpoint_and_the_old_one_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = save(path)
+    real = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda at, *a, **k: real(Path("/dev/full"), *a, **k) if a == ("wb",) else real(at, *a, **k)
+    )
+    with pytest.raises(OSError, match="no space") as caught:
+        save_checkpoint(path, {"step": 2, "weight": torch.zeros(300_000)})
+    assert caught.value.strerror == f"no space left on the device for {path}; the last good checkpoint is kept"
+    monkeypatch.undo()
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("what", ["os.fsync", "torch.save", "pathlib.Path.replace"])
@@ -228,3 +245,31 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(path: Path, name: Optimi
     for key, value in network.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
     assert resumed_optimizer.param_groups[0]["peak"] == 0.01
+
+
+def state_of(network: nn.Module, **identity: Any) -> dict[str, Any]:
+    return {"method": network.state_dict()} | ({"recipe": identity} if identity else {})
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_the_numbers_of_both() -> None:
+    here, there = nn.Linear(4, 2), nn.Linear(8, 2)
+    state = state_of(there, width=8, epochs=3, since="an older version")
+    with pytest.raises(ValueError, match=r"last.ckpt is of another run: width is 8 there and 4 here; wanted the file"):
+        restore_method(here, state, Path("last.ckpt"), {"width": 4, "epochs": 3})
+    before = here.weight.clone()
+    with pytest.raises(ValueError, match="seed is 1 there and 0 here"):  # the weights would fit
+        restore_method(here, state_of(nn.Linear(4, 2), seed=1), Path("last.ckpt"), {"seed": 0})
+    assert torch.equal(here.weight, before)
+
+
+def test_a_checkpoint_of_before_tells_another_run_by_its_weights() -> None:
+    names = {"a": nn.Linear(4, 2), "b": nn.Linear(2, 2, bias=False)}
+    here = nn.ModuleDict(names)
+    there = nn.ModuleDict({"a": nn.Linear(5, 2)})
+    with pytest.raises(
+        ValueError, match=r"a.weight is of shape \(2, 5\) there and of shape \(2, 4\) here; b.weight is miss"
+    ):
+        restore_method(here, state_of(there), Path("last.ckpt"), {"width": 4})
+    same = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(2, 2, bias=False)})
+    restore_method(here, state_of(same), Path("last.ckpt"), {"width": 4})
+    assert torch.equal(names["a"].weight, same.get_parameter("a.weight"))

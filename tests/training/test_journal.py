@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -129,6 +130,60 @@ def test_a_broken_line_elsewhere_is_an_error_that_gives_its_number(path: Path, l
     path.write_bytes(content + line + content)
     with pytest.raises(ValueError, match=r"line 2 of .*journal\.jsonl is no record"):
         read_journal(path)
+
+
+def test_a_broken_line_does_not_stand_in_the_way_of_going_on_and_is_kept_as_a_warning(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.write("step", step=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "st\xff\n' + b"[" * 100_000 + b"\n" + whole)
+    for _ in range(2):
+        with Journal(path) as journal:
+            journal.rewind(9)
+    records = read_journal(path)
+    assert [record["event"] for record in records] == ["step", "step", "warning", "warning"]
+    assert records[2]["message"] == 'line 2 of the journal was no record and was taken out: {"event": "st\ufffd'
+
+
+def test_what_was_written_once_is_not_written_again(path: Path) -> None:
+    for new in (True, False):
+        with Journal(path) as journal:
+            assert journal.write_once("note", message="a third", share=1 / 3) == new
+            assert journal.write_once("note", message="another") == new
+    assert [record["message"] for record in read_journal(path)] == ["a third", "another"]
+
+
+def test_the_records_are_on_the_disk_after_a_sync(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    with Journal(path) as journal:
+        journal.write("step", step=1)
+        monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+        journal.sync()
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_journal_whose_folder_is_gone_says_so_at_the_next_sync(replaced: bool, path: Path) -> None:
+    with Journal(path) as journal:
+        path.parent.rename(path.parents[1] / "moved")
+        if replaced:
+            path.parent.mkdir()
+            path.touch()
+        with pytest.raises(
+            FileNotFoundError, match=r"out: .*run' was deleted, moved or replaced while the run went on"
+        ):
+            journal.sync()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named_with_the_journal(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.close()
+        journal._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+        with pytest.raises(
+            OSError, match=r"no space left on the device for .*journal\.jsonl; the last good checkpoint"
+        ):
+            journal.write("step", step=1)
 
 
 def test_a_missing_journal_is_an_error_that_gives_its_path(path: Path) -> None:

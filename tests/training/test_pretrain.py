@@ -1,5 +1,6 @@
 """The loop: it resumes bit for bit after a real kill, stops on signals and bad losses, and sees every sample alike."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,6 +69,20 @@ def test_a_run_that_is_killed_twice_ends_with_the_weights_of_one_that_is_not(tmp
         for f in (tmp_path / "whole", killed)
     ]
     assert losses[0] == losses[1]
+
+
+def test_a_folder_deleted_under_way_ends_the_run_at_the_next_checkpoint_and_is_not_made_again(tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    def delete(record: dict[str, Any]) -> None:
+        steps.extend([record["step"]] if record["event"] == "step" else [])
+        if steps == [1, 2, 3] and (tmp_path / "run").exists():
+            shutil.rmtree(tmp_path / "run")
+
+    with pytest.raises(FileNotFoundError, match=r"out: .*run' was deleted, moved or replaced"):
+        run_tiny(tmp_path / "run", minutes=0.0, journal_listener=delete)
+    assert steps == [1, 2, 3]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_killed_before_its_first_checkpoint_starts_again_with_a_clean_journal(tmp_path: Path) -> None:

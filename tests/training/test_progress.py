@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from barlow.training.progress import WINDOW, Pace, Progress, StepProgress, clock
+from barlow.training.progress import WINDOW, Pace, Progress, StepProgress, clock, saying_if_slow
 
 
 class Screen(Console):
@@ -205,3 +205,13 @@ def test_counting_steps_outside_the_run_is_refused() -> None:
 )
 def test_times_are_written_as_a_person_does(seconds: float, written: str) -> None:
     assert clock(seconds) == written
+
+
+def test_slow_work_is_announced_and_short_work_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with saying_if_slow("reading photos", quiet=False, seconds=0.01):
+        time.sleep(0.2)
+    with saying_if_slow("reading few", quiet=False, seconds=60.0):
+        pass
+    with saying_if_slow("reading in silence", quiet=True, seconds=0.01):
+        time.sleep(0.1)
+    assert capsys.readouterr().err == "reading photos\n"

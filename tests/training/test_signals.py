@@ -83,6 +83,56 @@ def test_in_another_thread_the_flag_stays_down_and_no_handler_is_touched() -> No
     assert seen == [(False, True)]
 
 
+LONG_CALL = """
+import hashlib, os, signal, threading, time
+from barlow.training.signals import graceful_stop
+told = []
+with graceful_stop(lambda: told.append(time.monotonic())) as stop:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    # one call that runs no Python code and holds no lock, as a step's backward is: the handler has to wait for its end
+    started, _ = time.monotonic(), hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)
+    ended = time.monotonic()
+    assert stop
+assert len(told) == 1
+print("at once" if told[0] < ended - 0.1 else f"late: {told[0] - started}, {ended - started}")
+"""
+
+CHILD_IS_TOLD_TO_END = """
+import os, signal, time
+from barlow.training.signals import graceful_stop
+told = []
+with graceful_stop(lambda: told.append(1)) as stop:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    time.sleep(0.1)
+assert not told and not stop
+"""
+
+
+def test_a_stop_is_acknowledged_once() -> None:
+    told: list[int] = []
+    with graceful_stop(lambda: told.append(1)):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    assert told == [1]
+    with graceful_stop(lambda: told.append(1)):
+        pass
+    assert told == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="forks")
+@pytest.mark.parametrize(("code", "said"), [(LONG_CALL, "at once\n"), (CHILD_IS_TOLD_TO_END, "")])
+def test_a_stop_is_acknowledged_before_the_call_that_is_under_way_ends_and_a_workers_end_is_none(
+    code: str, said: str
+) -> None:
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (finished.returncode, finished.stdout) == (0, said), finished.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_process_forked_in_the_block_ignores_ctrl_c_and_dies_of_sigterm() -> None:
     command = [sys.executable, "-c", CHILD_IN_THE_BLOCK]

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch.distributed as dist
 from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from barlow.images.networks.backbones import build_backbone
 from barlow.training.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
@@ -49,6 +51,30 @@ def passed(layer: nn.Module, x: Tensor, grad: Tensor) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+class Reads(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU: numbers that are read."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_reads_are_counted() -> None:
+    with Reads() as reads:
+        float(torch.ones(()) + 1)
+    assert reads.number == 1
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_number_is_read(found: "Found", name: str) -> None:
+    assert [int(process[name]["reads"]) for process in found] == [0, 0]
+
+
 def work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(SIZES))
     found = {}
@@ -56,7 +82,9 @@ def work(rank: int, folder: str) -> None:
         own = copy.deepcopy(layer).double()
         synchronise_batch_norms(own)
         x, grad = (whole.split(SIZES)[rank] for whole in data(shape))
-        found[name] = passed(own, x, grad)
+        with Reads() as reads:
+            found[name] = passed(own, x, grad)
+        found[name]["reads"] = torch.tensor(reads.number)
     half = nn.BatchNorm1d(4)
     synchronise_batch_norms(half)
     found["half"] = {"y": half(data((), 50.0)[0].split(SIZES)[rank].to(torch.bfloat16)).detach()}

@@ -60,6 +60,7 @@ def run_tiny(
     probes: Sequence[Probe] = (),
     journal_listener: Callable[[dict[str, Any]], None] | None = None,
     floor: float | None = 0.25,
+    seconds_left: Callable[[], float] | None = None,
 ) -> tuple[Method, bool]:
     """Train, or go on training, in `folder`; return the method and whether the end was reached."""
     torch.set_num_threads(1)
@@ -81,6 +82,7 @@ def run_tiny(
             journal=journal,
             probes=probes,
             progress=StepProgress(epochs, quiet=True),
+            seconds_left=seconds_left,
         )
     return method, finished
 

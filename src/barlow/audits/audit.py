@@ -27,9 +27,11 @@ from barlow.audits.settings import AuditSettings, with_numbers
 from barlow.audits.spectra import doubts, spectra
 from barlow.audits.subjects import Subject, before_training, open_subject, placed
 from barlow.audits.verdicts.table import verdicts
+from barlow.data.lost import lost_in
 from barlow.figures import About, Changes, Figures, Settings, Verdict
 from barlow.files import read_json, write_json
 from barlow.methods.heads import widths_of
+from barlow.modalities import said
 from barlow.report.audit_page import write_audit_page
 from barlow.runs.folder import versions
 from barlow.seams import Modality, View, Views
@@ -60,12 +62,13 @@ class Audit:
 
     def to_html(self, path: str | Path) -> Path:
         """Write the page and return where it is."""
-        return write_audit_page(self.figures, Path(path))
+        return write_audit_page(self.figures, Path(path).expanduser())
 
     def save(self, folder: str | Path) -> Path:
         """Write `audit.json` and `audit.html` into a folder and return the page."""
-        write_json(Path(folder) / "audit.json", self.figures)
-        return self.to_html(Path(folder) / "audit.html")
+        where = Path(folder).expanduser()
+        write_json(where / "audit.json", self.figures)
+        return self.to_html(where / "audit.html")
 
 
 def open_audit(folder: str | Path) -> Audit:
@@ -74,7 +77,7 @@ def open_audit(folder: str | Path) -> Audit:
     Raises:
         ValueError: there is none.
     """
-    path = Path(folder) / "audit.json"
+    path = Path(folder).expanduser() / "audit.json"
     if not path.exists():
         raise ValueError(f"folder: no audit.json in {str(folder)!r}; run `barlow audit` first")
     return Audit(read_json(path))
@@ -132,7 +135,10 @@ def audit(
         target, data, views=views, projector=projector, data_root=asked.data_root,
         weights="" if asked.weights == "none" else asked.weights, arch=asked.arch, prefix=asked.prefix or None,
         image_size=asked.image_size, name=name, modality=modality,
+        reading=said(white_level=asked.white_level or None, channels_axis=asked.channels_axis),
     )  # fmt: skip
+    lost = [] if subject.source is None else lost_in(subject.source)
+    subject = replace(subject, notes=[*subject.notes, *lost])
     if asked.untrained:
         subject = before_training(subject)
     subject = placed(subject, device)
@@ -165,7 +171,7 @@ def _figures(subject: Subject, asked: AuditSettings) -> Figures:
     )  # fmt: skip
     if goal.redundancy_weight <= 1:
         same: Any = {"width": width, "redundancy_weight": goal.redundancy_weight}
-        loss, share = losses(goal, seen, before, known, mlp=asked.mlp)
+        loss, share = losses(goal, seen, before, known, mlp=asked.mlp, seconds=asked.seconds / 2)
         found = replace(
             found, spectrum=with_waterline(spectrum, known, **same), advice=advice(spectrum.plug_in, **same),
             floors=floor_curves(known, batch_size=goal.batch_size or None, **same), loss=loss, projector_share=share,
@@ -196,7 +202,8 @@ def _seen(subject: Subject, asked: AuditSettings) -> tuple[Observation, Observat
                 seen.append(
                     observe(
                         networks, subject.source, subject.views, num_images=n, num_views=asked.num_views,
-                        seed=asked.seed, keep_views=networks is subject.untrained, progress=progress,
+                        seed=asked.seed, keep_views=networks is subject.untrained, seconds=asked.seconds,
+                        progress=progress,
                     )
                 )  # fmt: skip
     return seen[0], seen[1] if len(seen) > 1 else None

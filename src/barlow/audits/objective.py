@@ -1,5 +1,6 @@
 """The loss of a subject: what is known of it, and its parts where that is enough."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -72,11 +73,18 @@ def why_no_loss(goal: Objective, seen: Observation) -> list[str]:
 
 
 def losses(
-    goal: Objective, seen: Observation, before: Observation | None, known: Spectra, *, mlp: bool
+    goal: Objective,
+    seen: Observation,
+    before: Observation | None,
+    known: Spectra,
+    *,
+    mlp: bool,
+    seconds: float = math.inf,
 ) -> tuple[Loss, ProjectorShare]:
     """Return the loss taken apart and the projector's share of its fall, empty where they are not known.
 
-    `before` is of the network before training, where it can be built; `mlp`: the share is also measured with an MLP.
+    `before` is of the network before training, where it can be built; `mlp`: the share is also measured with an MLP,
+    which is fitted for at most about `seconds`.
     """
     if not goal.normalization or seen.z_a is None or seen.z_b is None or why_no_loss(goal, seen):
         return Loss(), ProjectorShare()
@@ -87,7 +95,7 @@ def losses(
     if before is not None and before.z_a is not None and before.z_b is not None:
         start = complete_loss(before.z_a, before.z_b, num_blocks=blocks, **same)
         if goal.recipe is not None and goal.normalization == "pearson":
-            share = projector_share(before, goal.recipe, start=start, end=complete, mlp=mlp)
+            share = projector_share(before, goal.recipe, start=start, end=complete, mlp=mlp, seconds=seconds)
     loss = loss_taken_apart(
         seen.z_a, seen.z_b, known, batch_size=goal.batch_size, complete=complete, start=start, **same
     )

@@ -72,11 +72,13 @@ def observe(
     num_views: int = AuditSettings.num_views,
     seed: int = 0,
     keep_views: bool = False,
+    seconds: float = AuditSettings.seconds,
     progress: Progress | None = None,
 ) -> Observation:
     """Put samples, evenly spread, and their views through the networks, which are in evaluation mode.
 
-    Of more than two pipelines the first two count. `keep_views` keeps the features of every view, n K d numbers.
+    Of more than two pipelines the first two count. `keep_views` keeps the features of every view, n K d numbers;
+    `seconds` is that of the settings, see `num_blocks`.
     """
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
@@ -87,7 +89,7 @@ def observe(
     for batch in source.batches(spread(len(source), num_images), BATCH_SIZE):
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
-        moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2]))
+        moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2], seconds))
         moments.add(h_views)  # the block of the i-th sample is i mod G, as in the figures of pairs
         kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
@@ -120,9 +122,14 @@ def observation_of_features(features: Float[Tensor, "n k d"]) -> Observation:
     return Observation(moments, None, features[:, 0].float(), features[:, 1].float(), None, None, k)
 
 
-def num_blocks(num_features: int) -> int:
-    """Return the number of blocks of samples: 20, fewer where their sums would take too much memory."""
-    return max(FEWEST_BLOCKS, min(MOST_BLOCKS, SUMS_BYTES // (16 * num_features**2)))
+def num_blocks(num_features: int, seconds: float = AuditSettings.seconds) -> int:
+    """Return the number of blocks of samples: 20, fewer where their sums would take too much memory.
+
+    Every block costs some eigendecompositions, whatever the number of samples: with less than the usual time there are
+    fewer in proportion, and errors are less well known. The time that was asked for decides, not one that was measured.
+    """
+    usual = min(MOST_BLOCKS, SUMS_BYTES // (16 * num_features**2))
+    return max(FEWEST_BLOCKS, int(usual * min(1.0, seconds / AuditSettings.seconds)))
 
 
 @torch.inference_mode()

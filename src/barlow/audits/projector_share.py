@@ -39,12 +39,18 @@ FOLDS = 2
 
 
 def projector_share(
-    before: Observation, recipe: Recipe, *, start: Jackknifed, end: Jackknifed, mlp: bool = True
+    before: Observation,
+    recipe: Recipe,
+    *,
+    start: Jackknifed,
+    end: Jackknifed,
+    mlp: bool = True,
+    seconds: float = SECONDS,
 ) -> ProjectorShare:
     """Return the share of the fall that a projector alone reaches, for Barlow Twins with Pearson normalisation.
 
     `before` is of the untrained network; `start` is the complete loss of its embeddings, and `end` that of the trained
-    network, of the same samples in the same blocks.
+    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`.
     """
     if before.z_a is None:
         raise ValueError("before: wanted embeddings of the untrained network")
@@ -55,7 +61,7 @@ def projector_share(
         start=float(start.value),
         end=float(end.value),
         linear=_share((best + worst) / 2.0, quarter, start, end),
-        mlp=_share(*_fitted(before, recipe), start, end) if mlp else Reached(),
+        mlp=_share(*_fitted(before, recipe, min(SECONDS, seconds)), start, end) if mlp else Reached(),
     )
 
 
@@ -67,14 +73,14 @@ def _share(reached: Jackknifed, other_error: float, start: Jackknifed, end: Jack
     return Reached(loss, measured(share.value, error))
 
 
-def _fitted(before: Observation, recipe: Recipe) -> tuple[Jackknifed, float]:
+def _fitted(before: Observation, recipe: Recipe, seconds: float) -> tuple[Jackknifed, float]:
     """Complete loss of an MLP fitted on frozen features, and the error that two halves show."""
     if before.h_views is None:
         raise ValueError("before: wanted the features of every view of the untrained network")
     rows = torch.arange(len(before.h_views))
     scored = []
     for fold in range(FOLDS):
-        mlp = _fit(before.h_views[rows % FOLDS != fold], recipe, seconds=SECONDS / FOLDS)
+        mlp = _fit(before.h_views[rows % FOLDS != fold], recipe, seconds=seconds / FOLDS)
         score = rows % FOLDS == fold
         scored.append((project(mlp, before.h_a[score]), project(mlp, before.h_b[score])))
 

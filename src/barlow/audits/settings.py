@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from barlow.arguments import check_fields
 from barlow.errors import did_you_mean
 
 OBJECTS = ("views", "projector", "modality", "name")
@@ -41,7 +42,7 @@ class AuditSettings:
     untrained: bool = False
     """Audit the network of a run as it was before training."""
     mlp: bool = True
-    """Fit an MLP to measure the projector's share: up to half a minute."""
+    """Fit an MLP to measure the projector's share: for half as long as a main pass, and up to half a minute."""
     weights: str = "default"
     """Weights of a model by name: default (the library's own), a file, or none."""
     arch: str = ""
@@ -52,12 +53,20 @@ class AuditSettings:
     """Side of the views in pixels; 0: that of the run, or of the pictures, at most 224."""
     data_root: Path | None = None
     """Folder of the named data sets."""
+    white_level: int | float = 0
+    """The pixel value that is white (1, 255, 4095, 65535); 0: that of the run, else told from the data."""
+    channels_axis: str = ""
+    """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     accelerator: str = "auto"
     """auto, cpu, cuda or mps. A callable computes where you have put it."""
     seed: int = 0
     """Seed of the views."""
     quiet: bool = True
     """No progress on the terminal."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number or no word where the field is one."""
+        check_fields(self)
 
     def check(self) -> None:
         """Refuse numbers that cannot be, before anything is read.

@@ -5,7 +5,7 @@ the network before training where the recipe can build it again.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def is_checkpoint(path: str | Path) -> bool:
 
 def is_run(folder: str | Path) -> bool:
     """Whether this is the folder of a run."""
-    return (Path(folder) / "recipe.json").exists()
+    return (Path(folder).expanduser() / "recipe.json").exists()
 
 
 def open_subject(
@@ -103,17 +103,21 @@ def open_subject(
     image_size: int = 0,
     name: str = "",
     modality: str | Modality | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Subject:
     """Make a Subject of what the user has: a target of `audit`, with words explained there and in `AuditSettings`.
 
     `data`, `views` and `modality` left out are those of the run, or of the recipe made for the data. A tensor or array
     is features (n, K, d), as an .npy file is; `projector` (h -> z) goes with a callable or a checkpoint. Unlike in
-    `AuditSettings`, no `weights` are "", and `prefix` None is where most of it is found.
+    `AuditSettings`, no `weights` are "", and `prefix` None is where most of it is found. `reading` is what the user
+    says of how the data are to be read.
     """
+    if _is_path(target) and str(target).startswith("~"):
+        target = Path(target).expanduser()
     if isinstance(target, (Tensor, np.ndarray)) or (_is_path(target) and Path(target).suffix in FEATURE_SUFFIXES):
         return Subject(name or _name_of(target), "features", features=_features(target))
     if isinstance(target, Run) or (_is_path(target) and is_run(target)):
-        return _of_run(target, data, views, data_root, name, modality)
+        return _of_run(target, data, views, data_root, name, modality, reading or {})
     if data is None:
         raise ValueError(f"data: {_name_of(target)} has no data of its own; pass samples to audit it with")
     if not _is_path(target) and not callable(target):
@@ -121,7 +125,8 @@ def open_subject(
             f"target: got {type(target).__name__}, wanted a run, a model's name, a checkpoint, a callable or features"
         )
     own_views = views is not None and not isinstance(views, str) and not _is_path(target)
-    look = _Look(modality_for(data, modality=modality, own_views=own_views), data, data_root, views, image_size)
+    kind_of_data = modality_for(data, modality=modality, own_views=own_views)
+    look = _Look(kind_of_data, data, data_root, views, image_size, reading or {})
     if _is_path(target):
         kind: Kind = "checkpoint" if is_checkpoint(target) else "model"
         return _of_elsewhere(target, kind, look, projector, name, weights=weights, arch=arch, prefix=prefix)
@@ -139,9 +144,17 @@ def before_training(subject: Subject) -> Subject:
 class _Look:
     """The data of an audit and the views of them."""
 
-    def __init__(self, modality: Modality, data: Any, root: Any, views: str | Views | View | None, size: int) -> None:
+    def __init__(
+        self,
+        modality: Modality,
+        data: Any,
+        root: Any,
+        views: str | Views | View | None,
+        size: int,
+        reading: Mapping[str, Any],
+    ) -> None:
         self.modality, self.data, self.own, self.size = modality, data, views, size
-        self.source: Source = load_samples(modality, data, data_root=root)
+        self.source: Source = load_samples(modality, data, data_root=root, **reading)
 
     @cached_property
     def facts(self) -> Facts:
@@ -172,15 +185,21 @@ def _drawn_by(own: Views | View) -> Views:
     return replace(views, plain=partial(nothing_applied, view))
 
 
-def _of_run(target: Any, data: Any, views: Any, data_root: Any, name: str, modality: str | Modality | None) -> Subject:
+def _of_run(
+    target: Any,
+    data: Any,
+    views: Any,
+    data_root: Any,
+    name: str,
+    modality: str | Modality | None,
+    reading: Mapping[str, Any],
+) -> Subject:
     run = target if isinstance(target, Run) else open_run(target, modality=modality)
     where = RunFolder(run.folder)
     facts = where.data()
-    wanted = facts.get("path") if data is None else data
-    if isinstance(wanted, str) and not wanted:
-        raise ValueError(f"data: the run in {str(run.folder)!r} was given its data as an object; pass them again")
+    wanted = run.own_data(data_root) if data is None else data
     root = data_root or facts.get("data_root") or None
-    source = load_samples(run.modality, wanted, facts=facts, data_root=root)
+    source = load_samples(run.modality, wanted, facts=facts, data_root=root, **reading)
     drawn = run.views.bare()
     if isinstance(views, str):
         drawn = build_views(run.modality, replace(run.recipe, views=views), facts).bare()

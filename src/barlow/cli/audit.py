@@ -10,9 +10,14 @@ from barlow.audits.settings import AuditSettings
 from barlow.audits.subjects import is_checkpoint, is_run, is_subject, libraries
 from barlow.cli.flags import Audit as Flags
 from barlow.figures import Figures
+from barlow.files import write_json
 from barlow.report.audit_page import write_changes_page
+from barlow.report.page import sparing_a_page
 from barlow.report.terminal import print_audit, print_audit_changes
 from barlow.runs.folder import RunFolder
+from barlow.runs.run import FOR_OTHERS_SECONDS, open_run
+from barlow.training.progress import Progress
+from barlow.writers import one_writer, refuse_second
 
 LONGEST_NAME = 120
 """Characters of a folder's name: file systems allow 255 bytes; the end of a path tells more than its beginning."""
@@ -26,8 +31,14 @@ def audit_words(flags: Flags) -> list[Path]:
         "modality": flags.modality or None,
         "settings": flags.settings,
     }
-    audits = [audit(word, data, **given) for word in subjects]
     folders = folders_of(subjects, flags)
+    for folder in folders:
+        refuse_second(folder)  # before anything is computed
+    moved = flags.moved_to or None
+    opened = [
+        open_run(word, data=moved, modality=given["modality"]) if moved and is_run(word) else word for word in subjects
+    ]
+    audits = [audit(subject, data, **given) for subject in opened]
     for found in audits:
         print_audit(found.figures)
     pages = [_saved(found, folder) for found, folder in zip(audits, folders, strict=True)]
@@ -35,8 +46,10 @@ def audit_words(flags: Flags) -> list[Path]:
         changes = compare_audits(*audits)
         a, b = (found.figures for found in audits)
         print_audit_changes(a, b, changes)
-        pages.append(write_changes_page(a, b, changes, (flags.out or folders[1]) / "audit-comparison.html"))
-    return pages
+        pages.append((flags.out or folders[1]) / "audit-comparison.html")
+        with sparing_a_page(Progress("audit", 0).say):
+            write_changes_page(a, b, changes, pages[-1])
+    return [page for page in pages if page.is_file()]
 
 
 def _sorted(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -83,11 +96,14 @@ def _name(word: str, flags: Flags) -> str:
 
 def _saved(found: Audit, folder: Path) -> Path:
     """Write the audit; a run's summary gets its quantities and verdicts."""
-    page = found.save(folder)
-    where = RunFolder(folder)
-    if summary := where.summary():
-        measured = Figures.from_json(found.figures).quantities.measured()
-        short = {name: value.value for name, _, value in measured}
-        summary["audit"] = {"quantities": short, "verdicts": [verdict.to_json() for verdict in found.verdicts]}
-        where.write("summary.json", summary)
-    return page
+    with one_writer(folder, patience=FOR_OTHERS_SECONDS):
+        write_json(folder / "audit.json", found.figures)
+        with sparing_a_page(Progress("audit", 0).say):
+            found.to_html(folder / "audit.html")
+        where = RunFolder(folder)
+        if summary := where.summary():
+            measured = Figures.from_json(found.figures).quantities.measured()
+            short = {name: value.value for name, _, value in measured}
+            summary["audit"] = {"quantities": short, "verdicts": [verdict.to_json() for verdict in found.verdicts]}
+            where.write("summary.json", summary)
+    return folder / "audit.html"

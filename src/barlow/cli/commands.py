@@ -5,14 +5,33 @@ torch is imported by the commands, not by this file, so that `barlow --help` ans
 
 import os
 import sys
+import time
+import warnings
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
-from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
+from barlow.cli.flags import (
+    Audit,
+    Compare,
+    Embed,
+    Evaluate,
+    Export,
+    Pretrain,
+    Recipes,
+    Report,
+    Study,
+    parse,
+    parse_pretrain,
+    typed_numbers,
+)
+
+if TYPE_CHECKING:
+    from barlow.runs.run import Run
 from barlow.errors import unknown
 from barlow.recipes import recipe_for
 from barlow.training.machine import Machine
@@ -23,11 +42,11 @@ INTERRUPTED = 130
 
 HELP = """barlow: self-supervised pretraining that shows why it works.
 
-  barlow pretrain [DATA]          pretrain a backbone; without DATA on built-in digits, a minute or two
+  barlow pretrain [DATA]          pretrain a backbone (--minutes 60); without DATA on built-in digits, a minute or two
   barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
-  barlow embed RUN DATA           features of every sample, to .npz or .parquet
+  barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
@@ -39,29 +58,17 @@ barlow COMMAND --help tells more. --debug before any command shows the traceback
 
 def pretrain(arguments: Sequence[str]) -> int:
     """Pretrain, evaluate and write the page; print the table and where the page is."""
+    since = time.time()
     flags = parse_pretrain(arguments)
+    if sys.stderr.isatty() and not flags.machine.quiet:
+        sys.stderr.write("barlow: starting\n")  # torch takes seconds to load
     from barlow.report.record import left_out
     from barlow.report.run_folder import read_run
     from barlow.report.terminal import print_evaluation
     from barlow.report.words import nothing_learnt
-    from barlow.runs.pretrain import pretrain as run_pretraining, resume
     from barlow.statistics.collectives import is_first_process
 
-    if flags.download:
-        from barlow.modalities import fetch, modality_for
-
-        fetch(modality_for(flags.data, modality=flags.modality or None), flags.data, flags.data_root)
-    if flags.resume is not None:
-        run = resume(flags.resume, modality=flags.modality or None, machine=flags.machine)
-    else:
-        run = run_pretraining(
-            flags.data,
-            recipe=flags.numbers,
-            out=flags.out,
-            data_root=flags.data_root,
-            modality=flags.modality or None,
-            machine=flags.machine,
-        )
+    run = _pretrained(flags, arguments, since)
     if not is_first_process():
         return 0 if run.finished else INTERRUPTED
     if not run.finished:
@@ -72,8 +79,38 @@ def pretrain(arguments: Sequence[str]) -> int:
         say(warning)
     for line in left_out(read_run(run.folder)):
         say(line)
-    say(f"page: {run.folder / 'report.html'}")
+    say_page(run.folder / "report.html")
     return 0
+
+
+def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run":
+    from barlow.runs.pretrain import pretrain as run_pretraining, resume
+
+    if flags.download:
+        from barlow.modalities import fetch, modality_for
+
+        fetch(modality_for(flags.data, modality=flags.modality or None), flags.data, flags.data_root)
+    if flags.resume is not None:
+        return resume(
+            flags.resume,
+            data=flags.moved_to or None,
+            modality=flags.modality or None,
+            machine=flags.machine,
+            since=since,
+        )
+    return run_pretraining(
+        flags.data,
+        recipe=flags.recipe or None,
+        out=flags.out,
+        data_root=flags.data_root,
+        labels=flags.labels,
+        modality=flags.modality or None,
+        machine=flags.machine,
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
+        since=since,
+        **typed_numbers(arguments, flags),
+    )
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -92,11 +129,13 @@ def compare(arguments: Sequence[str]) -> int:
         out=flags.out,
         data_root=flags.data_root,
         machine=Machine(accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
     )
     print_comparison(found.table["rows"])
     for line in failed_runs(found.table["rows"]):
         say(line)
-    say(f"page: {found.page}")
+    say_page(found.page)
     if not found.finished:
         say("stopped after a checkpoint; the same command goes on")
         return INTERRUPTED
@@ -109,16 +148,19 @@ def evaluate(arguments: Sequence[str]) -> int:
     from barlow.report.terminal import print_evaluation
     from barlow.runs.run import open_run
 
-    score = open_run(flags.run, modality=flags.modality or None).evaluate(
+    score = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None).evaluate(
         flags.data or None,
         data_root=flags.data_root,
         sgd_linear=flags.sgd_linear or flags.augmented,
         augmented=flags.augmented,
         finetune=flags.finetune,
         protocol=flags.protocol,
+        seconds=flags.seconds,
         accelerator=flags.accelerator,
         keep=flags.keep,
         quiet=False,
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
     )
     print_evaluation({"evaluation": score.evaluation})
     if score.kept:
@@ -141,9 +183,19 @@ def embed(arguments: Sequence[str]) -> int:
     flags = parse(Embed, arguments)
     from barlow.runs.run import open_run
 
-    run = open_run(flags.run, modality=flags.modality or None)
-    embedded = run.write_features(flags.data, flags.out, data_root=flags.data_root, accelerator=flags.accelerator)
-    say(f"{embedded} samples: {flags.out}")
+    run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
+    done = run.embed_to_file(
+        flags.data or None,
+        flags.out,
+        data_root=flags.data_root,
+        accelerator=flags.accelerator,
+        quiet=False,
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
+    )
+    if done.left_out:
+        say(done.left_out)
+    say(f"{done.num_rows} samples: {done.path}")
     return 0
 
 
@@ -174,7 +226,9 @@ def export(arguments: Sequence[str]) -> int:
 
     run = open_run(flags.run, modality=flags.modality or None)
     where = flags.out or run.folder / ("timm" if flags.to == "timm" else "backbone.onnx")
-    run.export(flags.to, where)
+    notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
+    for line in notes:
+        say(line)
     say(f"{flags.to}: {where}")
     return 0
 
@@ -216,7 +270,7 @@ def study(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     for finding in found.conclusion.findings:
         say(finding.sentence)
-    say(f"page: {found.page}")
+    say_page(found.page)
     return 0
 
 
@@ -235,6 +289,12 @@ def recipes(arguments: Sequence[str]) -> int:
 def say(line: str) -> None:
     """Print a line of result."""
     sys.stdout.write(line + "\n")
+
+
+def say_page(page: Path) -> None:
+    """Print where a page is, if it is there."""
+    if page.is_file():
+        say(f"page: {page}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -258,7 +318,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads spin while they wait unless told otherwise, and where another program shares the CPU a run is then ten
     # times slower and more. Said before torch is loaded, or it has no effect.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal without ± gets a question mark, and the rest of the table
+        sys.stdout.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _warned
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help"):
@@ -283,10 +346,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if debug or (isinstance(error, RuntimeError) and not _out_of_memory(error)):
             raise
-        sys.stderr.write(f"barlow: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"barlow: {' '.join(_sentence(error).split())}\n")
         if isinstance(error, ConnectionError):
             _leave_at_once(2)
         sys.exit(2)
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the place in the code where it was raised."""
+    sys.stderr.write(f"barlow: {'note' if category is UserWarning else category.__name__}: {message}\n")
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of one of the system its words and its file, without its number."""
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror.lower()}: {error.filename}"
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -4,14 +4,14 @@ The string under each field is its help. No torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
 from barlow.audits.settings import AuditSettings
-from barlow.recipes import TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
+from barlow.recipes import ALSO_CALLED, TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
 from barlow.training.machine import Machine
 
 
@@ -27,10 +27,18 @@ class Pretrain:
     """Run folder; default: runs/<name of the data, as its source has it>."""
     resume: Path | None = None
     """Go on with this run: its data and recipe are read from the folder."""
+    moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
+    """With --resume: where the data of the run are now, if they moved."""
+    labels: Literal["auto", "required", "none"] = "auto"
+    """none: leave the labels of DATA out, also from the evaluation; -1 is a sample without one."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     download: bool = False
     """Fetch such a data set into --data-root first, where it is not there (needs the network)."""
+    white_level: int | float | None = None
+    """The pixel value that is white: 1, 255, 4095, 65535; default: told from all values, and kept with the run."""
+    channels_axis: str = ""
+    """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     modality: str = ""
     """images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
     redundancy_weight: float | None = None
@@ -44,8 +52,12 @@ class Pretrain:
 def check_resume(flags: Pretrain, made_for: Recipe) -> None:
     """Refuse all but the flags of the machine with --resume: a resumed run keeps its data and its recipe."""
     if flags.resume is None:
+        if flags.moved_to:
+            raise ValueError(
+                f"data: got --data {flags.moved_to} without --resume; wanted barlow pretrain {flags.moved_to}"
+            )
         return
-    given = asdict(replace(flags, resume=None, modality="", machine=Machine(), numbers=Recipe()))
+    given = asdict(replace(flags, resume=None, moved_to="", modality="", machine=Machine(), numbers=Recipe()))
     changed = {name: value for name, value in given.items() if value != asdict(Pretrain())[name]}
     recipe = flat(asdict(made_for))
     changed |= {name: value for name, value in flat(asdict(flags.numbers)).items() if value != recipe.get(name)}
@@ -84,6 +96,10 @@ class Compare:
     """Folder of the comparison: a run folder for each arm, compare.json and compare.html."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    white_level: int | float | None = None
+    """The pixel value that is white: 1, 255, 4095, 65535; default: told from all values, and kept with the run."""
+    channels_axis: str = ""
+    """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     checkpoint_minutes: float = Machine.checkpoint_minutes
@@ -100,8 +116,14 @@ class Evaluate:
     """Run folder."""
     data: tyro.conf.Positional[str] = ""
     """Labelled data; empty: the data of the run."""
+    moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
+    """Where the data of the run are now, if they moved; others than its own are refused."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    white_level: int | float | None = None
+    """The pixel value that is white: 1, 255, 4095, 65535; default: that of the run."""
+    channels_axis: str = ""
+    """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     finetune: tuple[float, ...] | None = None
     """Also fine-tune the whole network on these shares of the labels: 0.01 0.1 1.0."""
     sgd_linear: bool = False
@@ -110,6 +132,8 @@ class Evaluate:
     """That protocol on crops drawn anew in every epoch, as officially: 100 passes through the network, not one."""
     protocol: Literal["ours", "published"] = "ours"
     """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
+    seconds: float | None = None
+    """About how long the probes may take: where all samples would take longer, a part of each class counts."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     keep: bool = True
@@ -124,12 +148,18 @@ class Embed:
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    data: tyro.conf.Positional[str]
-    """Data as for pretrain."""
-    out: Path = Path("features.npz")
-    """.npz or .parquet."""
+    data: tyro.conf.Positional[str] = ""
+    """Data as for pretrain; empty: the data of the run."""
+    moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
+    """Where the data of the run are now, if they moved; others than its own are refused."""
+    out: Path | None = None
+    """.npz or .parquet; default: features/<name of the data>.npz in the run folder."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    white_level: int | float | None = None
+    """The pixel value that is white: 1, 255, 4095, 65535; default: that of the run."""
+    channels_axis: str = ""
+    """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     modality: str = ""
@@ -159,6 +189,8 @@ class Audit:
     a run brings its own."""
     out: Path | None = None
     """Folder of audit.json and audit.html; default: the run folder, or runs/audit-NAME."""
+    moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
+    """Where the data of runs are now, if they moved; others than their own are refused."""
     modality: str = ""
     """FILE.py:NAME, where runs or data are of a modality of your own."""
     views: str = ""
@@ -178,6 +210,8 @@ class Export:
     """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
     out: Path | None = None
     """Where to; default: inside the run folder."""
+    with_preprocessing: bool = False
+    """onnx only: the file takes uint8 images (N, H, W, C) of any size, and resizes and normalises them itself."""
     modality: str = ""
     """FILE.py:NAME, where the run is of a modality of your own."""
 
@@ -226,12 +260,32 @@ def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = 
     """Return the flags of one command; prints help or the mistake and exits by itself."""
     prog = f"barlow {flags.__name__.lower()}"
     if default is None:
-        return tyro.cli(flags, args=list(arguments), prog=prog)
-    return tyro.cli(flags, args=list(arguments), prog=prog, default=default)
+        return at_home(tyro.cli(flags, args=list(arguments), prog=prog))
+    return at_home(tyro.cli(flags, args=list(arguments), prog=prog, default=default))
+
+
+def at_home(flags: Flags) -> Flags:
+    """Return flags with the home folder for `~` in all paths, which shells leave in --out=~/run."""
+    given: Any = flags
+    found = {one.name: getattr(given, one.name) for one in fields(given)}
+    paths = {name: value.expanduser() for name, value in found.items() if isinstance(value, Path)}
+    several = {
+        name: tuple(_expanded(one) for one in value) for name, value in found.items() if isinstance(value, tuple)
+    }
+    inner = {name: at_home(value) for name, value in found.items() if is_dataclass(value)}
+    changed: Flags = replace(given, **paths, **several, **inner)
+    return changed
+
+
+def _expanded(word: Any) -> Any:
+    if isinstance(word, Path):
+        return word.expanduser()
+    return str(Path(word).expanduser()) if isinstance(word, str) and word.startswith("~") else word
 
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Return the flags of `pretrain`, its numbers complete: those of the recipe, and what was typed."""
+    _refuse_names_of_others(arguments)
     flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
     typed = {name: value for name in TYPED_AS_FIELDS if (value := getattr(flags, name)) is not None}
     # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
@@ -243,6 +297,29 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     flags = replace(flags, numbers=numbers, redundancy_weight=None, normalization=None)
     check_resume(flags, made_for)
     return flags
+
+
+def _refuse_names_of_others(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        name = word.removeprefix("--").partition("=")[0]
+        if word.startswith("--") and (ours := ALSO_CALLED.get(name.replace("-", "_"))):
+            raise ValueError(f"--{name}: there is no such flag; did you mean --{ours.replace('_', '-')}?")
+
+
+def typed_numbers(arguments: Sequence[str], flags: Pretrain) -> dict[str, Any]:
+    """Return the fields of the recipe that were typed, and nothing that only stands in the recipe: what is to be kept.
+
+    `flags` are what `parse_pretrain` made of the same arguments.
+    """
+    words = {word.partition("=")[0].replace("_", "-").replace("--no-", "--") for word in arguments}
+    typed = {name: value for name, value in vars(flags.numbers).items() if f"--{name.replace('_', '-')}" in words}
+    first = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
+    options = first.numbers.options | {
+        name: value for name in TYPED_AS_FIELDS if (value := getattr(first, name)) is not None
+    }
+    return {name: value for name, value in typed.items() if name != "options"} | (
+        {"options": options} if options else {}
+    )
 
 
 def _made_for(flags: Pretrain) -> Recipe:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from barlow.data.bad_samples import NOT_FINITE, BadSamples
+from barlow.data.bad_samples import MOST_BAD, NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels, as_labels
+from barlow.data.lost import Lost
 from barlow.data.order import batches_of
 from barlow.seams import Batch
 
@@ -26,6 +27,8 @@ class ArraySource:
         class_names: names of the classes, empty without labels.
         bad: reason by position of the samples that are left out.
         notes: sentences for the user about how the data were read and what was left out.
+        lost: what was lost in reading, in words -> position -> how often (`lost.py`).
+        reading: facts about how the samples were read, for `recipe.json`: a run reads others in the same way.
         samples: (n, ...) tensor, or a list of n tensors.
     """
 
@@ -38,6 +41,9 @@ class ArraySource:
         describe: Callable[[int], str] = "sample {}".format,
         bad: Mapping[int, str] | None = None,
         notes: Sequence[str] = (),
+        lost: Lost | None = None,
+        reading: Mapping[str, Any] | None = None,
+        most_bad: float | None = None,
     ) -> None:
         """Keep the samples as they are: the number format is what the views will see.
 
@@ -48,19 +54,28 @@ class ArraySource:
             describe: position -> what a person would call that sample; default: its number.
             bad: reason by position of samples that are known to be bad; NaN and infinite ones are found here.
             notes: sentences for the user.
+            lost: what was lost in reading.
+            reading: facts about how the samples were read.
+            most_bad: share of all samples that may be bad, up to three always; None: 1%, of which those in `bad`, being
+                known, are no part.
 
         Raises:
             ValueError: labels that do not fit the samples.
-            BadDataError: more than 1% of the samples have NaN or infinite values.
+            BadDataError: more than 1% of the samples are bad.
         """
         known = labels if isinstance(labels, Labels) else as_labels(labels, len(samples))
         self.name = name
         self.labels = known.values
         self.class_names: Sequence[str] = known.class_names
         self.notes = tuple(notes)
+        self.lost: Lost = lost or {}
+        self.reading: Mapping[str, Any] = reading or {}
         self.samples = samples
         self._describe = describe
-        self.bad: dict[int, str] = _not_finite(samples, describe) | dict(bad or {})
+        known_bad = dict(bad or {})
+        judged = BadSamples(len(samples), describe, MOST_BAD if most_bad is None else most_bad)
+        judged.record((_not_finite(samples) | ({} if most_bad is None else known_bad)).items())
+        self.bad: dict[int, str] = judged.reasons | known_bad
 
     def __len__(self) -> int:
         """Return the number of samples, bad ones included."""
@@ -99,29 +114,20 @@ class ArraySource:
         return torch.stack(chosen) if len({sample.shape for sample in chosen}) == 1 else chosen
 
 
-def _not_finite(samples: Tensor | list[Tensor], describe: Callable[[int], str]) -> dict[int, str]:
+def _not_finite(samples: Tensor | list[Tensor]) -> dict[int, str]:
     if isinstance(samples, Tensor):
         return not_finite(as_array(samples)) if samples.is_floating_point() else {}
     wrong = [p for p, sample in enumerate(samples) if sample.is_floating_point() and not bool(sample.isfinite().all())]
-    return _reasons(wrong, len(samples), describe)
+    return dict.fromkeys(wrong, NOT_FINITE)
 
 
 def not_finite(array: npt.NDArray[Any]) -> dict[int, str]:
-    """Return the reason by position for the rows that have NaN or infinite values.
-
-    It is an error where more than 1% of the rows are bad.
-    """
+    """Return the reason by position for the rows that have NaN or infinite values; who makes a source judges them."""
     wrong: list[int] = []
     for start, chunk in chunks(array):
         finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
         wrong += (start + np.flatnonzero(~finite)).tolist()
-    return _reasons(wrong, len(array), "sample {}".format)
-
-
-def _reasons(wrong: Sequence[int], num_samples: int, describe: Callable[[int], str]) -> dict[int, str]:
-    bad = BadSamples(num_samples, describe)
-    bad.record(range(num_samples), [(position, NOT_FINITE) for position in wrong])
-    return bad.reasons
+    return dict.fromkeys(wrong, NOT_FINITE)
 
 
 def chunks(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:

@@ -1,4 +1,7 @@
-"""Labels of a source: whole numbers from 0, names of the classes, or nothing, which is the normal case."""
+"""Labels of a source: whole numbers from 0, names of the classes, or nothing, which is the normal case.
+
+A sample alone may have none: its label is -1.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +18,10 @@ LabelChoice = str | Sequence[Any] | npt.NDArray[Any] | Tensor | None
 """"auto" (what is found), "required" (an error when nothing is found), "none" or None, or the labels."""
 
 LABEL_MODES = ("auto", "required", "none")
+UNKNOWN = -1
+"""The label of a sample that has none, beside others that have one."""
 MOST_CLASSES = 1_000_000
-"""Numbers of classes above this are identifiers, dates or positions, not classes."""
+"""Numbers from this on, most of them there once, are identifiers, dates or positions, not classes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Labels:
     """Labels of every sample, or of none.
 
     Attributes:
-        values: (num_samples,) int64 positions in `class_names`, or None.
+        values: (num_samples,) int64 positions in `class_names`, -1 for a sample without a label, or None.
         class_names: names of the classes, empty without labels.
     """
 
@@ -40,9 +45,11 @@ def as_labels(
 ) -> Labels:
     """Bring labels to int64 and give their classes names.
 
-    Numbers stay what they are, so that two splits of one set agree even when one of them lacks a class; text becomes
-    its place in the sorted names. Labels are (num_samples,) or (num_samples, 1) whole numbers from 0, or text;
-    `class_names` is by default the numbers, or the sorted text.
+    Numbers stay what they are, so that two splits of one set agree even when one of them lacks a class, unless most
+    numbers up to the largest are missing (3, 17, 90): then they become their places among those that are there, and
+    the classes are called by them. Text becomes its place in the sorted names. Labels are (num_samples,) or
+    (num_samples, 1) whole numbers from 0, -1 for samples without a label, or text; `class_names` is by default the
+    numbers, or the sorted text. Where no sample has a label, there are none.
     """
     array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -59,15 +66,31 @@ def as_labels(
         return Labels(torch.tensor([place[entry] for entry in text], dtype=torch.int64), names)
     with np.errstate(invalid="ignore"):  # NaN has no whole number and is refused below
         values = array.astype(np.int64)
-    if array.size and (not np.array_equal(values, array) or values.min() < 0):
-        raise ValueError("labels: wanted whole numbers from 0; leave them out with labels=None")
-    num_classes = int(values.max()) + 1 if values.size else 0
-    if num_classes > MOST_CLASSES:
-        raise ValueError(f"labels: got {num_classes - 1}, wanted numbers of classes, from 0 to {MOST_CLASSES - 1}")
-    names = tuple(class_names) or tuple(str(number) for number in range(num_classes))
-    if num_classes > len(names):
-        raise ValueError(f"labels: label {num_classes - 1} has no name, there are {len(names)} classes")
-    return Labels(torch.from_numpy(values), names)
+    if array.size and (not np.array_equal(values, array) or values.min() < UNKNOWN):
+        raise ValueError(
+            "labels: wanted whole numbers from 0, and -1 for samples without a label; leave them out with labels=None"
+        )
+    known = values[values != UNKNOWN]
+    if values.size and not known.size:
+        return UNLABELLED
+    if not class_names:
+        return _named_by_number(values, known)
+    largest = int(known.max()) if known.size else UNKNOWN
+    if largest >= len(class_names):
+        raise ValueError(f"labels: label {largest} has no name, there are {len(class_names)} classes")
+    return Labels(torch.from_numpy(values), tuple(class_names))
+
+
+def _named_by_number(values: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> Labels:
+    """Labels whose classes are called by their numbers; `known` are those of `values` that are not -1."""
+    present = np.unique(known)
+    largest = int(present[-1]) if present.size else UNKNOWN
+    if largest >= MOST_CLASSES and 2 * len(present) > len(known):
+        raise ValueError(f"labels: got {largest}, wanted numbers of classes, from 0 to {MOST_CLASSES - 1}")
+    if 2 * len(present) < largest + 1:  # a class for each number in between would be one of nothing
+        places = np.searchsorted(present, values)
+        return Labels(torch.from_numpy(np.where(values == UNKNOWN, UNKNOWN, places)), tuple(map(str, present.tolist())))
+    return Labels(torch.from_numpy(values), tuple(map(str, range(largest + 1))))
 
 
 def choose_labels(choice: LabelChoice, found: Labels, reason: str, num_samples: int) -> Labels:

@@ -45,7 +45,10 @@ def read_all(stream: StreamSource, progress: Progress | None = None) -> ArraySou
         labels=Labels(stream.labels, tuple(stream.class_names)),
         describe=stream.reader.describe,
         bad=stream.bad,
+        most_bad=stream.most_bad,
         notes=stream.notes,
+        lost=stream.lost,
+        reading=stream.reading,
     )
 
 

@@ -3,8 +3,8 @@
 import errno
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from math import prod
 from pathlib import Path
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from barlow.data.bad_samples import NOT_FINITE, BadSamples
+from barlow.data.bad_samples import MOST_BAD, NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels
+from barlow.data.lost import counting
 from barlow.data.order import batches_of, generators_restored, hash_seed, seed_generators
 from barlow.seams import Batch
 from barlow.statistics.collectives import num_processes
@@ -80,12 +81,14 @@ class PackedBatch:
         values: all samples one after the other; a NumPy array where shared memory is scarce.
         positions: those that were asked for.
         failures: (position, reason) of those that could not be read.
+        lost: (position, what, how often) of what was lost in reading the others.
     """
 
     values: Tensor | npt.NDArray[Any]
     shapes: list[tuple[int, ...]]
     positions: list[int]
     failures: list[tuple[int, str]]
+    lost: list[tuple[int, str, int]] = field(default_factory=list)
 
 
 class StreamSource:
@@ -104,6 +107,8 @@ class StreamSource:
     Attributes:
         bad: reason by position of every sample that could not be read so far.
         notes: sentences for the user about how the data were read and what was left out.
+        lost: what was lost so far in reading samples: in words -> position -> how often.
+        reading: facts about how the samples are read, for `recipe.json`.
         num_workers: worker processes; 0 reads in this process.
     """
 
@@ -114,18 +119,26 @@ class StreamSource:
         name: str,
         labels: Labels = UNLABELLED,
         notes: Sequence[str] = (),
+        reading: Mapping[str, Any] | None = None,
         num_workers: int | None = None,
+        most_bad: float = MOST_BAD,
     ) -> None:
-        """Read nothing yet; `num_workers` None is one per available core, at most `MOST_WORKERS`."""
+        """Read nothing yet; `num_workers` None is one per available core, at most `MOST_WORKERS`.
+
+        `most_bad` is the share of all samples that may be unreadable; see `data/bad_samples.py`.
+        """
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers: got {num_workers}, wanted at least 0")
         self.name = name
         self.labels = labels.values
         self.class_names: Sequence[str] = labels.class_names
         self.notes = tuple(notes)
+        self.lost: dict[str, dict[int, int]] = {}
+        self.reading: Mapping[str, Any] = reading or {}
         self.num_workers = min(available_cores(), MOST_WORKERS) if num_workers is None else num_workers
         self.reader = reader
-        self._bad = BadSamples(len(reader), reader.describe)
+        self._bad = BadSamples(len(reader), reader.describe, most_bad)
+        self.most_bad = most_bad
         self.bad: dict[int, str] = self._bad.reasons
         self._chunks = _Chunks()
         self._loader: DataLoader[PackedBatch] | None = None
@@ -143,8 +156,8 @@ class StreamSource:
         """Yield the samples of `order` in that order, the bad ones left out; workers change the speed only.
 
         What is random in them follows from the order: the same order gives the same samples again. The batches are
-        stacked tensors, or lists of tensors where sizes differ. While iterating, more than 1% of bad samples are an
-        error.
+        stacked tensors, or lists of tensors where sizes differ. While iterating, bad samples that are more than 1% of
+        the source are an error.
         """
         positions = np.fromiter(order, dtype=np.int64, count=len(order))
         return self.seeded_batches(order, batch_size, crc32(positions.tobytes()))
@@ -156,7 +169,9 @@ class StreamSource:
 
     def _batches(self, chunks: list[BatchRequest]) -> Iterator[Batch]:
         for packed in self._packed(chunks):
-            self._bad.record(packed.positions, packed.failures)
+            self._bad.record(packed.failures)
+            for position, what, number in packed.lost:
+                self.lost.setdefault(what, {})[position] = number
             batch = unpack(packed)
             if batch is not None:
                 yield batch
@@ -211,7 +226,7 @@ class _BatchReader(Dataset[PackedBatch]):
     def __getitem__(self, request: BatchRequest) -> PackedBatch:
         packed = read_packed(self._reader, request)
         if self._through_pipes and isinstance(packed.values, Tensor):
-            return PackedBatch(packed.values.numpy(), packed.shapes, packed.positions, packed.failures)
+            return replace(packed, values=packed.values.numpy())
         return packed
 
 
@@ -241,11 +256,13 @@ def read_packed(reader: Reader, request: BatchRequest) -> PackedBatch:
     """
     samples: list[Tensor] = []
     failures: list[tuple[int, str]] = []
+    lost: list[tuple[int, str, int]] = []
     with generators_restored():
         for position in request.positions:
             seed_generators(hash_seed(request.seed, position))
             try:
-                sample = reader.read(position)
+                with counting() as counts:
+                    sample = reader.read(position)
             except Exception as error:  # a broken file makes a decoder raise anything
                 if isinstance(error, OSError) and error.errno in _NOT_THE_SAMPLE:
                     raise
@@ -255,8 +272,9 @@ def read_packed(reader: Reader, request: BatchRequest) -> PackedBatch:
                 failures.append((position, NOT_FINITE))
             else:
                 samples.append(sample)
+                lost += [(position, what, number) for what, number in counts.items()]
     values = torch.cat([sample.reshape(-1) for sample in samples]) if samples else torch.empty(0)
-    return PackedBatch(values, [tuple(sample.shape) for sample in samples], request.positions, failures)
+    return PackedBatch(values, [tuple(sample.shape) for sample in samples], request.positions, failures, lost)
 
 
 def unpack(packed: PackedBatch) -> Batch | None:

@@ -1,11 +1,14 @@
 """Parts of a source, and the split that gives a labelled source without test data some."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from barlow.data.labels import Labels
+from barlow.data.lost import Lost
 from barlow.data.order import batches_of
 from barlow.seams import Batch, Source, seeded_batches
 
@@ -16,13 +19,16 @@ class SubsetSource:
     Attributes:
         name: name of the whole.
         labels: (len,) int64, or None.
+        class_names: names of the classes.
         bad: reason by position in this subset, of every sample that could not be read so far.
         indices: (len,) int64 positions in the whole.
         notes: sentences for the user.
+        lost: what was lost in reading samples of this subset so far.
+        reading: facts about how the samples were read.
     """
 
-    def __init__(self, whole: Source, indices: Int64[Tensor, " n"]) -> None:
-        """Look at `indices` of `whole`: different positions in it, in any order."""
+    def __init__(self, whole: Source, indices: Int64[Tensor, " n"], labels: Labels | None = None) -> None:
+        """Look at `indices` of `whole`: different positions in it, in any order; `labels` None: those of the whole."""
         if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(whole)):
             raise ValueError(f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples")
         self._place = torch.full((len(whole),), -1, dtype=torch.int64)
@@ -30,9 +36,11 @@ class SubsetSource:
         if int((self._place >= 0).sum()) != len(indices):
             raise ValueError("indices: wanted each position once")
         self.name = whole.name
-        self.labels = None if whole.labels is None else whole.labels[indices]
-        self.class_names: Sequence[str] = whole.class_names
+        known = Labels(None if whole.labels is None else whole.labels[indices], tuple(whole.class_names))
+        self.labels = (labels or known).values
+        self.class_names: Sequence[str] = (labels or known).class_names
         self.notes: tuple[str, ...] = tuple(getattr(whole, "notes", ()))
+        self.reading: Mapping[str, Any] = getattr(whole, "reading", {})
         self.indices = indices
         self.bad: dict[int, str] = {}
         self._whole = whole
@@ -41,6 +49,15 @@ class SubsetSource:
     def __len__(self) -> int:
         """Return the number of samples, bad ones included."""
         return len(self.indices)
+
+    @property
+    def lost(self) -> Lost:
+        """What was lost in reading samples of this subset so far."""
+        counted: Lost = getattr(self._whole, "lost", {})
+        here = {
+            what: {int(self._place[one]): number for one, number in found.items()} for what, found in counted.items()
+        }
+        return {what: kept for what, found in here.items() if (kept := {p: n for p, n in found.items() if p >= 0})}
 
     def describe(self, index: int) -> str:
         """Return what the whole calls sample `index` of this subset."""
@@ -75,6 +92,11 @@ class SubsetSource:
 def subset(source: Source, indices: Sequence[int] | Tensor) -> SubsetSource:
     """Return a view of some samples of a source, with their labels, counted in the order of `indices`."""
     return SubsetSource(source, torch.as_tensor(indices, dtype=torch.int64).reshape(-1))
+
+
+def relabelled(source: Source, labels: Labels) -> SubsetSource:
+    """Return a source with other labels, one per sample."""
+    return SubsetSource(source, torch.arange(len(source)), labels)
 
 
 def split_labelled(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:

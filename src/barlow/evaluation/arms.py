@@ -1,6 +1,7 @@
 """Kinds of features side by side (trained, untrained, raw), each tuned by the same rules on training data only."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from barlow.evaluation.features import Features
-from barlow.evaluation.knn import choose_knn, knn_accuracy
+from barlow.evaluation.knn import WHITENINGS, choose_knn, fit_whitening, knn_accuracy
 from barlow.evaluation.linear import best, few_label_accuracy, fit_linear_probe
 from barlow.evaluation.splits import Split, few_label_draws, validation_split
 
@@ -89,13 +90,33 @@ def _probes(
     ]
 
 
+def seconds_of_probes(train: Features, test: Features, *, per_class: int = 10, draws: int = 5) -> list[float]:
+    """Return how long neighbours, linear probe and few labels take on one kind of features, and drop the results."""
+    train_y, test_y = _labels(train, "training features"), _labels(test, "test features")
+    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=0)
+    few = few_label_draws(train_y, per_class=per_class, draws=1, seed=0)
+    same = (train.h, train_y, test.h, test_y)
+    times = []
+    for times_as_often, probe in (
+        (1, partial(_knn, *same, split)),
+        (1, partial(_linear, *same, split)),
+        (draws, partial(_few_labels, *same, few, per_class)),
+    ):
+        started = time.perf_counter()
+        probe()
+        times.append(times_as_often * (time.perf_counter() - started))
+    return times
+
+
 def binomial_error(accuracy: float, num_samples: int) -> float:
     """Return sqrt(a (1 - a) / n), the standard error of an accuracy a measured on n samples."""
     return float((accuracy * (1.0 - accuracy) / num_samples) ** 0.5)
 
 
 def _knn(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, split: Split) -> _Row:
-    setting = choose_knn(train_h, train_y, split)
+    whitening = fit_whitening(train_h[split.fit])
+    setting = choose_knn(train_h, train_y, split, whitenings=WHITENINGS, whitening=whitening)
+    train_h, test_h = (whitening(h, setting.whitening) for h in (train_h, test_h))
     accuracy = knn_accuracy(
         train_h, train_y, test_h, test_y, num_neighbours=setting.num_neighbours, temperature=setting.temperature
     )

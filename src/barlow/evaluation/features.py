@@ -1,6 +1,6 @@
 """Features: what a frozen network says about every sample of a source, once, on the CPU."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,23 +54,69 @@ def extract(
     ValueError: a network in training mode (its BatchNorm statistics would move, and features would depend on the
     batch), features that are not (N, d) or not finite, or no sample that can be read.
     """
-    _refuse_training(represent)
     positions = _positions(len(source), order, limit)
     parts: list[Tensor] = []
     indices: list[Tensor] = []
-    with torch.inference_mode():
-        for batch in source.batches(positions, batch_size):
-            h = represent(plain(batch.samples))
-            parts.append(_checked(h, len(batch.indices)))
-            indices.append(batch.indices)
-            if progress:
-                progress(sum(map(len, indices)), len(positions))
+    for h, some in feature_batches(represent, source, positions, plain=plain, batch_size=batch_size):
+        parts.append(h)
+        indices.append(some)
+        if progress:
+            progress(sum(map(len, indices)), len(positions))
     if not parts:
         raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(positions)} asked for")
     where = torch.cat(indices)
     # Tensors made in inference mode may not take part in autograd later; a copy may.
     labels = None if source.labels is None else source.labels[where]
     return Features(torch.cat(parts).clone(), labels, where.clone())
+
+
+def feature_batches(
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    positions: Sequence[int],
+    *,
+    plain: Callable[[Any], Any],
+    batch_size: int,
+) -> Iterator[tuple[Float32[Tensor, "n d"], Int64[Tensor, " n"]]]:
+    """Yield h and the positions of the samples that could be read, batch by batch; otherwise as `extract`."""
+    _refuse_training(represent)
+    for batch in source.batches(positions, batch_size):
+        with torch.inference_mode():  # not across a yield, where it would be that of the caller too
+            h = _checked(represent(plain(batch.samples)), len(batch.indices))
+        yield h, batch.indices
+
+
+class KeptFeatures:
+    """`extract` for whoever asks in turn: features of a sample that a network has seen are not computed again."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: dict[tuple[int, int], tuple[Any, Any, dict[int, Tensor], set[int]]] = {}
+
+    def extract(
+        self,
+        represent: Callable[[Any], Tensor],
+        source: Source,
+        *,
+        plain: Callable[[Any], Any],
+        order: Sequence[int] | None = None,
+    ) -> Features:
+        """Return what `extract` does; `plain` is the same in all calls with one source."""
+        positions = _positions(len(source), order, None)
+        # The objects are kept beside their features, so that no other object gets their numbers.
+        *_, rows, unreadable = self._kept.setdefault((id(represent), id(source)), (represent, source, {}, set()))
+        missing = [place for place in positions if place not in rows and place not in unreadable]
+        if missing:
+            found = extract(represent, source, plain=plain, order=missing)
+            rows |= zip(found.indices.tolist(), found.h, strict=True)
+            unreadable |= set(missing) - rows.keys()
+            if len(missing) == len(positions):
+                return found
+        where = torch.tensor([place for place in positions if place in rows], dtype=torch.int64)
+        if len(where) == 0:
+            raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(positions)} asked for")
+        labels = None if source.labels is None else source.labels[where]
+        return Features(torch.stack([rows[place] for place in where.tolist()]), labels, where)
 
 
 def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from barlow.evaluation.arms import MOST_VALIDATION, VALIDATION_SHARE, binomial_error
 from barlow.evaluation.splits import few_label_draws, validation_split
-from barlow.seams import Source, View
+from barlow.seams import Source, View, to_device
 
 MOST_CHOSEN_ON = 5000
 """Labels that take part in choosing; the fine-tuning itself sees all that it may."""
@@ -191,7 +191,8 @@ class _Finetuning:
                 seen = self._seen(batch.samples, generator, numbers)
                 optimizer.zero_grad()
                 logits = classifier(seen)
-                torch.autograd.backward(cross_entropy(logits, labels[batch.indices].to(logits.device)))
+                wanted = to_device(labels[batch.indices], logits.device)
+                torch.autograd.backward(cross_entropy(logits, wanted))
                 optimizer.step()
             if self.progress:
                 self.progress(f"{doing}, epoch {epoch + 1}/{numbers.epochs}")

@@ -4,7 +4,7 @@ Features are standardised and the strength of the penalty is chosen on training 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from barlow.evaluation.logistic import LogisticFit, fit_logistic, logistic_problem
+from barlow.evaluation.logistic import LogisticFit, LogisticProblem, fit_logistic, logistic_problem
 from barlow.evaluation.splits import Split, folds
 
 REGULARISATIONS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -100,17 +100,24 @@ def try_regularisations(parts: Sequence[Part], regularisations: Sequence[float])
     Once a weaker penalty does worse than the one before it, the rest is left out: those fits are the expensive ones,
     and overfit even more.
     """
+    return [held for held, _ in _path([logistic_problem(p.fit_h, p.fit_y) for p in parts], parts, regularisations)]
+
+
+def _path(
+    problems: Sequence[LogisticProblem], parts: Sequence[Part], regularisations: Sequence[float]
+) -> list[tuple[HeldOut, list[LogisticFit]]]:
+    """The scores of `try_regularisations`, each with the fits behind it."""
     if not regularisations or list(regularisations) != sorted(regularisations):
         raise ValueError(f"regularisations: got {list(regularisations)}, wanted one or more in increasing order")
-    problems = [logistic_problem(part.fit_h, part.fit_y) for part in parts]
-    fits: list[LogisticFit | None] = [None] * len(parts)
-    tried: list[HeldOut] = []
+    starts: list[LogisticFit | None] = [None] * len(parts)
+    tried: list[tuple[HeldOut, list[LogisticFit]]] = []
     for c in regularisations:
-        solved = [problem.solve(c, fit) for problem, fit in zip(problems, fits, strict=True)]
-        tried.append(_sum([score_held_out(fit, p.held_h, p.held_y) for fit, p in zip(solved, parts, strict=True)]))
-        if len(tried) > 1 and tried[-1].cross_entropy > tried[-2].cross_entropy:
+        fits = [problem.solve(c, start) for problem, start in zip(problems, starts, strict=True)]
+        held = _sum([score_held_out(fit, p.held_h, p.held_y) for fit, p in zip(fits, parts, strict=True)])
+        tried.append((held, fits))
+        if len(tried) > 1 and held.cross_entropy > tried[-2][0].cross_entropy:
             break
-        fits = list(solved)
+        starts = list(fits)
     return tried
 
 
@@ -183,15 +190,27 @@ def fit_linear_probe(
 
     Features come as the network gives them; while choosing, mean and spread are those of the fitting part.
     """
-    fit_h = train_h[split.fit]
+    fit_h, whole = train_h[split.fit], fit_standardiser(train_h)
     standardiser = fit_standardiser(fit_h)
     validation = Part(
         standardiser(fit_h), train_y[split.fit], standardiser(train_h[split.validation]), train_y[split.validation]
     )
-    tried = try_regularisations([validation], regularisations)
-    standardiser = fit_standardiser(train_h)
-    (classifier,) = fit_logistic(standardiser(train_h), train_y, [best(tried).regularisation])
-    return LinearProbe(standardiser, classifier, tuple(tried))
+    problem = logistic_problem(validation.fit_h, validation.fit_y)
+    tried = _path([problem], [validation], regularisations)
+    chosen = best([held for held, _ in tried])
+    (start,) = next(fits for held, fits in tried if held is chosen)
+    # What was fitted to a part is a start for all, and the curvature of a part that of all.
+    moments = problem.moments if problem.span is None else None
+    del problem, validation, fit_h
+    everything = logistic_problem(whole(train_h), train_y, moments)
+    classifier = everything.solve(chosen.regularisation, _restandardised(start, standardiser, whole))
+    return LinearProbe(whole, classifier, tuple(held for held, _ in tried))
+
+
+def _restandardised(fit: LogisticFit, before: Standardiser, after: Standardiser) -> LogisticFit:
+    """The same classifier of features that are standardised otherwise."""
+    shift = (after.mean - before.mean) / before.spread
+    return replace(fit, weight=fit.weight * (after.spread / before.spread), bias=fit.bias + fit.weight @ shift)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 EXACT_NUMEL = 4 * 10**6
@@ -22,6 +22,10 @@ MAX_ITERATIONS = 500
 """Steps of L-BFGS per fit; penalties that are worth choosing need fewer than 200."""
 HISTORY = 20
 """Past steps that L-BFGS keeps."""
+MOMENT_ROWS, MOMENT_ROWS_PER_FEATURE = 8192, 4
+"""Samples, at least and per feature, that tell the curvature well enough; of more, every second or third is taken."""
+LIFT = 1e-8
+"""Least share of the mean curvature that is added where rounding has left it indefinite."""
 
 
 @dataclass(frozen=True)
@@ -80,40 +84,36 @@ class LogisticProblem:
     """Labelled features, arranged for quick solutions at many regularisations.
 
     Attributes:
-        columns: (r, n) the features of each sample in a column (the fast layout for both products), in
-            coordinates that span them; float32 or float64, as are `span` and `axes`.
+        rows: (n, r) the features, in coordinates that span them; float32 or float64, as is `span`.
         span: (d, r) those coordinates; None where they are the features themselves.
         targets: (n,) position of each label in `classes`.
         classes: (k,) the labels that occur, increasing.
-        axes: (r, r) principal axes of the columns, one per column.
-        variances: (r,) mean square of the features along each axis.
+        moments: (r, r) mean products of the features, of all samples or of enough of them: they decide how fast a fit
+            is, and not where it ends.
     """
 
-    columns: Float[Tensor, "r n"]
+    rows: Float[Tensor, "n r"]
     span: Float[Tensor, "d r"] | None
     targets: Int64[Tensor, " n"]
     classes: Int64[Tensor, " k"]
-    axes: Float[Tensor, "r r"]
-    variances: Float[Tensor, " r"]
+    moments: Float64[Tensor, "r r"]
 
     def solve(self, regularisation: float, start: LogisticFit | None = None) -> LogisticFit:
-        """Fit at one regularisation C, from an earlier fit of this problem or from zero."""
+        """Fit at one regularisation C, from an earlier fit of the same classes or from zero."""
         if not regularisation > 0:
             raise ValueError(f"regularisation: got {regularisation}, wanted a positive number")
-        penalty = 1.0 / (regularisation * self.columns.shape[1])
+        penalty = 1.0 / (regularisation * len(self.rows))
         scale = self._scale(penalty)
-        first = torch.zeros(len(self.classes), len(scale), dtype=torch.float64)
+        first = torch.zeros(len(self.classes), len(scale) + 1, dtype=torch.float64)
         if start is not None:
-            weight = start.weight.to(self.axes.dtype)
-            inside = weight if self.span is None else weight @ self.span
-            first = torch.cat([inside @ self.axes, start.bias[:, None]], dim=1) / scale
-        tolerance = GRADIENT_TOLERANCE[self.columns.dtype]
+            inside = start.weight.double() if self.span is None else start.weight.double() @ self.span.double()
+            first = torch.cat([inside @ scale, start.bias.double()[:, None] * self._bias_scale()], dim=1)
+        tolerance = GRADIENT_TOLERANCE[self.rows.dtype]
         solution, objective, gradient = _minimise(lambda x: self._loss(x, scale, penalty), first, tolerance)
-        coefficients = (solution * scale).to(self.axes.dtype)
-        weight = coefficients[:, :-1] @ self.axes.T
+        weight, bias = self._coefficients(solution, scale)
         return LogisticFit(
-            weight=(weight if self.span is None else weight @ self.span.T).float(),
-            bias=coefficients[:, -1].float(),
+            weight=(weight if self.span is None else weight @ self.span.double().T).float(),
+            bias=bias.float(),
             classes=self.classes,
             regularisation=regularisation,
             objective=objective,
@@ -122,46 +122,67 @@ class LogisticProblem:
         )
 
     def _scale(self, penalty: float) -> Tensor:
-        """Units (r + 1,) of the coefficients along each axis, and of the bias, in which the curvature is about 1.
+        """The factor L (r, r) of the curvature L L^T: in the coordinates W L the curvature is about 1.
 
         At W = 0 the Hessian of the cross-entropy is the second moment of the features times 1/k along a class
-        (times -1/k^2 across classes). L-BFGS needs tens of steps in these units where it needs hundreds in
-        the units of correlated features.
+        (times -1/k^2 across classes). L-BFGS needs tens of steps in these coordinates where it needs hundreds in
+        those of correlated features.
         """
-        curvature = torch.cat([self.variances, torch.ones(1, dtype=torch.float64)]) / len(self.classes)
-        curvature[:-1] += penalty
-        return curvature.rsqrt()
+        curvature = self.moments / len(self.classes)
+        size = float(curvature.diagonal().mean()) or 1.0
+        added = penalty
+        while True:  # sums in float32 may leave a curvature slightly below 0, which the penalty alone does not lift
+            lifted = curvature.clone()
+            lifted.diagonal().add_(added)
+            factor: Tensor
+            factor, failed = torch.linalg.cholesky_ex(lifted)
+            if not failed:
+                return factor
+            added = max(10 * added, LIFT * size)
 
-    def _loss(self, coefficients: Tensor, scale: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-        """Loss and its gradient; `coefficients` (k, r + 1) hold W along the axes and b, in units of `scale`."""
-        scaled = coefficients * scale
-        along, bias = scaled[:, :-1], scaled[:, -1:]
-        dtype = self.columns.dtype
-        logits = torch.addmm(bias.to(dtype), along.to(dtype) @ self.axes.T, self.columns)
-        log_probabilities = logits.log_softmax(dim=0)
+    def _bias_scale(self) -> float:
+        """The same for the biases, whose feature is the number 1."""
+        return float(len(self.classes) ** -0.5)
+
+    def _coefficients(self, point: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """W (k, r) and b (k,) at a point (k, r + 1) of the search."""
+        along = torch.linalg.solve_triangular(scale, point[:, :-1], upper=False, left=False)
+        return along, point[:, -1] / self._bias_scale()
+
+    def _loss(self, point: Tensor, scale: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        """Loss and its gradient at a point (k, r + 1) of the search."""
+        weight, bias = self._coefficients(point, scale)
+        dtype = self.rows.dtype
+        log_probabilities = torch.addmm(bias.to(dtype), self.rows, weight.to(dtype).T).log_softmax(dim=1)
         samples = torch.arange(len(self.targets))
-        loss = -log_probabilities[self.targets, samples].double().mean() + 0.5 * penalty * along.square().sum()
+        loss = -log_probabilities[samples, self.targets].double().mean() + 0.5 * penalty * weight.square().sum()
         residual = log_probabilities.exp_()
-        residual[self.targets, samples] -= 1.0
-        slope = (residual @ self.columns.T @ self.axes).double() / len(samples) + penalty * along
-        bias_slope = residual.double().mean(dim=1, keepdim=True)
-        return loss, torch.cat([slope, bias_slope], dim=1) * scale
+        residual[samples, self.targets] -= 1.0
+        slope = (residual.T @ self.rows).double() / len(samples) + penalty * weight
+        slope = torch.linalg.solve_triangular(scale, slope.T, upper=False).T
+        bias_slope = residual.double().mean(dim=0)[:, None] / self._bias_scale()
+        return loss, torch.cat([slope, bias_slope], dim=1)
 
 
-def logistic_problem(h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> LogisticProblem:
+def logistic_problem(
+    h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], moments: Float64[Tensor, "r r"] | None = None
+) -> LogisticProblem:
     """Arrange labelled features; with fewer samples than features, in as many dimensions as there are samples.
 
-    Nothing is lost there: the optimal W lies in the span of the samples. Features and labels as for `fit_logistic`.
+    Nothing is lost there: the optimal W lies in the span of the samples. Features and labels as for `fit_logistic`;
+    `moments` are those of an earlier problem with nearly the same features, which saves taking them again.
     """
     if len(h) == 0:
         raise ValueError("h: no samples to fit a classifier to")
     classes, targets = torch.unique(labels, return_inverse=True)
-    dtype = torch.float64 if h.numel() <= EXACT_NUMEL else torch.float32
-    columns, span = h.T.to(dtype).contiguous(), None
+    rows, span = h.to(torch.float64 if h.numel() <= EXACT_NUMEL else torch.float32), None
     if h.shape[0] < h.shape[1]:
-        span, columns = torch.linalg.qr(columns)
-    variances, axes = torch.linalg.eigh((columns @ columns.T).double() / len(h))
-    return LogisticProblem(columns, span, targets, classes, axes.to(dtype), variances.clamp(min=0))
+        span, triangle = torch.linalg.qr(rows.T)
+        rows = triangle.T.contiguous()
+    if moments is None or len(moments) != rows.shape[1]:
+        enough = rows[:: max(1, len(rows) // max(MOMENT_ROWS, MOMENT_ROWS_PER_FEATURE * rows.shape[1]))]
+        moments = (enough.T @ enough).double() / len(enough)
+    return LogisticProblem(rows, span, targets, classes, moments)
 
 
 def _minimise(

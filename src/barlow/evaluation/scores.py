@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from barlow.data.subsets import split_labelled
+from barlow.data.bad_samples import left_out
+from barlow.data.labels import UNKNOWN, Labels
+from barlow.data.subsets import relabelled, split_labelled, subset
 from barlow.evaluation.arms import evaluate_arms
-from barlow.evaluation.features import Features, calibrate_batchnorm, extract
+from barlow.evaluation.budget import SEED, Sizes, Take, decide
+from barlow.evaluation.features import Features, KeptFeatures, calibrate_batchnorm, extract
 from barlow.evaluation.finetune import (
     CANDIDATES,
     FinetuneNumbers,
@@ -20,6 +23,7 @@ from barlow.evaluation.finetune import (
 )
 from barlow.evaluation.published import PublishedProtocol
 from barlow.evaluation.sgd_linear import BARLOW_TWINS, augmented_features, sgd_linear_accuracy
+from barlow.evaluation.splits import spread_over_classes
 from barlow.modalities import load_samples, splits_of
 from barlow.seams import Facts, Modality, OnDevice, Source, View
 from barlow.training.progress import Progress
@@ -41,11 +45,13 @@ class LabelledParts:
 
     Attributes:
         seen_in_pretraining: whether the test samples, without labels, may have been pretrained on.
+        notes: sentences for the user about where the parts come from and what was left out.
     """
 
     train: Source
     test: Source
     seen_in_pretraining: bool = False
+    notes: Sequence[str] = ()
 
     def on(self, device: torch.device) -> "LabelledParts":
         """Return the same parts with their samples on a device."""
@@ -97,21 +103,41 @@ class Score:
 
 
 def labelled_parts(
-    modality: Modality, data: Any, *, facts: Facts | None = None, data_root: str | Path | None = None
+    modality: Modality, data: Any, *, facts: Facts | None = None, data_root: str | Path | None = None, **reading: Any
 ) -> LabelledParts | None:
     """Load labelled data in training and test part: their own split, or one by class with a fixed seed.
 
-    `facts` are those of the run whose network the samples are for; None: they are taken as they are. Returns None where
-    there are no labels.
+    Where only one of their own parts has labels, that one is split, and the notes say so. Left out, and named in the
+    notes, are samples without a label (-1) and test samples of a class that the training part lacks. `facts` are those
+    of the run whose network the samples are for; None: they are taken as they are. `reading` is what a user says of how
+    they are to be read. Returns None where there are no labels.
     """
 
     def load(split: str) -> Source:
-        return load_samples(modality, data, facts=facts, split=split, data_root=data_root)
+        return load_samples(modality, data, facts=facts, split=split, data_root=data_root, **reading)
 
     if "test" in splits_of(modality, data):
         train, test = load("labelled"), load("test")
-        return None if train.labels is None or test.labels is None else LabelledParts(train, test)
+        if train.labels is not None and test.labels is not None:
+            return _usable(train, _numbered_alike(train, test))
+        return _split_the_labelled_one(train, test)
     return split_parts(load("train"))
+
+
+def _split_the_labelled_one(train: Source, test: Source) -> LabelledParts | None:
+    """Split the one of two parts that has labels, such as the training folder beside a flat test folder."""
+    of_train = train.labels is not None
+    labelled, bare = (train, test) if of_train else (test, train)
+    parts = split_parts(labelled)
+    if parts is None:
+        return None
+    part, other = ("training", "test") if of_train else ("test", "training")
+    note = (
+        f"The {other} part of {bare.name} has no labels, such as class folders ({len(bare)} samples: "
+        f"{bare.describe(0)}, ...). Its {part} part has: {len(labelled)} samples of {len(labelled.class_names)} "
+        "classes; a fifth of them, class by class, is what is evaluated on"
+    )
+    return replace(parts, seen_in_pretraining=of_train, notes=(note, *parts.notes))
 
 
 def parts_with_test(
@@ -134,33 +160,89 @@ def parts_with_test(
         else:
             split = "test" if "test" in splits_of(modality, test) else "train"
             found = load_samples(modality, test, facts=facts, split=split, data_root=data_root, labels="required")
-            parts = LabelledParts(source, found)
+            parts = _usable(source, _numbered_alike(source, found, strict=True))
     except ValueError as error:
         raise ValueError(f"test: {str(error).removeprefix('data: ')}") from error
     if parts is None:
         name = test if isinstance(test, (str, Path)) else f"the {type(test).__name__} given"
         raise ValueError(f"test: {name} has no labels to evaluate with; wanted class folders or labels")
-    for number, (known, asked) in enumerate(zip(parts.train.class_names, parts.test.class_names, strict=False)):
-        if known != asked:  # numbered in another way, so that every answer would count as wrong
-            raise ValueError(f"test: class {number} is {asked!r}, wanted {known!r} as in the training data")
     return replace(parts, seen_in_pretraining=False)
 
 
 def split_parts(source: Source) -> LabelledParts | None:
-    """Split a labelled source class by class with a fixed seed; None where there are no labels."""
+    """Split a labelled source class by class with a fixed seed; None where there are no labels.
+
+    Samples without a label (-1) are in neither part.
+    """
     if source.labels is None:
         return None
-    train, test = split_labelled(source, TEST_SHARE, SPLIT_SEED)
-    return LabelledParts(train, test, seen_in_pretraining=True)
+    known = _with_labels(source)
+    train, test = split_labelled(known, TEST_SHARE, SPLIT_SEED)
+    return LabelledParts(train, test, seen_in_pretraining=True, notes=_left_out(source, known))
 
 
-def calibrate(untrained: nn.Module, source: Source, plain: Callable[[Any], Any]) -> nn.Module:
+def _with_labels(source: Source) -> Source:
+    """The samples that have a label; the same source where all have one."""
+    assert source.labels is not None
+    known = source.labels != UNKNOWN
+    return source if bool(known.all()) else subset(source, known.nonzero())
+
+
+def _left_out(*sources: Source) -> tuple[str, ...]:
+    """A note on how many samples of each (source, its labelled samples) have no label."""
+    pairs = list(zip(sources[::2], sources[1::2], strict=True))
+    missing = sum(len(source) - len(known) for source, known in pairs)
+    total = sum(len(source) for source, _ in pairs)
+    return (f"{missing} of {total} samples have no label and are left out of the evaluation",) if missing else ()
+
+
+def _numbered_alike(train: Source, test: Source, *, strict: bool = False) -> Source:
+    """Test data whose classes have the numbers of the training data; classes of the same name are the same ones.
+
+    With `strict`, a class that the training data do not know is refused (ValueError).
+    """
+    names, asked = list(train.class_names), list(test.class_names)
+    used = [] if test.labels is None else test.labels.unique().tolist()
+    if strict and names and asked:
+        for number in used:
+            if number != UNKNOWN and asked[number] not in names:
+                known = f"wanted {names[number]!r} as in" if number < len(names) else "which is not among those of"
+                raise ValueError(f"test: class {number} is {asked[number]!r}, {known} the training data")
+    if test.labels is None or all(a == b for a, b in zip(names, asked, strict=False)):
+        return test
+    names += [name for name in asked if name not in names]
+    places = torch.tensor([names.index(name) for name in asked] + [UNKNOWN])  # -1 takes the last of them
+    return relabelled(test, Labels(places[test.labels], tuple(names)))
+
+
+def _usable(train: Source, test: Source) -> LabelledParts:
+    """The parts without the samples for which there is no right answer: ValueError where none is left."""
+    known, asked = _with_labels(train), _with_labels(test)
+    assert known.labels is not None
+    assert asked.labels is not None
+    notes = list(_left_out(train, known, test, asked))
+    taught = torch.isin(asked.labels, known.labels)
+    names = asked.class_names
+    for number in asked.labels[~taught].unique().tolist():
+        count = int((asked.labels == number).sum())
+        name = repr(names[number]) if number < len(names) else str(number)
+        notes.append(f"class {name} is in the test part only: its samples ({count}) are left out of the evaluation")
+    if not bool(taught.all()):
+        asked = subset(asked, taught.nonzero())
+    if not len(known) or not len(asked):
+        raise ValueError(f"labels: the {'test' if len(known) else 'training'} part has none to use: {'; '.join(notes)}")
+    return LabelledParts(known, asked, notes=tuple(notes))
+
+
+def calibrate(
+    untrained: nn.Module, source: Source, plain: Callable[[Any], Any], *, most: int = CALIBRATION_SAMPLES
+) -> nn.Module:
     """Give an untrained network BatchNorm statistics from training data, without which it would be needlessly poor.
 
-    They come from a fixed random choice of `CALIBRATION_SAMPLES`, because data are often sorted by class, and batches
+    They come from a fixed random choice of `most`, because data are often sorted by class, and batches
     of one class each lack the variance between classes. Returns the same network, in evaluation mode.
     """
-    number = min(len(source), CALIBRATION_SAMPLES)
+    number = min(len(source), most)
     number -= number % CALIBRATION_BATCH if number > CALIBRATION_BATCH else 0  # batches count equally: all of one size
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(CALIBRATION_SEED))[:number].tolist()
     calibrate_batchnorm(untrained, (plain(batch.samples) for batch in source.batches(order, CALIBRATION_BATCH)))
@@ -203,6 +285,10 @@ def measure(
     bars: Mapping[str, Callable[[Any], Tensor]],
     view: View | None = None,
     protocols: Protocols = ONLY_PROBES,
+    seconds: float | None = None,
+    sizes: Sizes | None = None,
+    decided: Callable[[Sizes], None] | None = None,
+    kept: KeptFeatures | None = None,
     quiet: bool = True,
 ) -> Score:
     """Evaluate the backbone, its untrained twin and the raw samples, every one tuned in the same way on training data.
@@ -211,34 +297,61 @@ def measure(
     raw features of the plain view by name, see `Modality.bars`; `view` is the augmentation of the protocols that
     augment, see `Modality.supervised`. Labelled data are on the device of the networks.
 
+    `seconds` is about what features and probes of all arms may take together: where all samples would take longer, as
+    many of each class are looked at as fit, the same for every arm, and "sampling" in the evaluation says so. How many
+    is told to `decided` before they are, and `sizes` is what was told in an earlier call, to be kept to; None: as many
+    as fit, without `seconds` all. `kept` are features that others want as well. The protocols beside the probes are
+    not counted.
+
     ValueError, before anything is computed: a share of the labels that leaves less than two of a class, or one to
-    fine-tune on where the published protocol does not.
+    fine-tune on where the published protocol does not; `seconds` that are no positive number.
     """
     if parts.train.labels is not None:
         for fraction in protocols.finetune:
             labelled_positions(parts.train.labels, fraction, seed=0)
             protocols.candidates_for(fraction)
     networks = {"trained": backbone.eval()} | ({} if untrained is None else {"untrained": untrained.eval()})
-    arms: dict[str, tuple[Features, Features]]
-    arms = {name: _both(network, parts, plain) for name, network in networks.items()}
-    arms |= {name: _both(values, parts, plain) for name, values in bars.items()}
+    kept = kept or KeptFeatures()
+    both = (parts.train, parts.test)
+    takes = {name: _take(network, both, plain, kept) for name, network in networks.items()}
+    takes |= {name: _take(values, both, plain) for name, values in bars.items()}
+    sizes = _sizes(takes, parts, seconds, sizes)
+    if decided:
+        decided(sizes)
+    chosen = [_chosen(source, most) for source, most in ((parts.train, sizes.train), (parts.test, sizes.test))]
+    arms = {name: (take("train", chosen[0]), take("test", chosen[1])) for name, take in takes.items()}
     with Progress("evaluation", total=len(arms), quiet=quiet) as progress:
         evaluation = evaluate_arms(arms, class_names=parts.train.class_names, progress=progress.update)
     rows = {row["features"]: row for row in evaluation["rows"]}
     if protocols.sgd_linear:
         for name, (train, test) in arms.items():
-            network = networks.get(name)
-            seen: Any = train
-            if protocols.augmented and view is not None and network is not None:
-                seen = augmented_features(network, parts.train, view)
-            numbers = BARLOW_TWINS if protocols.published is None else protocols.published.linear
-            rows[name]["sgd_linear"] = sgd_linear_accuracy(seen, test, numbers)
+            rows[name]["sgd_linear"] = _sgd_linear(networks.get(name), train, test, parts, view, protocols)
     if protocols.finetune:
         found = _fine_tune(networks, parts, plain, view, protocols, quiet)
         for name, records in found.items():
             rows[name]["finetune"] = records
-    published = {} if protocols.published is None else {"published_protocol": protocols.published.as_record()}
-    return Score({**evaluation, **published, "test_seen_in_pretraining": parts.seen_in_pretraining})
+    more: dict[str, Any] = {} if sizes.whole else {"sampling": {**sizes.as_record(), "note": sizes.note}}
+    if protocols.published is not None:
+        more["published_protocol"] = protocols.published.as_record()
+    if notes := [*parts.notes, *filter(None, map(left_out, (parts.train, parts.test)))]:
+        more["notes"] = notes
+    return Score({**evaluation, **more, "test_seen_in_pretraining": parts.seen_in_pretraining})
+
+
+def _sgd_linear(
+    network: nn.Module | None,
+    train: Features,
+    test: Features,
+    parts: LabelledParts,
+    view: View | None,
+    protocols: Protocols,
+) -> float:
+    """The papers' linear protocol on features, or on crops and flips drawn anew where there is a network."""
+    seen: Any = train
+    if protocols.augmented and view is not None and network is not None:
+        seen = augmented_features(network, parts.train, view)
+    numbers = BARLOW_TWINS if protocols.published is None else protocols.published.linear
+    return sgd_linear_accuracy(seen, test, numbers)
 
 
 def _fine_tune(
@@ -270,7 +383,31 @@ def _fine_tune(
     return found
 
 
-def _both(
-    represent: Callable[[Any], Tensor], parts: LabelledParts, plain: Callable[[Any], Any]
-) -> tuple[Features, Features]:
-    return extract(represent, parts.train, plain=plain), extract(represent, parts.test, plain=plain)
+def _take(
+    represent: Callable[[Any], Tensor],
+    both: tuple[Source, Source],
+    plain: Callable[[Any], Any],
+    kept: KeptFeatures | None = None,
+) -> Take:
+    """Features of the training or the test part; raw samples are read again sooner than kept."""
+    extracted = extract if kept is None else kept.extract
+
+    def take(part: str, positions: list[int]) -> Features:
+        return extracted(represent, both[part == "test"], plain=plain, order=positions)
+
+    return take
+
+
+def _sizes(takes: Mapping[str, Take], parts: LabelledParts, seconds: float | None, given: Sizes | None) -> Sizes:
+    num_train, num_test = len(parts.train), len(parts.test)
+    if given is not None and given.fits(num_train, num_test):
+        return given
+    if seconds is None or parts.train.labels is None or parts.test.labels is None:
+        return Sizes(num_train, num_test, num_train, num_test, 0.0)
+    return decide(takes, parts.train.labels, parts.test.labels, seconds=seconds)
+
+
+def _chosen(source: Source, most: int) -> list[int]:
+    if source.labels is None or most >= len(source):
+        return list(range(len(source)))
+    return spread_over_classes(source.labels, most=most, seed=SEED).tolist()

@@ -58,6 +58,17 @@ def few_label_draws(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, 
     return [(_ranks(labels, each)[1] < per_class).nonzero()[:, 0] for each in seeds]
 
 
+def spread_over_classes(labels: Int64[Tensor, " n"], *, most: int, seed: int) -> Int64[Tensor, " m"]:
+    """Choose at most `most` samples, every class in its share: increasing positions, all of them where they suffice.
+
+    What is chosen for a smaller number is a part of what is chosen for a larger one.
+    """
+    if most >= len(labels):
+        return torch.arange(len(labels))
+    _, rank, size = _ranks(labels, seed)
+    return ((rank + 0.5) / size).argsort(stable=True)[:most].sort().values
+
+
 def _ranks(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of each sample: position of its class, its place in a random order of that class, size of that class."""
     generator = torch.Generator().manual_seed(seed)

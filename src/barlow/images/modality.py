@@ -1,6 +1,7 @@
 """Images as a `Modality`: all that the core knows of them."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,21 +12,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from barlow.data.bad_samples import ANY, MOST_BAD
+from barlow.errors import unknown
 from barlow.images.data.decode import DECODE_SIZE
-from barlow.images.data.image_statistics import channel_statistics, image_shape
+from barlow.images.data.image_statistics import channel_statistics, image_shape, image_sizes
 from barlow.images.data.load import NAMED, load_source, looks_like_images, splits
+from barlow.images.data.pixels import OLD_RUN
 from barlow.images.networks.backbones import Backbone, build_backbone
 from barlow.images.networks.basic_resnet import single_pixel_convolutions
 from barlow.images.networks.foreign import OFFICIAL, Foreign, load_foreign
+from barlow.images.networks.libraries import find_network
 from barlow.images.networks.saved import load_backbone, save_backbone
 from barlow.images.networks.timm_folder import export_timm
+from barlow.images.networks.weights import require_weights
 from barlow.images.views.colour import to_pixels
+from barlow.images.views.exported import PlainView
 from barlow.images.views.located import GeometryOnly
 from barlow.images.views.pipeline import ImagePipeline
-from barlow.images.views.published import IMAGENET_MEAN, IMAGENET_STD, image_views
+from barlow.images.views.published import IMAGENET_MEAN, IMAGENET_STD, PLAIN_INTERPOLATION, VIEWS, image_views
 from barlow.methods.heads import mlp_of
-from barlow.recipes import Recipe, recipe_for
-from barlow.seams import Facts, Modality, Pretrained, Source, View, Views, check_backbone, flattened
+from barlow.recipes import OWN, Recipe, recipe_for
+from barlow.recipes.minutes import for_minutes, has_rows, lacks_epochs, usual_minutes
+from barlow.seams import Facts, Modality, Preparation, Pretrained, Source, View, Views, check_backbone, flattened
 
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger images are cropped and scaled to it unless told."""
@@ -35,6 +43,8 @@ RAW_SIDE = 32
 """Raw images are averaged down to this side at most: 3,072 colour values, as 32 x 32 "tiny images" have."""
 AUDIT_VIEWS = "byol-iid"
 """Views of images where nobody says which: the paper's, both drawn in one way, for which its theory is exact."""
+UNSEEN_WORTH_A_WORD = 0.02
+"""Share of an image outside its central square from which a run says so; less is a border of a few pixels."""
 CONVERTED = (1, 3)
 """Numbers of channels to which images are brought where they have others; any other number they have to have."""
 
@@ -52,19 +62,30 @@ def load(
     """Load images as `load_source` does, for training or for the network of a run.
 
     A recipe of a run that will learn from them decides how large they are decoded; by the facts of a run whose network
-    they are for, they are brought to its channels.
+    they are for, they are decoded as its training data were, brought to its channels, and any number of them may be
+    unreadable.
     """
     channels = _channels(facts)
     # Twice the view: a crop of a quarter of the area keeps its pixels.
     decode_size = 2 * recipe.image_size if recipe and recipe.image_size else DECODE_SIZE
-    return load_source(data, channels=channels if channels in CONVERTED else 0, decode_size=decode_size, **asked)
+    asked |= {"channels": channels if channels in CONVERTED else 0, "most_bad": MOST_BAD if facts is None else ANY}
+    decode_size = int((facts or {}).get("decode_size", decode_size))
+    source = load_source(data, decode_size=decode_size, facts=facts, **asked)
+    if OLD_RUN in getattr(source, "notes", ()):
+        warnings.warn(OLD_RUN, stacklevel=2)
+    return source
 
 
 def facts(source: Source) -> Facts:
-    """Return shape and channel statistics: views normalise by them, networks are built for them."""
+    """Return shape, channel statistics, and how the pixels were read.
+
+    Views normalise by the statistics, networks are built for the channels, and whatever the run is given later is read
+    in the same way.
+    """
     shape = image_shape(source)
     mean, std = channel_statistics(source)
-    return {"image_shape": [shape.channels, shape.height, shape.width], "mean": mean, "std": std}
+    read: dict[str, Any] = {"white_level": {}, **getattr(source, "reading", {})}
+    return {"image_shape": [shape.channels, shape.height, shape.width], "mean": mean, "std": std, **read}
 
 
 def suits(source: Source, facts: Facts) -> None:
@@ -90,6 +111,24 @@ def fit(recipe: Recipe, facts: Facts) -> Recipe:
     return replace(recipe, image_size=recipe.image_size or min(height, width, LARGEST_AUTOMATIC_SIZE))
 
 
+def plan(
+    recipe: Recipe, kept: Collection[str], source: Source, seconds_per_sample: Callable[[Recipe], float]
+) -> Recipe:
+    """Settle what images get in the minutes of a run; recipes made for small data on two cores stay as they are."""
+    if not has_rows(recipe):
+        minutes = recipe.minutes or usual_minutes(len(source), seconds_per_sample(recipe))
+        return replace(recipe, minutes=minutes)
+    shape = image_shape(source)
+    return for_minutes(
+        recipe,
+        kept,
+        num_samples=len(source),
+        short_side=shape.short_side,
+        channels=shape.channels,
+        seconds_per_sample=seconds_per_sample,
+    )
+
+
 def views(recipe: Recipe, facts: Facts) -> Views:
     """Build the pipelines that the recipe names, normalised by the statistics of its data."""
     return image_views(
@@ -98,7 +137,22 @@ def views(recipe: Recipe, facts: Facts) -> Views:
         channels=_channels(facts),
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
+        fit=recipe.fit,
     )
+
+
+def notes(recipe: Recipe, source: Source) -> list[str]:
+    """Say what of images that are not square is never seen without augmentation."""
+    sides = [(min(size), max(size)) for size in image_sizes(source)]
+    lost = [1 - short / long for short, long in sides if 1 - short / long >= UNSEEN_WORTH_A_WORD]
+    if recipe.fit != "square" or not lost:
+        return []
+    mean, most = (f"{share:.0%}" for share in (sum(lost) / len(lost), max(lost)))
+    up_to = "" if mean == most else f", up to {most},"
+    return [
+        f"{len(lost)} of {len(sides)} images looked at are not square: features and evaluation see the central square, "
+        f"so {mean} of such an image{up_to} is never seen there; --fit whole squeezes whole images to squares"
+    ]
 
 
 def backbone(recipe: Recipe, facts: Facts) -> Backbone:
@@ -112,6 +166,41 @@ def backbone(recipe: Recipe, facts: Facts) -> Backbone:
         pretrained=recipe.pretrained,
         zero_init=recipe.zero_init,
     )
+
+
+def names(recipe: Recipe) -> None:
+    """Refuse views, networks and files of weights that do not exist; objects of the user's own have no names."""
+    if not recipe.views.startswith(OWN) and recipe.views not in VIEWS:
+        raise unknown("views", recipe.views, VIEWS)
+    if recipe.backbone.startswith(OWN):
+        return
+    find_network(recipe.backbone, recipe.width)
+    if recipe.pretrained not in ("", "default"):
+        require_weights(Path(recipe.pretrained).expanduser())
+
+
+def plain(transform: Any, view: Any) -> tuple[Callable[[Any], Any], str]:
+    """Return the whole picture at the size of a view, in [0, 1] or normalised as the transform does, and a note on it.
+
+    The mean and the deviation are those of the last part of `transform` that has some, as `v2.Normalize` does.
+    """
+    if not isinstance(view, Tensor) or view.ndim != 4 or view.shape[2] != view.shape[3]:
+        raise ValueError(
+            f"views: {type(transform).__name__} gives views of other sizes than one square, wanted one size"
+        )
+    channels, size = view.shape[1], view.shape[2]
+    numbers = [(part.mean, part.std) for part in _parts(transform) if hasattr(part, "mean") and hasattr(part, "std")]
+    mean, std = numbers[-1] if numbers else ((0.0,), (1.0,))
+    mean, std = (tuple(map(float, value)) * max(1, channels // len(value)) for value in (mean, std))
+    whole = ImagePipeline(size=size, mean=mean, std=std, interpolation="bilinear")
+    scale = "normalised as the transform does" if numbers else "in [0, 1], for the transform has no Normalize"
+    note = f"views of your own: without augmentation the network sees squares of {size} pixels, {scale}"
+    return partial(whole.apply, params={}), note
+
+
+def _parts(transform: Any) -> list[Any]:
+    inside = getattr(transform, "transforms", None)
+    return [part for one in inside for part in _parts(one)] if isinstance(inside, (list, tuple)) else [transform]
 
 
 def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu: bool) -> None:
@@ -137,14 +226,40 @@ def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu
 # --- networks in files, and networks from elsewhere
 
 
-def save(folder: Path, network: nn.Module, facts: Facts) -> None:
-    """Save weights and record, with the statistics that images are normalised by."""
-    save_backbone(folder, network, mean=facts.get("mean"), std=facts.get("std"))
+def save(folder: Path, network: nn.Module, recipe: Recipe, facts: Facts) -> None:
+    """Save weights and record, with what makes network input of images."""
+    save_backbone(folder, network, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit)
 
 
-def to_timm(network: nn.Module, path: Path, facts: Facts) -> None:
-    """Write a folder that timm loads, with the statistics that images are normalised by."""
-    export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"))
+def to_timm(network: nn.Module, path: Path, recipe: Recipe, facts: Facts) -> list[str]:
+    """Write a folder that timm loads, with what makes network input of images."""
+    return export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit)
+
+
+def preparation(recipe: Recipe, facts: Facts) -> Preparation | None:
+    """Say how images become network input; None where the run had views of its own.
+
+    Raw samples are (N, H, W, C) uint8, which is what decoders and cameras give.
+    """
+    if "mean" not in facts or "std" not in facts:
+        return None
+    mean, std = tuple(map(float, facts["mean"])), tuple(map(float, facts["std"]))
+    side, channels = recipe.image_size, _channels(facts)
+    white = {} if facts.get("white_level") is None else {"white_level": facts["white_level"]}
+    words = {"size": side, "channels": channels, "mean": mean, "std": std, **white, "fit": recipe.fit}
+    words["interpolation"] = f"antialiased {PLAIN_INTERPOLATION}"
+    module = PlainView(side, mean, std, recipe.fit, PLAIN_INTERPOLATION)
+    return Preparation(words, module, {1: "height", 2: "width"}, list(_raw_examples(side, channels)))
+
+
+def _raw_examples(side: int, channels: int) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Images of several sizes, as floats, which no resize rounds, and as what files hold, which may be rounded."""
+    generator = torch.Generator().manual_seed(0)
+    for num, height, width in ((2, 2 * side + 3, side + 5), (1, side, side), (3, side // 2 + 1, 2 * side)):
+        raw = torch.randint(256, (num, height, width, channels), generator=generator, dtype=torch.uint8)
+        pixels = raw.movedim(-1, 1)
+        yield raw, pixels / 255, 1e-4
+        yield raw, pixels, 2e-2
 
 
 def example(recipe: Recipe, facts: Facts) -> Tensor:
@@ -223,8 +338,8 @@ def supervised(views: Views) -> View | None:
 
 
 def show(facts: Facts) -> Callable[[Tensor], Tensor] | None:
-    """Return view -> uint8 images, None where the views have another number of channels than 1 or 3."""
-    if _channels(facts) not in CONVERTED:
+    """Return view -> uint8 images, None where the views have other channels than 1 or 3, or are the user's."""
+    if _channels(facts) not in CONVERTED or "mean" not in facts:  # views of the user's own normalise as they like
         return None
     return partial(to_pixels, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
 
@@ -238,9 +353,14 @@ IMAGES = Modality(
     named=NAMED,
     facts=facts,
     suits=suits,
+    plan=plan,
+    lacks_epochs=lacks_epochs,
     fit=fit,
     views=views,
     backbone=backbone,
+    notes=notes,
+    names=names,
+    plain=plain,
     check=check,
     save=save,
     open=load_backbone,
@@ -251,7 +371,9 @@ IMAGES = Modality(
     supervised=supervised,
     show=show,
     example=example,
+    preparation=preparation,
     exports={"timm": to_timm},
     statistics=("mean", "std"),
+    reading=("white_level", "channels_axis", "decode_size"),
 )
 """Images: folders, arrays, datasets and named data sets of them; networks of timm and torchvision."""

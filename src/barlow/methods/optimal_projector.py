@@ -34,6 +34,7 @@ from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
 from barlow.statistics.collectives import AllMean, identity, known_samples
 from barlow.statistics.correlation import EPS, exact_dtype
+from barlow.statistics.triangular import cholesky, solve_lower
 
 SHRINKAGE = 0.2
 """Chosen on held-out digits with N = d: 0.1 to 0.3 did equally well, 0.01 much worse; see benchmarks/README.md."""
@@ -76,8 +77,7 @@ def optimal_projector_loss(
         total, between = covariances(h_a.to(dtype), h_b.to(dtype), all_mean=all_mean)
         d = total.shape[0]
         factor = _cholesky(shrunk(total, shrinkage))
-        half = torch.linalg.solve_triangular(factor, between, upper=False)
-        r = torch.linalg.solve_triangular(factor, half.T, upper=False)
+        r = solve_lower(factor, solve_lower(factor, between).T)
         mean_rho = r.diagonal().mean()
         invariance = d * (1 - mean_rho).square()
         spread = (r - mean_rho * torch.eye(d, device=r.device, dtype=dtype)).square().sum()
@@ -122,9 +122,13 @@ def optimal_projector(
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
-    """Return L with L L^T = matrix. A matrix that is not finite gives no error: the loop names what went bad."""
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(matrix)
+    """Return L with L L^T = matrix. A matrix that is not finite gives no error: the loop names what went bad.
+
+    Nor does any on a GPU, which is not waited for: there L is not a number, and so is the loss.
+    """
+    factor, failed = cholesky(matrix)
+    if not matrix.is_cpu:
+        return torch.where(failed > 0, torch.nan, factor)
     if failed and bool(matrix.isfinite().all()):
         raise ValueError(
             "shrinkage: got too little for these features, whose covariance has no inverse (constant features, or "
@@ -138,7 +142,7 @@ def _check(h_a: Tensor, h_b: Tensor, shrinkage: float, all_mean: AllMean) -> Non
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"shrinkage: got {shrinkage}, wanted a number from 0 to 1")
     own, d = h_a.shape
-    n = known_samples(own, h_a.device, all_mean) or own  # where N is not told, the own ones have to do
+    n = known_samples(own, all_mean) or own  # where N is not told, the own ones have to do
     if n < 2:
         raise ValueError(f"h_a, h_b: got {n} sample, wanted at least 2: covariances are statistics of the batch")
     if shrinkage == 0 and n <= d:

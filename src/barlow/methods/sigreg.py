@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.methods.heads import HeadSpec
-from barlow.seams import Method, Terms
+from barlow.seams import Method, Terms, to_device
 from barlow.statistics.collectives import AllMean, all_mean_here, count_samples, identity
 from barlow.statistics.correlation import exact_dtype
 
@@ -86,7 +86,7 @@ def epps_pulley(x: Float[Tensor, "v n m"], *, all_mean: AllMean = identity) -> F
     Source: Epps & Pulley 1983; knots and weights as in the official code of LeJEPA.
     """
     t, weight = knots(x.dtype, x.device)
-    n = count_samples(x.shape[1], x.device, all_mean)
+    n = count_samples(x.shape[1], all_mean)
     real, imaginary = all_mean(_CharacteristicFunction.apply(x, t), x.shape[1])
     normal = torch.exp(-t.square() / 2)[:, None, None]
     distance = (real - normal).square() + imaginary.square()
@@ -133,7 +133,7 @@ def random_directions(
     Processes may be at different places of their generators: the mean of their normal draws is normal too, so its
     direction is as uniform as that of one draw, and all of them have it.
     """
-    draw = all_mean(torch.randn(num_features, num_directions).to(device), 1)
+    draw = all_mean(to_device(torch.randn(num_features, num_directions), device), 1)
     return F.normalize(draw, dim=0)
 
 

@@ -164,6 +164,8 @@ class EmbeddingQueue(nn.Module):
         super().__init__()
         self.register_buffer("rows", torch.zeros(num_views, length, num_features))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+        self._known: int | None = 0  # `filled` as Python has it: asking the buffer would wait for a GPU in every step
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def share(self, batch_size: int) -> Float[Tensor, "a m d"]:
         """Return the rows that this process works on: every W-th, or none while the queue is not full.
@@ -177,7 +179,9 @@ class EmbeddingQueue(nn.Module):
                 "for no queue"
             )
         whole_batches = length - length % batch_size
-        if int(self.filled) < whole_batches:
+        if self._known is None:
+            self._known = int(self.filled)
+        if self._known < whole_batches:
             return self.rows[:, :0]
         rank = dist.get_rank() if num_processes() > 1 else 0
         return self.rows[:, rank : whole_batches : num_processes()]
@@ -188,6 +192,12 @@ class EmbeddingQueue(nn.Module):
         length = self.rows.shape[1]
         self.rows.copy_(torch.cat([newest.to(self.rows.dtype), self.rows], dim=1)[:, :length])
         self.filled.add_(newest.shape[1]).clamp_(max=length)
+        self._known = None if self._known is None else min(self._known + newest.shape[1], length)
+
+
+def _forget(queue: Any, _: Any) -> None:
+    """After a state was loaded, which may tell another number."""
+    queue._known = None
 
 
 class SwAV(Method):

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from torch import nn
 
+from barlow.arguments import checked
 from barlow.errors import did_you_mean, unknown
 from barlow.methods.barlow_twins import barlow_twins
 from barlow.methods.byol import byol
@@ -62,7 +63,7 @@ def builder_of(recipe: Recipe, own: Builder | None = None) -> Builder:
         if option not in known:
             has = ", ".join(map(_shown, known.values())) or "none"
             raise ValueError(f"{option}: {name} has no such option; it has {has}{did_you_mean(option, known)}")
-        _check_value(known[option], value)
+        checked(option, value, known[option].annotation)
     try:
         inspect.signature(builder).bind(None, None, None, **recipe.options)
     except TypeError as error:
@@ -90,22 +91,3 @@ def _options(builder: Builder) -> Mapping[str, inspect.Parameter]:
 
 def _shown(option: inspect.Parameter) -> str:
     return option.name if option.default is option.empty else f"{option.name}={option.default}"
-
-
-KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "True or False"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "a word"),
-}
-
-
-def _check_value(option: inspect.Parameter, value: Any) -> None:
-    """Refuse early what the annotation of an option rules out, where it is one of the above or a Literal."""
-    if get_origin(option.annotation) is Literal:
-        if value not in get_args(option.annotation):
-            raise unknown(option.name, value, get_args(option.annotation))
-    elif option.annotation in KINDS:
-        kinds, wanted = KINDS[option.annotation]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise ValueError(f"{option.name}: got {value!r}, wanted {wanted}")

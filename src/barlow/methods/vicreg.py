@@ -18,7 +18,7 @@ from barlow.errors import unknown
 from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
-from barlow.statistics.collectives import AllMean, identity
+from barlow.statistics.collectives import AllMean, counted, identity
 from barlow.statistics.correlation import Form, center, exact_dtype
 from barlow.statistics.covariance import bessel, off_diagonal_squares
 
@@ -67,6 +67,7 @@ def vicreg_loss(
             `all_mean` of one's own.
     """
     _check(z_a, z_b, (invariance_weight, variance_weight, covariance_weight), convention, form)
+    all_mean = counted(len(z_a), all_mean)
     s = invariance(z_a, z_b, all_mean=all_mean)
     v = variance(z_a, all_mean=all_mean) + variance(z_b, all_mean=all_mean)
     c = covariance(z_a, form=form, all_mean=all_mean) + covariance(z_b, form=form, all_mean=all_mean)
@@ -100,7 +101,7 @@ def variance(
     n = z.shape[0]
     centred = center(z.to(exact_dtype(z)).flatten(1), all_mean=all_mean)
     biased = all_mean(centred.square().mean(dim=0), n)
-    deviation = torch.sqrt(biased * bessel(n, z.device, all_mean) + eps)
+    deviation = torch.sqrt(biased * bessel(n, all_mean) + eps)
     return torch.relu(target - deviation).mean()
 
 

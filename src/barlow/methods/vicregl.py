@@ -29,7 +29,7 @@ from barlow.methods.vicreg import (
     variance,
 )
 from barlow.seams import Method, Terms
-from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.collectives import AllMean, all_mean_here, counted, identity
 from barlow.statistics.correlation import exact_dtype
 
 Flip = Literal["compensated", "official"]
@@ -40,6 +40,10 @@ MATCHES = (20, 4)
 views; the official code goes by the direction instead, also between two large views. 0 keeps all."""
 FEATURE_MATCHES = (0, 0)
 """The same by features: the official code keeps all (--l2_all_matches 1), the paper 20."""
+WITHOUT_CDIST = ("mps",)
+"""Devices on which torch has no `cdist` of batches (Apple's GPUs)."""
+DIFFERENCES_AT_ONCE = 16
+"""Features whose differences between all pairs of positions are there at the same time, where there is none."""
 NUM_LARGE = 2
 """Every view is compared with each of the first two, which are the large ones."""
 
@@ -102,6 +106,7 @@ def vicregl_loss(
     """
     weights = (invariance_weight, variance_weight, covariance_weight)
     _check(len(views), alpha, weights, (*matches, *feature_matches))
+    all_mean = counted(len(views[0].whole), all_mean)
     parts = {}
     for scope, share, terms in (
         ("global", alpha, _global_terms([view.whole for view in views], all_mean)),
@@ -180,7 +185,7 @@ def matches_by_features(
     """
     dtype = exact_dtype(z_a)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
-        return nearest_matches(torch.cdist(z_a.to(dtype), z_b.to(dtype)), most)
+        return nearest_matches(_distances(z_a.to(dtype), z_b.to(dtype)), most)
 
 
 @torch.no_grad()
@@ -192,8 +197,20 @@ def matches_by_place(
     There is no limit to it: views that do not overlap match too. `most` and the result as for `nearest_matches`.
     """
     # Not by a matrix product: places that are equal have to be 0 apart.
-    distances = torch.cdist(places_a, places_b, compute_mode="donot_use_mm_for_euclid_dist")
-    return nearest_matches(distances, most)
+    return nearest_matches(_distances(places_a, places_b, mode="donot_use_mm_for_euclid_dist"), most)
+
+
+def _distances(
+    a: Float[Tensor, "n p d"], b: Float[Tensor, "n q d"], mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Float[Tensor, "n p q"]:
+    """Euclidean distances of all pairs; squared where a device has no function for them, which have the same order."""
+    if a.device.type not in WITHOUT_CDIST:
+        distances: Tensor = torch.cdist(a, b, compute_mode=mode)
+        return distances
+    squares = a.new_zeros(a.shape[0], a.shape[1], b.shape[1])
+    for x, y in zip(a.split(DIFFERENCES_AT_ONCE, dim=2), b.split(DIFFERENCES_AT_ONCE, dim=2), strict=True):
+        squares += (x[:, :, None] - y[:, None]).square().sum(dim=-1)
+    return squares
 
 
 def nearest_matches(distances: Float[Tensor, "n p q"], most: int) -> tuple[Int[Tensor, "n g"], Int[Tensor, "n g"]]:

@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from barlow.methods.heads import HeadSpec
-from barlow.seams import Method, Terms
+from barlow.seams import Method, Terms, to_device
 from barlow.statistics.collectives import AllMean, all_mean_here, identity
 from barlow.statistics.correlation import exact_dtype
+from barlow.statistics.triangular import cholesky, solve_lower
 
 W_SIZE = 128
 """Rows of a sub-batch in the official CIFAR runs, for 64 features."""
@@ -72,7 +73,8 @@ def wmse_loss(
     with torch.autocast(device_type=views[0].device.type, enabled=False):
         z = torch.stack(list(views))
         z = z.to(exact_dtype(z))
-        distances = [_distances(whiten_rows(z[:, rows], shrinkage=shrinkage)) for rows in sub_batches]
+        there = to_device(list(sub_batches), z.device)
+        distances = [_distances(whiten_rows(z[:, rows], shrinkage=shrinkage)) for rows in there]
         total = all_mean(torch.cat(distances).mean(), n)
     return Terms(total, {"distance": total})
 
@@ -143,15 +145,14 @@ def whiten_rows(z: Float[Tensor, "*v m d"], *, shrinkage: float = 0.0) -> Float[
     eye = torch.eye(d, dtype=z.dtype, device=z.device)
     if shrinkage:
         covariance = (1 - shrinkage) * covariance + shrinkage * eye
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if bool((failed > 0).any()):
+    factor, failed = cholesky(covariance)
+    # A GPU is not asked, which would make the host wait: there the ridge, 0 where none is wanted, is always added.
+    if not covariance.is_cpu or bool((failed > 0).any()):
         # Absolute too, for features that are all constant to rounding.
         ridge = FALLBACK_RIDGE * covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1).detach() + torch.finfo(z.dtype).eps
         ridge = torch.where(failed > 0, ridge, torch.zeros_like(ridge))
-        # Not the function that raises: what is not finite shows in the loss, where the loop names it.
-        factor, _ = torch.linalg.cholesky_ex(covariance + ridge[..., None, None] * eye)
-    white: Tensor = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
-    return white
+        factor, _ = cholesky(covariance + ridge[..., None, None] * eye)
+    return solve_lower(factor, centred.mT).mT
 
 
 class WMSE(Method):

@@ -8,6 +8,7 @@ from barlow.errors import unknown
 from barlow.recipes import barlow_twins, byol, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
+    ALSO_CALLED as ALSO_CALLED,
     OWN as OWN,
     TYPED_AS_FIELDS as TYPED_AS_FIELDS,
     WITHOUT_MOMENTUM as WITHOUT_MOMENTUM,

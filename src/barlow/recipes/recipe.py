@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from barlow.arguments import check_fields
 from barlow.errors import did_you_mean
 
 ABOUT = ("name", "source", "published")
@@ -17,6 +18,29 @@ OWN = "own:"
 TYPED_AS_FIELDS = ("redundancy_weight", "normalization")
 """Options of Barlow Twins that can be typed like fields: `pretrain(normalization="raw")`, `--redundancy-weight 0.01`.
 A recipe holds them in `options`, like those of any method, and methods that do not have them refuse them."""
+ALSO_CALLED = {
+    "lr": "learning_rate",
+    "base_lr": "learning_rate",
+    "lars_lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "arch": "backbone",
+    "model": "backbone",
+    "encoder": "backbone",
+    "img_size": "image_size",
+    "size": "image_size",
+    "crop_size": "image_size",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "augmentations": "views",
+    "transform": "views",
+    "lambd": "redundancy_weight",
+    "lambda": "redundancy_weight",
+    "lmbda": "redundancy_weight",
+    "warmup": "warmup_epochs",
+    "grad_clip": "clip_norm",
+}
+"""What other projects call the fields, too far from ours to be told by their letters."""
 WITHOUT_MOMENTUM = ("adamw", "adam")
 """Optimizers that have betas of their own instead."""
 
@@ -24,6 +48,8 @@ WITHOUT_MOMENTUM = ("adamw", "adam")
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides the numbers of a run; two runs with equal recipes on equal data are equal on a CPU.
+
+    But for runs with `minutes`, whose number of steps follows the clock; what it decided is in their journal.
 
     The string under each field is its help on the command line.
     """
@@ -38,6 +64,9 @@ class Recipe:
     # --- what is learnt from
     image_size: int = 0
     """Side in pixels of what the network sees; 0: the size of the pictures, at most 224."""
+    fit: Literal["square", "whole"] = "square"
+    """How pictures that are not square are seen: square: without augmentation the largest central square;
+    whole: all of them, squeezed to squares, in crops, features, evaluation and export."""
     views: str = "byol"
     """Augmentation pipelines by name: byol, byol-iid, cifar, small-grey, ..."""
 
@@ -69,7 +98,9 @@ class Recipe:
 
     # --- the optimisation
     epochs: int | float = 100
-    """Passes over the data; 0.5 is half of one, 2.3 ends within the third."""
+    """Passes over the data; 0.5 is half of one, 2.3 ends within the third. With minutes: as the plan was at first."""
+    minutes: int | float = 0
+    """Time of the whole run, evaluation and page included, instead of epochs; 0: as many epochs as said."""
     batch_size: int = 256
     """Samples per step over all processes; at most the number of samples."""
     optimizer: Literal["adamw", "adam", "lars", "sgd"] = "adamw"
@@ -105,18 +136,29 @@ class Recipe:
     channels_last: bool = True
     """Memory layout of images and convolutions."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no number, no word or no name where the field is one."""
+        check_fields(self)
+
 
 def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some fields changed; `options` join those it has, unless the method changes too."""
     known = [*(a_field.name for a_field in fields(Recipe)), *TYPED_AS_FIELDS]
     for name in numbers:
         if name not in known:
-            hint = did_you_mean(name, known) or f"; a number of one method goes into options={{{name!r}: ...}}"
-            raise ValueError(f"{name}: a Recipe has no such field{hint}")
+            own = f"; a number of one method goes into options={{{name!r}: ...}}"
+            raise ValueError(f"{name}: a Recipe has no such field{field_meant(name) or own}")
     changed = {name: value for name, value in numbers.items() if name not in TYPED_AS_FIELDS}
     typed = {name: numbers[name] for name in TYPED_AS_FIELDS if name in numbers} | changed.pop("options", {})
     same = changed.get("method", recipe.method) == recipe.method
     return replace(recipe, **changed, options=(recipe.options if same else {}) | typed)
+
+
+def field_meant(name: str) -> str:
+    """Return "; did you mean 'x'?" for a name that no field has: what others call one, else the nearest."""
+    if name in ALSO_CALLED:
+        return f"; did you mean {ALSO_CALLED[name]!r}?"
+    return did_you_mean(name, [*(a_field.name for a_field in fields(Recipe)), *TYPED_AS_FIELDS])
 
 
 def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:

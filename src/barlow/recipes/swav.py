@@ -117,7 +117,7 @@ def small_grey() -> Recipe:
 
 
 def pictures() -> Recipe:
-    """A folder of pictures on the machine at hand: two views of 128 pixels, six of 55, as many prototypes as samples.
+    """A folder of pictures on the machine at hand: two views of 64 pixels, six of 27, as many prototypes as samples.
 
     The 3000 published prototypes want a batch of 4096 or a queue of 3840, in which a folder of some hundred pictures
     would meet each of them many times.
@@ -127,6 +127,7 @@ def pictures() -> Recipe:
         name="swav-pictures",
         method="swav",
         source="ours, untuned: network and schedule of pictures, views of swav-imagenet, prototypes of swav-small-grey",
+        image_size=64,
         views="swav",
         projector="512-128",
         options=small_grey().options | {"freeze_prototypes": 1.0},

@@ -86,7 +86,13 @@ def pictures() -> Recipe:
     return replace(
         vicreg.pictures(),
         name="vicregl-pictures",
-        source="ours, untuned: vicreg-pictures; loss of the official code with matches in proportion to a map of 4 x 4",
+        source=(
+            "ours, untuned: vicreg-pictures on a network whose map has positions to match, ResNet-18 at 128 pixels; "
+            "loss of the official code with matches in proportion to a map of 4 x 4"
+        ),
+        image_size=128,
+        backbone="resnet18",
+        width=Recipe.width,
         method="vicregl",
         options={"matches": 7, "matches_back": 1, "local_projector": "128-128"},
         views="vicregl",

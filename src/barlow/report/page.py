@@ -1,21 +1,37 @@
 """A run folder becomes one page: a single HTML file that needs nothing but itself."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from barlow.files import durable_file
-from barlow.formats import text
+from barlow.formats import printable, text
 from barlow.report import evidence, record, sections
 from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the page of a run, finished or not, from what its folder holds; to `report.html` there by default."""
-    run = read_run(Path(folder))
+def write_report(folder: Path, out: Path | None = None, *, summary: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of a run, finished or not, from what its folder holds; to `report.html` there by default.
+
+    `summary` takes the place of the folder's while that is still to be written.
+    """
+    run = read_run(Path(folder).expanduser())
+    run = run if summary is None else replace(run, summary=summary)
     return write_page(out or run.folder / "report.html", f"{method_name(run)} on {data_name(run)}", body_of(run))
+
+
+@contextmanager
+def sparing_a_page(said: Callable[[str], None]) -> Iterator[None]:
+    """Let a page that cannot be written take nothing else away from what is finished; why it cannot is `said`."""
+    try:
+        yield
+    except Exception as error:  # of any kind: the figures are there, and `barlow report` tries again
+        said(f"The page could not be written: {error.strerror if isinstance(error, OSError) else error}")
 
 
 def body_of(run: RunFiles) -> str:
@@ -43,7 +59,10 @@ def contents(parts: Sequence[str]) -> str:
 
 
 def write_page(path: Path, title: str, body: str) -> Path:
-    """Write a whole page around `body`, durably, so that no reader meets half a page; its folder is made."""
+    """Write a whole page around `body`, durably, so that no reader meets half a page; its folder is made.
+
+    Bytes of file names that are no text are `printable`.
+    """
     own = files("barlow.report")
     style = own.joinpath("style.css").read_text(encoding="utf-8")
     script = own.joinpath("hover.js").read_text(encoding="utf-8")
@@ -56,5 +75,5 @@ def write_page(path: Path, title: str, body: str) -> Path:
         f"<script>\n{script}</script></body></html>\n"
     )
     with durable_file(path) as file:
-        file.write(page.encode())
+        file.write(printable(page).encode())
     return path

@@ -23,7 +23,8 @@ def left_out(run: RunFiles) -> list[str]:
     if not bad:
         return []
     rest = len(bad) - OPEN_UP_TO
-    more = [f"  and {rest} more, listed in {run.folder / 'report.html'}"] if rest > 0 else []
+    where = ", listed in " + str(page) if (page := run.folder / "report.html").is_file() else ""
+    more = [f"  and {rest} more{where}"] if rest > 0 else []
     return [f"{count(len(bad), 'unreadable sample')} left out:", *(f"  {one}" for one in bad[:OPEN_UP_TO]), *more]
 
 
@@ -79,7 +80,7 @@ def changed_fields(run: RunFiles) -> dict[str, Any]:
     """
     _, made = _usual(run)
     usual = flat(asdict(made))
-    known = [field.name for field in fields(Recipe) if field.name not in ABOUT]
+    known = [field.name for field in fields(Recipe) if field.name not in (*ABOUT, "minutes")]
     return {
         name: value
         for name, value in flat(run.recipe).items()

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from barlow.files import read_json
+from barlow.files import read_json, why_not_own
 from barlow.recipes import up_to_date
 from barlow.training.journal import read_journal, without_undone_steps
 
@@ -23,7 +23,7 @@ Record = Mapping[str, Any]
 Array = NDArray[Any]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Positions in epochs and the values there."""
-PAUSES_BEFORE = ("start", "resume")
+PAUSES_BEFORE = ("start", "sitting", "resume")
 """Events that begin a sitting: the time before them is not training."""
 
 
@@ -139,13 +139,16 @@ def read_run(folder: Path, *, arrays: bool = True) -> RunFiles:
     records = without_undone_steps(_read_journal(folder / "journal.jsonl", unreadable))
     starts = [record for record in records if record["event"] == "start"]
     start = {**written, **(starts[-1] if starts else {})}
-    start["data"] = {**mapping(written.get("data")), **mapping(start.get("data"))}
+    start["data"] = {**mapping(start.get("data")), **mapping(written.get("data"))}  # that knows where they are now
     recipe = up_to_date(mapping(written.get("recipe")) or mapping(start.get("recipe")) or written)
     return RunFiles(folder, recipe, start, records, summary, evidence, unreadable)
 
 
 def _read(path: Path, read: Callable[[Path], Any], unreadable: list[str]) -> Any:
-    """Return `read(path)`, None when the file is missing, and None with a note when it is damaged."""
+    """Return `read(path)`, None when the file is missing, and None with a note when it is damaged or not the run's."""
+    if why := why_not_own(path, path.parent):
+        unreadable.append(f"{path.name} {why}, and is not read")
+        return None
     if not path.is_file():
         return None
     try:
@@ -164,10 +167,8 @@ def _read_arrays(path: Path) -> dict[str, Array]:
 
 def _read_journal(path: Path, unreadable: list[str]) -> list[dict[str, Any]]:
     """Return the records; a last line that was cut off by a kill is normal, another broken line is noted."""
-    if not path.is_file():
-        return []
     broken: list[int] = []
-    records = read_journal(path, broken)
+    records: list[dict[str, Any]] = _read(path, lambda journal: read_journal(journal, broken), unreadable) or []
     if broken:
         lines = ", ".join(map(str, broken[:5]))
         unreadable.append(f"{path.name}: line {lines} could not be read ({len(broken)} in all)")

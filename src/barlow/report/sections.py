@@ -126,6 +126,10 @@ def evaluation(run: RunFiles) -> str:
     explanation += f"; ± is the standard deviation over {count(draws, 'draw')} of the labels." if draws else "."
     if run.section("evaluation").get("test_seen_in_pretraining") is True:
         explanation += " The test samples themselves, without labels, may have been among those trained on."
+    notes = run.section("evaluation").get("notes")
+    explanation += "".join(f" {note}." for note in notes) if isinstance(notes, list) else ""
+    note = mapping(run.section("evaluation").get("sampling")).get("note")
+    explanation += f" Not all samples were looked at: {text(note)}." if note else ""
     if not protocols:
         explanation = (
             "Two figures need no labels: how many directions the features use, and how little the "

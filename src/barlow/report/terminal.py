@@ -56,6 +56,10 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
             cells += [f"{100 * found['accuracy']:.1f}" for found in row.get("finetune", ())] or [""] * len(tuned)
             table.add_row(row["features"], *cells)
         Console().print(table)
+        if note := summary["evaluation"].get("sampling", {}).get("note"):
+            Console().print(note, highlight=False)
+    for line in summary.get("evaluation", {}).get("notes", []):
+        _say(Console(), str(line))
     if published:
         note = f" ({published['note']})" if published["note"] else ""
         Console().print(f"numbers of these protocols: {published['source']}{note}", highlight=False)

@@ -240,7 +240,10 @@ def _linear_sentence(run: RunFiles) -> str:
     beside = f" ({', '.join(others)})" if others else ""
     evaluation = run.section("evaluation")
     train, test = finite(evaluation.get("train_samples")), finite(evaluation.get("test_samples"))
+    in_all = finite(mapping(evaluation.get("sampling")).get("of_train"))
     on_all = f"all {count(train, 'training label')}" if train else "all training labels"
+    if train and in_all and in_all > train:  # what the time that was given allowed
+        on_all = f"{number(train)} of {count(in_all, 'training label')}"
     said = f"A linear classifier on {on_all} reaches {percent(trained.mean)}{beside}"
     if not test:
         return said + "."

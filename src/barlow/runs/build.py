@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from barlow.methods.heads import head_of
-from barlow.methods.table import Builder, builder_of, options_of
-from barlow.recipes import OWN, WITHOUT_MOMENTUM, Recipe
+from barlow.methods.heads import head_of, projector_width
+from barlow.methods.table import Builder, builder_of, options_in, options_of
+from barlow.recipes import ABOUT, OWN, WITHOUT_MOMENTUM, Recipe, flat
 from barlow.runs.floor import loss_floor
 from barlow.seams import Facts, Method, Modality, Source, Views
 from barlow.training.engine import resolve_precision
+from barlow.training.machine import Machine
 from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch, warmup_cosine
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
@@ -38,6 +39,9 @@ def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = 
     if facts:
         found |= modality.facts(source)
         recipe = modality.fit(recipe, found)
+    else:  # also for views of one's own, others are read as the training data were
+        reading = getattr(source, "reading", {})
+        found |= {name: reading[name] for name in modality.reading if name in reading}
     return recipe, found
 
 
@@ -66,10 +70,10 @@ def untrained_backbone(modality: Modality, recipe: Recipe, facts: Facts) -> nn.M
     return build_backbone(modality, recipe, facts)
 
 
-def save_backbone(modality: Modality, folder: Path, backbone: nn.Module, facts: Facts) -> None:
+def save_backbone(modality: Modality, folder: Path, backbone: nn.Module, recipe: Recipe, facts: Facts) -> None:
     """Write a trained backbone into a folder as its modality does; else its weights, as `backbone.safetensors`."""
     if modality.save is not None:
-        modality.save(folder, backbone, facts)
+        modality.save(folder, backbone, recipe, facts)
     else:
         write_weights(folder / WEIGHTS, backbone)
 
@@ -97,13 +101,7 @@ def with_checked_options(recipe: Recipe, own: Builder | None = None) -> Recipe:
     builder = builder_of(recipe, own)
     if not recipe.method.startswith(OWN):
         return recipe
-    options = options_of(builder) | recipe.options
-    for name, value in options.items():
-        if not isinstance(value, (int, float, str, type(None))):
-            raise ValueError(
-                f"{name}: got a {type(value).__name__}, wanted a number or a word, for recipe.json holds it"
-            )
-    return replace(recipe, options=options)
+    return replace(recipe, options=options_of(builder) | recipe.options)
 
 
 OF_NAMED_NETWORKS = ("width", "stem", "zero_init", "pretrained")
@@ -112,12 +110,31 @@ OF_NAMED_NETWORKS = ("width", "stem", "zero_init", "pretrained")
 
 def refuse_unused(numbers: Mapping[str, Any], objects: Mapping[str, str]) -> None:
     """Refuse numbers that would decide nothing because their part of the run was given as an object."""
+    if "views" in objects and "fit" in numbers:
+        raise ValueError(
+            f"fit: got {numbers['fit']!r} beside views of your own ({objects['views']}), which decide what is seen of "
+            "an image; wanted one of the two"
+        )
     for name in OF_NAMED_NETWORKS:
         if "backbone" in objects and name in numbers:
             raise ValueError(
                 f"{name}: got {numbers[name]!r} beside a backbone of your own ({objects['backbone']}), which is built "
                 "already; wanted one of the two"
             )
+
+
+OF_THE_MACHINE = tuple(field.name for field in fields(Machine))
+OF_THE_DATA = ("split", "download", "channels", "decode_size", "num_workers", "memory_budget", "min_samples")
+"""What `load_source` takes, for data that are given as its source."""
+
+
+def refuse_numbers_of_others(numbers: Mapping[str, Any]) -> None:
+    """Refuse what says where a run is made, or how data are read, among the fields of its recipe; say where it goes."""
+    for name, value in numbers.items():
+        if name in OF_THE_MACHINE:
+            raise ValueError(f"{name}: no field of a Recipe, wanted machine=barlow.Machine({name}={value!r})")
+        if name in OF_THE_DATA:
+            raise ValueError(f"{name}: no field of a Recipe, wanted barlow.load_source(data, {name}=...) as the data")
 
 
 def build_method(recipe: Recipe, backbone: nn.Module, num_features: int, own: Builder | None = None) -> Method:
@@ -135,7 +152,7 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
 
     ValueError: accumulation, a batch too small for a statistic, no training, or numbers out of their range.
     """
-    _check_numbers(recipe)
+    check_numbers(recipe)
     per_epoch = steps_per_epoch(num_samples, recipe.batch_size)
     total = steps_of(recipe.epochs, per_epoch)
     warmup = min(recipe.warmup_epochs * per_epoch, total / 10)
@@ -153,20 +170,31 @@ def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoin
         clip_norm=recipe.clip_norm,
         checkpoint_minutes=checkpoint_minutes,
         floor=loss_floor(recipe, num_features),
+        identity=identity_of(recipe),
     )
 
 
-def _check_numbers(recipe: Recipe) -> None:
-    """Refuse before the first step what the loop would refuse at it, by the names of the fields."""
+def identity_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the numbers of a recipe by name, those of its method with their defaults, but not where it comes from."""
+    numbers = flat(asdict(recipe) | {"options": options_in(recipe)})
+    return {name: value for name, value in numbers.items() if name not in ABOUT}
+
+
+def check_numbers(recipe: Recipe) -> None:
+    """Refuse before data are read what a network, an optimizer or the loop would refuse, by the names of the fields."""
+    projector_width(recipe.projector, 1)
     if recipe.accumulate != 1:
         raise ValueError(
             f"accumulate: got {recipe.accumulate}, wanted 1: C is a statistic of the whole batch, so the loss of "
             "two half batches is not the loss of the batch. Use a smaller batch_size; the floor it brings is printed"
         )
-    if recipe.batch_size < 2:
-        raise ValueError(f"batch_size: got {recipe.batch_size}, wanted at least 2")
+    for name, least in (("batch_size", 2), ("width", 1), ("image_size", 0)):
+        if getattr(recipe, name) < least:
+            raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted at least {least}")
     if not 0 < recipe.epochs < math.inf:
         raise ValueError(f"epochs: got {recipe.epochs}, wanted a number above 0")
+    if not 0 <= recipe.minutes < math.inf:
+        raise ValueError(f"minutes: got {recipe.minutes}, wanted a number above 0")
     if recipe.optimizer in WITHOUT_MOMENTUM and recipe.momentum != Recipe.momentum:
         raise ValueError(
             f"momentum: got {recipe.momentum:g} with the optimizer {recipe.optimizer}, which has none; wanted lars or "
@@ -175,6 +203,8 @@ def _check_numbers(recipe: Recipe) -> None:
     for name in ("final_learning_rate", "warmup_start"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted a fraction of the peak in [0, 1]")
+    if recipe.learning_rate == 0:
+        raise ValueError(f"learning_rate: got {recipe.learning_rate}, wanted a positive number")
     for name in ("warmup_epochs", "clip_norm", "learning_rate", "bias_learning_rate", "weight_decay"):
         if not 0 <= getattr(recipe, name) < math.inf:
             raise ValueError(f"{name}: got {getattr(recipe, name)}, wanted 0 or more")

@@ -14,13 +14,16 @@ from typing import Any
 
 from barlow.files import write_json
 from barlow.methods.table import builder_of
+from barlow.modalities import modality_for, place_to_keep, said
 from barlow.recipes import TYPED_AS_FIELDS, Recipe, recipe_for, up_to_date, with_numbers
+from barlow.report.page import sparing_a_page
 from barlow.report.side_by_side import Entry, finished_runs, rows_of, write_side_by_side
 from barlow.runs.folder import RecipeChangedError, RunFolder, changed_numbers, started_with
 from barlow.runs.pretrain import pretrain, probe_interval
 from barlow.runs.timing import SECONDS, TURNS, Calibration, calibrate_apart, calibrate_in_turns
 from barlow.training.machine import Machine
 from barlow.training.progress import Progress, clock
+from barlow.writers import one_writer
 
 OUT = Path("runs/compare")
 Calibrate = Callable[[Recipe, str, str | None], Calibration]
@@ -57,6 +60,8 @@ def compare_recipes(
     data_root: str | Path | None = None,
     machine: Machine | None = None,
     calibrate: Calibrate | None = None,
+    white_level: int | float | None = None,
+    channels_axis: int | str | None = None,
     **numbers: Any,
 ) -> RecipeComparison:
     """Train recipes for the same number of images, or for the same time, and set them side by side.
@@ -73,6 +78,8 @@ def compare_recipes(
         data_root: where named data sets live.
         machine: accelerator, checkpoint interval, progress; runs take one device, whatever else it says.
         calibrate: measures a recipe once; in a process of its own unless told otherwise.
+        white_level: the pixel value that is white, as for `pretrain`; None: told from the data.
+        channels_axis: of arrays of images, as for `pretrain`.
         numbers: fields to change in every recipe, such as width=16.
 
     Returns:
@@ -86,10 +93,32 @@ def compare_recipes(
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     asked = _asked(recipes, data, numbers)
     _check(data, chosen, minutes, images, numbers)
-    settings = {"data": str(data), "data_root": str(data_root or ""), "minutes": minutes, "images": images}
-    plan = _PlanFile.open(Path(out), settings)
+    settings = {
+        "data": place_to_keep(modality_for(data), data),
+        "data_root": str(Path(data_root).expanduser().resolve()) if data_root else "",
+        "minutes": minutes,
+        "images": images,
+    }
+    settings |= said(white_level=white_level, channels_axis=channels_axis)
+    folder = Path(out).expanduser()
+    with one_writer(folder):
+        return _compare(asked, chosen, settings, folder, machine, calibrate)
+
+
+def _compare(
+    asked: Mapping[str, Recipe],
+    chosen: Sequence[int],
+    settings: Mapping[str, Any],
+    out: Path,
+    machine: Machine,
+    calibrate: Calibrate | None,
+) -> RecipeComparison:
+    """Plan, train what is not trained, write page and table; the table is last, for it says that all is done."""
+    plan = _PlanFile.open(out, settings)
+    minutes = settings["minutes"]
     turns = TURNS if minutes else 1  # without a budget of time, only the memory and the time expected hang on it
-    measure = calibrate or partial(calibrate_apart, seconds=SECONDS / turns, accelerator=machine.accelerator)
+    how: Any = {"seconds": SECONDS / turns, "accelerator": machine.accelerator, "reading": plan.reading}
+    measure = calibrate or partial(calibrate_apart, **how)
     refused = plan.settle(asked, measure, turns, Progress("calibration", total=0, quiet=machine.quiet))
     if all(refused.values()):
         alike = len(set(refused.values())) == 1  # then it is the data or the machine, not the recipes
@@ -97,10 +126,11 @@ def compare_recipes(
     failures = {name: dict.fromkeys(chosen, why) if why else {} for name, why in refused.items()}
     finished = _train(plan, chosen, failures, machine)
     entries = [plan.entry(name, chosen, failures[name]) for name in asked]
-    table = settings | {"seeds": chosen, "rows": rows_of(entries)}
-    write_json(plan.folder / "compare.json", table)
+    table = {**settings, "seeds": chosen, "rows": rows_of(entries)}
     comparison = RecipeComparison(plan.folder, table, finished)
-    write_side_by_side(table, entries, comparison.page)
+    with sparing_a_page(Progress("compare", 0, quiet=machine.quiet).say):
+        write_side_by_side(table, entries, comparison.page)
+    write_json(plan.folder / "compare.json", table)
     return comparison
 
 
@@ -127,6 +157,11 @@ class _PlanFile:
         """Start a plan, or take up the one in the folder, which has to be for the same data and budget."""
         new = {**settings, "images_per_run": 0, "arms": {}}
         return cls(folder, started_with(folder, "plan.json", settings, "a comparison") or new)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What the user said of how the data are to be read, when the comparison was begun."""
+        return {name: self.content[name] for name in ("white_level", "channels_axis") if name in self.content}
 
     def settle(
         self, asked: Mapping[str, Recipe], calibrate: Calibrate, turns: int, progress: Progress
@@ -193,7 +228,7 @@ def _train(plan: _PlanFile, seeds: Sequence[int], failures: Mapping[str, dict[in
     work = [(seed, name) for seed in seeds for name in failures]
     for place, (seed, name) in enumerate(work):
         where = RunFolder(plan.run_folder(name, seed))
-        if seed in failures[name] or (where.finished() and where.summary()):
+        if seed in failures[name] or (where.finished() and not where.undone()):
             continue
         if not machine.quiet:
             Progress("compare", total=len(work)).say(f"run {place + 1} of {len(work)}: {name}, seed {seed}")
@@ -201,7 +236,7 @@ def _train(plan: _PlanFile, seeds: Sequence[int], failures: Mapping[str, dict[in
         try:
             run = pretrain(
                 given["data"], recipe=replace(plan.recipe(name), seed=seed), out=where.path,
-                data_root=given["data_root"] or None, machine=machine,
+                data_root=given["data_root"] or None, machine=machine, **plan.reading,
             )  # fmt: skip
         except ValueError as error:  # refused, or a loss that is not finite: the other recipes can do without it
             failures[name][seed] = str(error)

@@ -3,7 +3,9 @@
 Also the label-free figures, which the loop takes during training and the summary at the end.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from barlow.evaluation.features import extract
+from barlow.evaluation.budget import round_down
+from barlow.evaluation.features import KeptFeatures, extract
 from barlow.evaluation.knn import knn_accuracy
+from barlow.evaluation.scores import CALIBRATION_SAMPLES
 from barlow.seams import Source, Views
 from barlow.statistics.correlation import standardize
 from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
@@ -25,11 +29,15 @@ PROBE_DIRECTIONS = 128
 """Directions of T that the probe's correlations are taken from: an eighth of its samples, so that chance is small."""
 PROBE_NEIGHBOURS = 10
 """Neighbours that vote during training; the probe has few samples, so fewer than the usual 200."""
+FEWEST_LABELLED = 3
+"""Labelled samples without which no neighbour can be asked for its class."""
 CORRELATION_SAMPLES = 8192
 """Samples behind the correlation matrix of the page: chance correlations are then 1/sqrt(8191) = 0.011."""
 BLOCK = 64
 """Features of the corner of C that is drawn."""
 STRIP = 8
+LEAST, TIMED = 128, 64
+"""Samples that every figure has, however slow the network is, and samples by which that is measured."""
 NEIGHBOUR_QUERIES, NEIGHBOURS, NEIGHBOUR_POOL = 6, 6, 5000
 EDGES = np.linspace(-1.0, 1.0, 401)
 """Bins of the off-diagonal histogram."""
@@ -37,13 +45,65 @@ EVIDENCE_SEED = 20240501
 """Seed of the views that the figures are taken from: the same for every run."""
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """Samples behind what the summary and the page show beside the probes.
+
+    Attributes:
+        calibration: behind the BatchNorm statistics of the untrained network.
+        figures: behind the label-free figures at the end.
+        correlation: behind the correlation matrix and the spectrum.
+        neighbours: among which neighbours are looked for.
+    """
+
+    calibration: int = CALIBRATION_SAMPLES
+    figures: int = PROBE_SAMPLES
+    correlation: int = CORRELATION_SAMPLES
+    neighbours: int = NEIGHBOUR_POOL
+
+
+def amounts_within(seconds: float, per_sample: float, num_samples: int, num_held_out: int) -> Amounts:
+    """Return the usual amounts, or all in the same proportion as many as take so many seconds, at least `LEAST`.
+
+    `per_sample` is of one forward pass. Figures take a plain sample and two views of each of two networks, the
+    correlation matrix two views, and the spectra a plain sample of each.
+    """
+    usual = Amounts()
+    forwards = min(usual.calibration, num_samples) + 6 * min(usual.figures, num_samples)
+    forwards += 4 * min(usual.correlation, num_held_out) + min(usual.neighbours, num_samples)
+    share = seconds / max(forwards * per_sample, 1e-9)
+    if share >= 1:
+        return usual
+    within = {one.name: max(LEAST, round_down(share * getattr(usual, one.name))) for one in fields(Amounts)}
+    return Amounts(**within)
+
+
+def seconds_per_sample(represent: Callable[[Any], Tensor], source: Source, views: Views) -> float:
+    """Return what a view of one sample takes, the faster of two small batches after a first one."""
+    generator, times = torch.Generator().manual_seed(EVIDENCE_SEED), []
+    with torch.inference_mode():
+        for _ in range(3):
+            started = time.perf_counter()
+            batch = next(source.batches(spread(len(source), TIMED), TIMED))
+            represent(
+                views.pipelines[0].apply(batch.samples, views.pipelines[0].sample(batch.samples, generator))
+            ).cpu()
+            times.append((time.perf_counter() - started) / len(batch.indices))
+    return min(times[1:])
+
+
 @torch.inference_mode()
 def label_free_figures(
-    represent: Callable[[Any], Tensor], source: Source, views: Views, limit: Callable[[Tensor], float] | None = None
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    views: Views,
+    limit: Callable[[Tensor], float] | None = None,
+    *,
+    most: int = PROBE_SAMPLES,
 ) -> dict[str, float]:
     """Return the figures of an audit that are cheap enough for the loop, from the same sums over images and views.
 
-    `PROBE_SAMPLES` samples, evenly spread, are used, and the first of the views is drawn twice. `limit` maps
+    `most` samples, evenly spread, are used, and the first of the views is drawn twice. `limit` maps
     correlations to the least loss of a linear projector on them, see `loss_floor.backbone_limit`. Figures:
     "effective_rank"; "invariance_share" tr B / tr T; of the leading `PROBE_DIRECTIONS` of T "mean_correlation" and
     "directions_above_chance"; with `limit` also "backbone_limit". Few images and two views: read them as curves, and
@@ -52,7 +112,7 @@ def label_free_figures(
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     plain: list[Tensor] = []
     moments: Moments | None = None
-    for batch in source.batches(spread(len(source), PROBE_SAMPLES), 256):
+    for batch in source.batches(spread(len(source), most), 256):
         samples = batch.samples
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
@@ -79,7 +139,7 @@ def _invariance(moments: Moments, limit: Callable[[Tensor], float] | None) -> di
         "mean_correlation": float(spectrum.clipped.mean()),
         "directions_above_chance": float(num_above_edge(spectrum.correlations, inside.num_images, inside.num_views)),
     }
-    if limit is not None and min(half.num_images for half in moments.halves()) > 1:  # a variance takes two
+    if limit is not None and min(moments.block_sizes) > 1:  # a variance takes two, in either half
         crossed = cross_fit_correlations(*(half.projected(leading) for half in moments.halves())).clamp(0, 1)
         found["backbone_limit"] = (limit(spectrum.clipped) + limit(crossed)) / 2  # the middle of the bracket
     return found
@@ -94,11 +154,12 @@ def figures_during_training(
     training samples, so no test label is touched.
     """
     labels = source.labels
+    labelled = torch.empty(0) if labels is None else (labels >= 0).nonzero()[:, 0]
 
     def figures(step: int) -> dict[str, float]:
         found = label_free_figures(represent, source, views, limit)
-        if labels is not None:
-            order = spread(len(source), PROBE_SAMPLES)
+        if labels is not None and len(labelled) >= FEWEST_LABELLED:
+            order = labelled[spread(len(labelled), PROBE_SAMPLES)].tolist()
             known = extract(represent, source, plain=views.plain, order=order)
             h, y = known.h, labels[known.indices]
             asked = torch.arange(len(h)) % 3 == 0
@@ -125,22 +186,27 @@ def gather_evidence(
     held_out: Source,
     views: Views,
     to_pixels: Callable[[Tensor], Tensor] | None,
+    *,
+    amounts: Amounts = Amounts(),
+    kept: KeptFeatures | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Collect the arrays of `evidence.npz`.
 
     `represent` (view -> h) and `project` (h -> z) are in evaluation mode, `untrained` is the network before training;
     `held_out` are samples that were not trained on, where there are any, else `source`. `to_pixels` maps a view to
-    uint8 images (N, C, H, W); None where views are no images of 1 or 3 channels: no pictures then.
+    uint8 images (N, C, H, W); None where views are no images of 1 or 3 channels: no pictures then. `kept` are features
+    that exist already.
     """
-    order = spread(len(held_out), CORRELATION_SAMPLES)
-    plain = extract(represent, held_out, plain=views.plain, order=order)
-    before = extract(untrained, held_out, plain=views.plain, order=order)
+    order = spread(len(held_out), amounts.correlation)
+    kept = kept or KeptFeatures()
+    plain = kept.extract(represent, held_out, plain=views.plain, order=order)
+    before = kept.extract(untrained, held_out, plain=views.plain, order=order)
     found: dict[str, NDArray[Any]] = {
         "eigenvalues": covariance_eigenvalues(plain.h).numpy(),
         "eigenvalues_untrained": covariance_eigenvalues(before.h).numpy(),
     }
     found |= _correlation(represent, project, held_out, views, order)
-    return found | (_pictures(represent, source, views, to_pixels) if to_pixels else {})
+    return found | (_pictures(represent, source, views, to_pixels, amounts.neighbours) if to_pixels else {})
 
 
 def _correlation(
@@ -178,7 +244,11 @@ def _correlation(
 
 
 def _pictures(
-    represent: Callable[[Any], Tensor], source: Source, views: Views, to_pixels: Callable[[Tensor], Tensor]
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    views: Views,
+    to_pixels: Callable[[Tensor], Tensor],
+    most: int,
 ) -> dict[str, NDArray[Any]]:
     """A strip of images as the network saw them, and the nearest neighbours of a few training images."""
 
@@ -189,7 +259,7 @@ def _pictures(
     batch = next(source.batches(spread(len(source), STRIP), STRIP))
     strip = [views.plain(batch.samples), *views.draw(batch.samples, generator)[:2]]
     found = {name: picture(view) for name, view in zip(("originals", "views_a", "views_b"), strip, strict=True)}
-    pool = extract(represent, source, plain=views.plain, order=spread(len(source), NEIGHBOUR_POOL))
+    pool = extract(represent, source, plain=views.plain, order=spread(len(source), most))
     h = nn.functional.normalize(pool.h)
     asked = torch.linspace(0, len(h) - 1, min(NEIGHBOUR_QUERIES, len(h))).long()
     similarity = h[asked] @ h.T

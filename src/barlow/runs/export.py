@@ -1,31 +1,38 @@
-"""A backbone as an ONNX file, compared before it counts, and features in a file; timm's folders belong to images."""
+"""A backbone as an ONNX file, compared before it counts; timm's folders belong to images."""
 
 import copy
 import importlib.util
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.errors import did_you_mean
-from barlow.files import durable_file, durable_path
+from barlow.files import durable_path
+from barlow.seams import Preparation
 
 TOLERANCE = 1e-4
 """Largest difference allowed between exported and own features, as a fraction of the largest feature."""
+OUTPUT = "features"
+"""Name of the output in an ONNX file."""
+INSIDE = "inside: uint8 samples of any size go in"
+OUTSIDE = "outside: the input is what the rest of this metadata makes of a sample"
+"""What a file says of the way from samples to the input of its network."""
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 """What the extra `barlow[onnx]` installs."""
-SUFFIXES = (".npz", ".parquet")
-"""Of files of features."""
 
 
-def export_onnx(backbone: nn.Module, example: Tensor, path: Path | str, *, input_name: str = "images") -> None:
+def export_onnx(
+    backbone: nn.Module,
+    example: Tensor,
+    path: Path | str,
+    *,
+    input_name: str = "images",
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a backbone as one ONNX file, from "images" (N, ...) to "features" (N, d) for any N.
 
     Before the file appears, onnxruntime has given the same features for batches of three sizes, to 1e-4 of
@@ -36,52 +43,101 @@ def export_onnx(backbone: nn.Module, example: Tensor, path: Path | str, *, input
         example: a batch (N, ...) as the network sees it, that is, normalised.
         path: of the file; its folder is made if need be.
         input_name: of the input in the file.
+        metadata: what the user of the file has to know, by name; kept in it as JSON, with the names of input and
+            output.
 
     Raises:
         ValueError: the extra `barlow[onnx]` is missing, or the network as ONNX does not give its features.
     """
-    missing = [package for package in ONNX_PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ValueError(f"to: 'onnx' needs {', '.join(missing)}; wanted: pip install 'barlow[onnx]'")
+    _check_packages()
     network, shape = _frozen(backbone), tuple(example.shape[1:])
-    who = getattr(getattr(backbone, "record", None), "architecture", type(backbone).__name__)
-    with durable_path(Path(path)) as aside:
-        try:
-            _write_onnx(network, shape, aside, input_name)
-        except Exception as error:  # of many kinds, and each means that this network is beyond the exporter
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ValueError(f"to: {who} cannot be written as 'onnx': {reason}") from error
-        if not all(_gives_the_same(network, aside, _noise(n, shape)) for n in (1, 2, 5)):
+    who = _name_of(backbone)
+    said = {} if metadata is None else {**metadata, "preprocessing": OUTSIDE}
+    with durable_path(Path(path).expanduser()) as aside:
+        # two samples: it takes a batch of one for a constant
+        _write_onnx(network, _noise(2, shape), aside, input_name, {0: "n"}, said, who)
+        with torch.no_grad():
+            same = all(_close(network(x), _by_onnxruntime(aside, x)) for x in (_noise(n, shape) for n in (1, 2, 5)))
+        if not same:
             raise ValueError(f"to: {who} gives other features as 'onnx' than before (more than {TOLERANCE} apart)")
 
 
-def _write_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, input_name: str) -> None:
-    with warnings.catch_warnings():
-        # The exporter warns about its own insides; what comes out is compared anyway.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (_noise(2, shape),),  # two samples: it takes a batch of one for a constant
-            path,
-            input_names=[input_name],
-            output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+def export_prepared_onnx(
+    backbone: nn.Module,
+    known: Preparation,
+    embed: Callable[[Tensor], Tensor],
+    path: Path | str,
+    *,
+    input_name: str = "images",
+) -> None:
+    """Write a backbone and what makes its input as one ONNX file, from raw samples to "features" (N, d).
+
+    Before the file appears, onnxruntime has given the features of `embed` (samples of a `Source` -> (N, d)) for every
+    one of the examples.
+
+    Raises:
+        ValueError: as `export_onnx`.
+    """
+    _check_packages()
+    assert known.module is not None
+    network, who = nn.Sequential(known.module, _frozen(backbone)).eval(), _name_of(backbone)
+    with durable_path(Path(path)) as aside:
+        said = {**known.metadata, "preprocessing": INSIDE}
+        _write_onnx(network, known.examples[0][0], aside, input_name, {0: "n", **known.axes}, said, who)
+        if not all(_close(embed(own), _by_onnxruntime(aside, raw), allowed) for raw, own, allowed in known.examples):
+            raise ValueError(f"to: {who} with its preprocessing gives other features as 'onnx' than Run.embed")
 
 
-def _gives_the_same(network: nn.Module, path: Path, images: Tensor) -> bool:
-    """Tell whether onnxruntime gives the features that the network gives."""
+def _check_packages() -> None:
+    missing = [package for package in ONNX_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ValueError(f"to: 'onnx' needs {', '.join(missing)}; wanted: pip install 'barlow[onnx]'")
+
+
+def _name_of(backbone: nn.Module) -> str:
+    return str(getattr(getattr(backbone, "record", None), "architecture", type(backbone).__name__))
+
+
+def _write_onnx(
+    network: nn.Module,
+    example: Tensor,
+    path: Path,
+    input_name: str,
+    axes: Mapping[int, str],
+    metadata: Mapping[str, Any],
+    who: str,
+) -> None:
+    try:
+        with warnings.catch_warnings():
+            # The exporter warns about its own insides; what comes out is compared anyway.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                network,
+                (example,),
+                input_names=[input_name],
+                output_names=[OUTPUT],
+                dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in axes.items()},),
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+            program.model.metadata_props.update(words | {"input": input_name, "output": OUTPUT})
+            program.save(path, external_data=False)
+    except Exception as error:  # of many kinds, and each means that this network is beyond the exporter
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"to: {who} cannot be written as 'onnx': {reason}") from error
+
+
+def _by_onnxruntime(path: Path, samples: Tensor) -> Tensor:
+    """Return the features that onnxruntime gives."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: it prints its warnings past Python
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (features,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    with torch.no_grad():
-        return _close(network(images), torch.from_numpy(features))
+    (features,) = session.run(None, {session.get_inputs()[0].name: samples.numpy()})
+    return torch.from_numpy(features)
 
 
 def _frozen(backbone: nn.Module) -> nn.Module:
@@ -93,53 +149,5 @@ def _noise(num_samples: int, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(num_samples, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _close(wanted: Tensor, got: Tensor) -> bool:
-    return wanted.shape == got.shape and bool((wanted - got).abs().max() <= TOLERANCE * wanted.abs().max())
-
-
-def write_embeddings(
-    path: Path | str,
-    h: Float[Tensor, "n d"],
-    *,
-    names: Sequence[str],
-    labels: Sequence[int] | Sequence[str] | None = None,
-) -> None:
-    """Write the features of n samples as the suffix of the path says, durably.
-
-    ".npz" holds the arrays h (n, d) float32, names (n,) and, where there are labels (numbers or names of classes),
-    labels (n,). ".parquet" holds the columns name, label (likewise) and h, a list of d float32 per row. A sample's name
-    is its path, or its number.
-    """
-    path = Path(path)
-    check_suffix(path)
-    for argument, values in (("names", names), ("labels", labels)):
-        if values is not None and len(values) != len(h):
-            raise ValueError(f"{argument}: {len(values)} came for {len(h)} samples")
-    rows = h.detach().float().cpu().numpy()
-    with durable_file(path) as file:
-        (_write_npz if path.suffix == ".npz" else _write_parquet)(file, rows, names, labels)
-
-
-def check_suffix(path: Path | str) -> None:
-    """Refuse a file that `write_embeddings` cannot write, before the features are computed."""
-    suffix = Path(path).suffix
-    if suffix not in SUFFIXES:
-        hint = did_you_mean(suffix, SUFFIXES)
-        raise ValueError(f"path: the suffix of {str(path)!r} is neither {' nor '.join(SUFFIXES)}{hint}")
-
-
-def _write_npz(
-    file: IO[bytes], rows: np.ndarray, names: Sequence[str], labels: Sequence[int] | Sequence[str] | None
-) -> None:
-    arrays: Any = {"h": rows, "names": np.array(list(names), dtype=str)}
-    np.savez(file, **arrays if labels is None else arrays | {"labels": np.array(list(labels))})
-
-
-def _write_parquet(
-    file: IO[bytes], rows: np.ndarray, names: Sequence[str], labels: Sequence[int] | Sequence[str] | None
-) -> None:
-    columns = {"name": pa.array(list(names), pa.string())}
-    if labels is not None:
-        columns["label"] = pa.array(list(labels))
-    columns["h"] = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
-    pq.write_table(pa.table(columns), file)
+def _close(wanted: Tensor, got: Tensor, tolerance: float = TOLERANCE) -> bool:
+    return wanted.shape == got.shape and bool((wanted - got).abs().max() <= tolerance * wanted.abs().max())

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import platform
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -12,18 +13,30 @@ from typing import Any
 
 import numpy as np
 
-from barlow.files import read_json, write_json
+from barlow.files import read_json, require_own, write_json
 from barlow.methods.table import options_in
 from barlow.recipes import ABOUT, Recipe, flat, up_to_date
 from barlow.report.run_folder import RunFiles, is_run, read_run
+from barlow.runs.identity import is_known, samples_differ
 from barlow.training.journal import Journal
+from barlow.training.weights import WEIGHTS
+from barlow.writers import LOCK
 
+OWN_FILES = (
+    *("recipe.json", "journal.jsonl", "summary.json", "evidence.npz", "report.html", "audit.json", "audit.html"),
+    *("checkpoints", "evaluations", "features", "tensorboard"),
+)
+"""What a run writes to its folder, or reads there."""
+LEFT_BY_FINISHING = (f"checkpoints/{WEIGHTS}", "evidence.npz", "report.html", "summary.json")
+"""In the order in which they are written: the last one says that nothing is left to do."""
 VERSIONS = ("barlow", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "numpy")
 """Packages whose version may change a run's numbers."""
 SAME_STATISTICS = 0.003
 """Of pixels in [0, 1]: about what one image in a hundred changes that can no longer be read."""
-MAY_DIFFER = ("path", "data_root", "test", "objects", "noun", "input_shape", "num_classes")
-"""Facts that tell no other data: they may have moved, and labels may have come."""
+PLACE = ("path", "path_from_here", "data_root", "test", "test_from_here", "identity", "test_identity")
+"""Facts that say where the data are, and by what they are found again."""
+MAY_DIFFER = (*PLACE, "labels", "objects", "noun", "input_shape", "num_classes")
+"""Facts that tell no other data: they may have moved, and labels may have come; samples are compared by themselves."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,10 @@ class RunFolder:
     """The folder of one run; made when the first file is written."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        """Take `~` for the home folder, wherever the path was typed."""
+        object.__setattr__(self, "path", self.path.expanduser())
 
     @property
     def checkpoints(self) -> Path:
@@ -42,6 +59,11 @@ class RunFolder:
         """The only log."""
         return self.path / "journal.jsonl"
 
+    @property
+    def features(self) -> Path:
+        """Where files of features go."""
+        return self.path / "features"
+
     def begun(self) -> bool:
         """Whether a step of this run is on record, so that its recipe and data are settled."""
         return (self.checkpoints / "last.ckpt").exists() or bool(self.files().events("step"))
@@ -52,25 +74,36 @@ class RunFolder:
         """Write `recipe.json`, or check that it says the same when the run has begun before (RecipeChangedError).
 
         What was refused at its first step, or killed before its first record, may be started anew. `statistics` are the
-        facts that may differ a little, for a file of the data may have broken. `write` is False on all processes but
-        the first, which check only.
+        facts that may differ a little, for a file of the data may have broken. Where the data moved, the new place is
+        kept. `write` is False on all processes but the first, which check only.
         """
         if (self.path / "recipe.json").exists() and self.begun():
             differences = changed_numbers(self.recipe(), recipe)
-            differences += _data_differences(self.data(), data, statistics)
+            differences += data_differences(self.data(), data, statistics)
             if differences:
                 raise RecipeChangedError(differences)
+            if write and is_known(data):
+                self.remember({key: data[key] for key in PLACE if data.get(key)})
             return
         if write:
             self.write("recipe.json", {"recipe": asdict(recipe), "data": dict(data), "versions": versions()})
 
+    def remember(self, place: Mapping[str, Any]) -> None:
+        """Keep where the data are now; nothing is written where that is known, or where it cannot be."""
+        content = self._recipe_file()
+        if any(content["data"].get(key) != value for key, value in place.items()) and os.access(self.path, os.W_OK):
+            self.write("recipe.json", content | {"data": content["data"] | place})
+
     def recipe(self) -> Recipe:
-        """Return the recipe of the run; ValueError where it has fields that this version does not know."""
+        """Return the recipe of the run; ValueError where this version does not know a field, or a value is none."""
         given = up_to_date(self._recipe_file()["recipe"])
         unknown = sorted(given.keys() - {field.name for field in fields(Recipe)})
         if unknown:
             raise ValueError(f"folder: the recipe in {str(self.path)!r} has unknown fields: {', '.join(unknown)}")
-        return Recipe(**given)
+        try:
+            return Recipe(**given)
+        except ValueError as error:
+            raise ValueError(f"folder: {str(self.path / 'recipe.json')!r}: {error}") from error
 
     def data(self) -> dict[str, Any]:
         """Return what `recipe.json` says of the data."""
@@ -84,6 +117,18 @@ class RunFolder:
         """Whether the last step was reached."""
         return self.files().finished
 
+    def undone(self) -> list[str]:
+        """Name what finishing has not left here, in the order in which it would."""
+        return [name for name in LEFT_BY_FINISHING if not (self.path / name).is_file()]
+
+    def require_own_files(self) -> None:
+        """Refuse (ValueError) a folder whose files are links out of it, pipes or devices: see `why_not_own`."""
+        for name in OWN_FILES:
+            require_own(self.path / name, self.path)
+            if (self.path / name).is_dir():
+                for file in (self.path / name).iterdir():
+                    require_own(file, self.path)
+
     def files(self) -> RunFiles:
         """Return what the folder holds now, but for the arrays of its page; nothing where there is no run."""
         return read_run(self.path, arrays=False) if is_run(self.path) else RunFiles(self.path)
@@ -96,11 +141,11 @@ class RunFolder:
         """Write an evaluation to a file of its own, `evaluations/<title>.json`, and its rows into the journal.
 
         The title names the data and what was measured. `record` goes into both, "data" with its "path" among it: what
-        was measured on the same path before is replaced. Data without a path may be others each time, so there only
-        equal figures share a file. Others get "-2", "-3", ... behind the title.
+        was measured on the same samples there before is replaced. Data without a path may be others each time, so there
+        only equal figures share a file. Others get "-2", "-3", ... behind the title.
         """
         content = json.loads(json.dumps({**record, "evaluation": evaluation}))
-        title = re.sub(r"[^\w.=+]+", "-", title).strip("-.")
+        title = file_name_of(title)
         endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
         names = (f"evaluations/{title}{ending}.json" for ending in endings)
         name = next(name for name in names if _may_replace(self.path / name, content))
@@ -111,9 +156,27 @@ class RunFolder:
 
     def _recipe_file(self) -> dict[str, Any]:
         path = self.path / "recipe.json"
+        require_own(path, self.path)
         if not path.exists():
             raise ValueError(f"folder: got {str(self.path)!r}, wanted a run folder with recipe.json")
-        return dict(read_json(path))
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            what = f"is no JSON ({error})" if path.stat().st_size else "is empty"
+        else:
+            parts = [content.get(name) for name in ("recipe", "data")] if isinstance(content, dict) else []
+            if parts and all(isinstance(part, dict) for part in parts):
+                return dict(content)
+            what = "has no recipe and data"
+        raise ValueError(
+            f"folder: {str(path)!r} {what}, wanted what pretrain wrote: put it back from a copy (its recipe and data "
+            'are also in the event "start" of journal.jsonl), or start anew in another folder'
+        )
+
+
+def file_name_of(title: str) -> str:
+    """Return a name for a file or a folder that tells as much as a title does."""
+    return re.sub(r"[^\w.=+-]+", "-", title).strip("-.") or "unnamed"
 
 
 def _may_replace(path: Path, content: Mapping[str, Any]) -> bool:
@@ -123,7 +186,8 @@ def _may_replace(path: Path, content: Mapping[str, Any]) -> bool:
     try:
         old = read_json(path)
         same_figures = old["evaluation"] == content["evaluation"]
-        return bool(old["data"] == content["data"] and (content["data"]["path"] or same_figures))
+        same_data = old["data"] == content["data"] and old.get("identity", "") in ("", content.get("identity", ""))
+        return bool(same_data and (content["data"]["path"] or same_figures))
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -134,10 +198,18 @@ def changed_numbers(old: Recipe, new: Recipe) -> list[str]:
     return recipe_differences(*both, may_change=ABOUT)
 
 
-def _data_differences(old: Mapping[str, Any], new: Mapping[str, Any], statistics: Collection[str]) -> list[str]:
-    """Name what tells two data sets apart; what only one of the two records does not count."""
-    exact = [key for key in new if key in old and key not in (*MAY_DIFFER, *statistics)]
+def data_differences(old: Mapping[str, Any], new: Mapping[str, Any], statistics: Collection[str] = ()) -> list[str]:
+    """Name what tells two data sets apart; what only one of the two records does not count.
+
+    Where samples tell that they are the same, their folder or file may have another name.
+    """
+    renamed = ("name",) if is_known(old) and is_known(new) else ()
+    exact = [key for key in new if key in old and key not in (*MAY_DIFFER, *statistics, *renamed)]
     found = recipe_differences({key: old[key] for key in exact}, {key: new[key] for key in exact})
+    for key, place in (("identity", "path"), ("test_identity", "test")):
+        if not found and (others := samples_differ(old, new, key)):  # of other numbers other ones are looked at
+            known = " and ".join(f"{facts[place]}" for facts in (old, new) if facts.get(place))
+            found.append(f"{others} ({known})" if known else others)
     for key in statistics:
         before, now = old.get(key), new.get(key)
         if before and now and not found and not np.allclose(before, now, rtol=0, atol=SAME_STATISTICS):
@@ -199,11 +271,15 @@ def started_with(folder: Path, name: str, settings: Mapping[str, Any], whose: st
     """
     path = folder / name
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(file.name != LOCK for file in folder.iterdir()):
             raise ValueError(f"out: {str(folder)!r} holds something else, wanted a new folder or {whose}")
         return {}
     content = dict(read_json(path))
-    differences = recipe_differences({key: content.get(key) for key in settings}, settings)
+    old = {key: content.get(key) for key in settings}
+    for key in ("data", "data_root"):  # as they were typed, in folders made before places were whole paths
+        if old.get(key) and str(Path(str(old[key])).expanduser().resolve()) == settings[key]:
+            old[key] = settings[key]
+    differences = recipe_differences(old, settings)
     if differences:
         raise ValueError(
             f"out: {str(folder)!r} was started with other settings: {'; '.join(differences)}. "
@@ -222,13 +298,9 @@ def training_time(journal: Path) -> dict[str, float]:
     files = RunFolder(journal.parent).files()
     seconds = files.seconds_of_training()
     start = next(iter(files.events("start")), {})
-    samples = start.get("total_steps", 0) * start.get("recipe", {}).get("batch_size", 0)
+    steps = next((record["step"] for record in files.events("finish")), start.get("total_steps", 0))
+    samples = steps * start.get("recipe", {}).get("batch_size", 0)
     return {"pretrain_seconds": seconds, "samples_per_second": samples / seconds if seconds else 0.0}
-
-
-def path_of(given: Any) -> str:
-    """Return a name or path as it was typed, which a folder can hold; empty for an object or nothing."""
-    return str(given) if _is_name(given) else ""
 
 
 def objects_among(**given: Any) -> dict[str, str]:

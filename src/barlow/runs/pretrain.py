@@ -1,8 +1,10 @@
 """Where a Recipe becomes a run: source, views, method, loop, evaluation, page, each a call below."""
 
 import copy
-from collections.abc import Sequence
-from contextlib import ExitStack
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,18 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from barlow.arguments import described
+from barlow.data.bad_samples import left_out
+from barlow.data.labels import LABEL_MODES
+from barlow.data.lost import lost_in
 from barlow.data.order import hash_seed
+from barlow.errors import unknown
 from barlow.evaluation.scores import LabelledParts, parts_with_test
+from barlow.files import require_folder
+from barlow.formats import printable
 from barlow.methods.heads import projector_width
 from barlow.methods.table import Builder
-from barlow.modalities import load_samples, modality_for, modality_of
+from barlow.modalities import load_training, modality_for, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe, batch_note, with_numbers
 from barlow.runs.build import (
     build_backbone,
@@ -24,33 +33,43 @@ from barlow.runs.build import (
     build_plan,
     build_run_optimizer,
     build_views,
+    check_numbers,
     fitted,
+    refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
 )
 from barlow.runs.evidence import figures_during_training
-from barlow.runs.finishing import finish
+from barlow.runs.finishing import finish, try_report
 from barlow.runs.floor import backbone_limit, floor_lines
-from barlow.runs.folder import RunFolder, objects_among, path_of, versions
+from barlow.runs.folder import RunFolder, file_name_of, objects_among, versions
+from barlow.runs.identity import identity_of
+from barlow.runs.minutes import Sitting, Trial, Wish, in_time
+from barlow.runs.own_data import own_data, place_facts, places
+from barlow.runs.own_views import Given, check_input, facts_of_input, first_samples, own_views, with_plain
 from barlow.runs.run import Run
-from barlow.seams import Method, Modality, OnDevice, Source, View, Views, check_backbone
-from barlow.training.checkpoint import load_checkpoint
+from barlow.seams import Method, Modality, OnDevice, Source, check_backbone
+from barlow.training.checkpoint import load_checkpoint, restore_method
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast
 from barlow.training.journal import Journal, TensorboardMirror
 from barlow.training.machine import Machine
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.pretrain import Probe, noting_bad_data, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
-from barlow.training.progress import Progress, StepProgress
+from barlow.training.progress import Progress, StepProgress, saying_if_slow
 from barlow.training.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
+from barlow.writers import FolderTakenError, one_writer, refuse_second
 
+FEWEST_SAMPLES = 2
+"""Samples that a statistic over a batch takes."""
 PROBES_PER_RUN = 10
 """Times that figures are taken during a run, evenly spread over its epochs."""
 
 
-def probe_interval(epochs: int | float) -> int:
-    """Return after how many epochs figures are taken again, in a run of so many."""
-    return max(1, int(epochs // PROBES_PER_RUN))
+def probe_interval(epochs: int | float, probes: int | None = None) -> int:
+    """Return after how many epochs figures are taken again, in a run of so many; beside the end, with `probes` 0."""
+    probes = PROBES_PER_RUN if probes is None else probes
+    return max(1, int(epochs // probes)) if probes else sys.maxsize
 
 
 def pretrain(
@@ -58,13 +77,17 @@ def pretrain(
     *,
     recipe: str | Recipe | None = None,
     out: str | Path | None = None,
-    views: str | Views | View | Sequence[View] | None = None,
+    views: str | Given | None = None,
     backbone: str | nn.Module | None = None,
     method: str | Builder | None = None,
     test: Any = None,
     data_root: str | Path | None = None,
+    labels: str | None = "auto",
     modality: str | Modality | None = None,
     machine: Machine | None = None,
+    white_level: int | float | None = None,
+    channels_axis: int | str | None = None,
+    since: float | None = None,
     **numbers: Any,
 ) -> Run:
     """Pretrain a backbone without labels; go on where an earlier call with the same `out` stopped.
@@ -73,17 +96,27 @@ def pretrain(
         data: "digits", another name, a folder of pictures, an .npy or .npz file, a tensor, a map-style Dataset,
             or your own `Source`. Labels are used for evaluation only, and only if there are any.
         recipe: a name of `RECIPES` or a Recipe; None: the one made for `data`.
-        out: run folder; None: runs/<name of the data>.
-        views: a name, or your own pipelines (one pipeline alone is used for both views).
+        out: run folder; None: runs/<name of the data>. A run that was begun goes on with its own data alone, wherever
+            they lie now: they are known by their number and by size and hash of some samples.
+        views: a name, your own pipelines (one alone is used for both views), or a transform of one sample, such as
+            torchvision's `v2.Compose`, or several.
         backbone: a timm or torchvision name, or any module that maps a view to (N, d).
         method: a name, or the class or function of a `barlow.Method` of your own, as that says; it is called with
             (backbone, head, num_features, **options).
         test: labelled data that only the evaluation sees, their test split where they have one; None: `data`, likewise.
             Where `data` have no labels, probes are fitted on a part of `test`.
         data_root: where named data sets live.
+        labels: of `data`, for the evaluation: "auto" (what they carry; -1 is a sample without one), "required", or
+            "none" or None, which drops them.
         modality: of the data, by name or as an object of your own; None: told by the data.
         machine: devices, checkpoint interval, progress.
-        numbers: fields of the Recipe to change, such as epochs=100.
+        white_level: the pixel value that is white (1, 255, 4095, 65535); None: told from all values of `data`. What is
+            settled here is kept in `recipe.json`, and all that the run is given later is read so.
+        channels_axis: of arrays of images, "first" (1) or "last" (-1); None: told by their shape.
+        since: when the minutes began, in unix seconds; None: now.
+        numbers: fields of the Recipe to change, such as epochs=100 or minutes=60; all of them are listed below. With
+            minutes and no whole recipe by name, what is not given by hand is chosen for the data, the time and this
+            machine, and said.
 
     Returns:
         The Run; `finished` is False when a signal stopped it after a checkpoint.
@@ -91,7 +124,9 @@ def pretrain(
     Raises:
         ValueError: an argument that cannot be; a recipe that differs from the one `out` was started with.
     """
-    machine = machine or Machine()
+    machine, labels = machine or Machine(), _label_mode(labels)
+    since = time.time() if since is None else since
+    refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test)
     refuse_unused(numbers, objects)
@@ -100,29 +135,45 @@ def pretrain(
     }
     kind = modality_for(data, modality=modality, own_views="views" in objects)
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else kind.recipe(recipe, data), {**numbers, **named})
+    wish = Wish.of(recipe, {**numbers, **named})
     own_method = None if isinstance(method, str) else method
-    asked = with_checked_options(asked, own_method)
-    own_views = None if views is None or isinstance(views, str) else _as_views(views)
-    asked = resolve_precision(asked, machine)
+    own_network = backbone if isinstance(backbone, nn.Module) else None
+    asked = _checked(kind, asked, own_method, machine, out)
+    of_own = None if views is None or isinstance(views, str) else own_views(views)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
     guard_children(fabric)
-    source = _load(kind, data, data_root, asked, quiet=machine.quiet or not fabric.is_global_zero)
-    settled, facts = fitted(kind, asked, source, facts=own_views is None)
-    facts |= {"path": path_of(data), "data_root": str(data_root or ""), "test": path_of(test), "objects": objects}
-    if settled.batch_size < fabric.world_size:
-        raise ValueError(
-            f"batch_size: got {settled.batch_size}, wanted at least one sample per process: {fabric.world_size}"
-        )
+    quiet = machine.quiet or not fabric.is_global_zero
+    reading = said(white_level=white_level, channels_axis=channels_axis)
+    reading |= {"facts": _settled(kind, out), "labels": labels}
+    source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
+    _require_enough(source, asked.batch_size, fabric.world_size)
+    where = RunFolder(Path(out) if out else _default_folder(source.name))
+    _, facts = fitted(kind, asked, source, facts=of_own is None)
+    facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
     held = None
     if test is not None:  # loaded now, so that a mistake in it is not found after the last step
         held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
+        facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
+    samples = first_samples(source)
+    ready, note = (None, "") if of_own is None else with_plain(kind, of_own, samples)
+    if ready is not None and own_network is None:
+        facts |= facts_of_input(kind, source, ready.plain(samples))
+        asked = asked if "image_size" in numbers else replace(asked, image_size=0)
+    known = None if ready is not None and own_network is not None else facts
+    trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading)
+    settled, sitting = in_time(trial, where, asked, wish, since, quiet=quiet)
     torch.manual_seed(settled.seed)
-    drawn = own_views or build_views(kind, settled, facts)
-    network = build_backbone(kind, settled, facts) if backbone is None or isinstance(backbone, str) else backbone
-    where = RunFolder(Path(out) if out else Path("runs") / Path(source.name).stem)
+    drawn = ready or build_views(kind, settled, facts)
+    network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine).carry_out(held)
+    return _Job(run, where, facts, source, fabric, machine, note, sitting).carry_out(samples, held)
+
+
+pretrain.__doc__ = (
+    f"{pretrain.__doc__}\n    Numbers and names of a Recipe, with the defaults of one; those of a recipe by name show "
+    "with `barlow recipes NAME`:\n        " + "\n        ".join(described(Recipe)) + "\n"
+)
 
 
 @dataclass(frozen=True)
@@ -135,12 +186,16 @@ class _Job:
     source: Source
     fabric: Fabric
     machine: Machine
+    note: str = ""
+    sitting: Sitting | None = None
 
-    def carry_out(self, test: LabelledParts | None) -> Run:
+    def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
-        samples = next(self.source.batches(range(min(len(self.source), 64)), 2)).samples
         example = run.views.plain(samples)
-        num_features = check_backbone(run.backbone, example)
+        of_own = "views" in self.facts["objects"]
+        num_features = (
+            check_input(run.backbone, run.views, samples) if of_own else check_backbone(run.backbone, example)
+        )
         run.modality.check(run.recipe, run.backbone, run.views, samples, fabric.device.type == "cpu")
         if isinstance(example, Tensor):
             self.facts["input_shape"] = list(example.shape[1:])
@@ -153,39 +208,58 @@ class _Job:
             checkpoint_minutes=self.machine.checkpoint_minutes,
         )
         optimizer = build_run_optimizer(run.recipe, method, fabric)
+        if run.recipe.channels_last and "views" not in self.facts["objects"]:
+            # Also where nothing is left to train: the figures after a kill are those without one, to the bit.
+            method.to(memory_format=torch.channels_last)  # concerns 4-D weights alone
         # Everything that can refuse the recipe lies behind: from here on, the folder is this recipe's.
         first = fabric.is_global_zero
-        self.where.start(
-            run.recipe, self.facts, statistics=run.modality.statistics, write=first
-        )  # a changed recipe is refused by all at once
-        mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
-        with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
-            if agreed(fabric, first and self.where.finished())[0]:
-                method.load_state_dict(load_checkpoint(self.where.checkpoints / "last.ckpt")["method"])
-                finished = True
-            else:
-                finished = self._train(method, optimizer, plan, num_features, journal)
-            if finished and not agreed(fabric, first and bool(self.where.summary()))[0]:
-                with first_process_alone(fabric) as at_work:
-                    if at_work:
-                        device, quiet = fabric.device, self.machine.quiet
-                        finish(run, self.facts, self.source, method, twin, test, device, journal, quiet)
+        with _only_writer(self.where.path, fabric):
+            self.where.require_own_files()
+            self.where.start(
+                run.recipe, self.facts, statistics=run.modality.statistics, write=first
+            )  # a changed recipe is refused by all at once
+            mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
+            with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
+                if agreed(fabric, first and self.where.finished())[0]:
+                    last = self.where.checkpoints / "last.ckpt"
+                    restore_method(method, load_checkpoint(last), last, plan.identity)
+                    finished = True
+                else:
+                    finished = self._train(method, optimizer, plan, num_features, journal)
+                if finished:
+                    self._finish(method, twin, test, journal)
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
+
+    def _finish(self, method: Method, twin: nn.Module, test: LabelledParts | None, journal: Journal) -> None:
+        """Let the first process do what an earlier call left undone, all of it in the time left, or the page alone."""
+        sitting, quiet, undone = self.sitting, self.machine.quiet, self.where.undone()
+        # A sitting that was killed may have left nothing of it: half of what was kept is given all the same.
+        seconds = None if sitting is None else max(sitting.left(), sitting.finishing / 2)
+        with first_process_alone(self.fabric) as at_work:
+            if at_work and undone == ["report.html"]:
+                try_report(self.where, journal, quiet=quiet)
+            elif at_work and undone:
+                device = self.fabric.device
+                finish(self.run, self.facts, self.source, method, twin, test, device, journal, quiet, seconds)
+                if sitting is not None:
+                    Progress("plan", 0, quiet=quiet).say(sitting.close())
 
     def _train(self, method: Method, optimizer: Optimizer, plan: Plan, num_features: int, journal: Journal) -> bool:
         run, recipe, fabric = self.run, self.run.recipe, self.fabric
         quiet = self.machine.quiet or not fabric.is_global_zero
         progress = StepProgress(plan.epochs, unit=f"{run.modality.noun}s", quiet=quiet)
-        if not (self.where.checkpoints / "last.ckpt").exists():
+        fresh = not (self.where.checkpoints / "last.ckpt").exists()
+        if fresh:
             journal.write("start", **self._start_record(method, plan))
-        self._say_notes(plan, num_features, journal, progress)
+        if self.sitting is not None:
+            self.sitting.write(journal)
+        known = lost_in(self.source)
+        self._say_notes(plan, num_features, journal, progress, fresh=fresh)
         limit = backbone_limit(recipe, num_features)
         represent = under_autocast(method.represent, fabric)
         samples = OnDevice(self.source, fabric.device)
         figures = figures_during_training(represent, samples, self.run.views, limit)
-        if recipe.channels_last and "views" not in self.facts["objects"]:
-            method.to(memory_format=torch.channels_last)  # concerns 4-D weights alone
         if fabric.world_size > 1:
             synchronise_batch_norms(method)
         if fabric.global_rank:  # the first process draws dropout and the like as one process alone would
@@ -200,23 +274,30 @@ class _Job:
                 fabric=fabric,
                 folder=self.where.path,
                 journal=journal,
-                probes=[Probe(probe_interval(plan.epochs), figures)],
+                probes=[Probe(probe_interval(plan.epochs, self.sitting.probes if self.sitting else None), figures)],
                 progress=progress,
+                seconds_left=self.sitting.training_left if self.sitting else None,
             )
         plain_batch_norms(method)
+        for sentence in lost_in(self.source):
+            if sentence not in known:  # samples that are read when they are asked for are counted by then only
+                progress.say(sentence)
+                journal.write("note", message=sentence)
         return finished
 
-    def _say_notes(self, plan: Plan, num_features: int, journal: Journal, progress: StepProgress) -> None:
-        """What the source, the batch and the floor have to say before the first step."""
-        recipe = self.run.recipe
-        for note in [*getattr(self.source, "notes", ()), *filter(None, [batch_note(recipe)])]:
-            progress.say(note)
-            journal.write("note", message=note)
+    def _say_notes(
+        self, plan: Plan, num_features: int, journal: Journal, progress: StepProgress, *, fresh: bool
+    ) -> None:
+        """What the source, the batch and the floor have to say before the first step; once, not at every resume."""
+        run, recipe = self.run, self.run.recipe
+        unseen = run.modality.notes(recipe, self.source) if "views" not in self.facts["objects"] else ()
+        read = [*getattr(self.source, "notes", ()), *lost_in(self.source), *unseen]
+        for note in [*read, *filter(None, [self.note, batch_note(recipe)])]:
+            if journal.write_once("note", message=note):
+                progress.say(note)
         line, dominates = floor_lines(recipe, plan.floor, projector_width(recipe.projector, num_features))
-        if line:
+        if line and (journal.write_once("warning", message=line) if dominates else fresh):
             progress.say(line)
-        if dominates:
-            journal.write("warning", message=line)
 
     def _start_record(self, method: Method, plan: Plan) -> dict[str, Any]:
         per_epoch = steps_per_epoch(len(self.source), plan.batch_size)
@@ -233,9 +314,107 @@ class _Job:
         }
 
 
-def _load(modality: Modality, data: Any, data_root: str | Path | None, recipe: Recipe, *, quiet: bool) -> Source:
-    """Load the training data, showing how far reading a folder into memory has come."""
+def _require_enough(source: Source, batch_size: int, num_processes: int) -> None:
+    if len(source) - len(source.bad) < FEWEST_SAMPLES:
+        known = left_out(source) or f"{source.name} has {len(source)}"
+        raise ValueError(f"data: {known}, wanted at least {FEWEST_SAMPLES} to learn from")
+    if (batch := min(batch_size, len(source))) < num_processes:
+        raise ValueError(f"batch_size: got {batch}, wanted at least one sample per process: {num_processes}")
+
+
+def _checked(
+    modality: Modality, recipe: Recipe, own_method: Builder | None, machine: Machine, out: str | Path | None
+) -> Recipe:
+    """Return the recipe with its precision, after seeing all that can be seen before data are read."""
+    recipe = with_checked_options(recipe, own_method)
+    check_numbers(recipe)
+    modality.names(recipe)
+    require_folder("out", out)
+    recipe = resolve_precision(recipe, machine)
+    if out is not None:
+        refuse_second(RunFolder(Path(out)).path)
+    return recipe
+
+
+def _places(
+    modality: Modality,
+    where: RunFolder,
+    source: Source,
+    data: Any,
+    test: Any,
+    data_root: str | Path | None,
+    labels: str,
+) -> dict[str, Any]:
+    """What `recipe.json` says of where the data lie and what they are known by."""
+    facts: dict[str, Any] = place_facts(modality, data, where.path)
+    facts |= place_facts(modality, test, where.path, "test")
+    facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
+    facts |= {"identity": identity_of(source)} if facts["path"] else {}
+    return facts | ({"labels": labels} if labels == "none" else {})
+
+
+@contextmanager
+def _only_writer(folder: Path, fabric: Fabric) -> Iterator[None]:
+    """Hold the folder on the first process; where another run holds it, all processes end with the same words."""
     with ExitStack() as stack:
+        refusal = ""
+        if fabric.is_global_zero:
+            try:
+                stack.enter_context(one_writer(folder))
+            except FolderTakenError as error:
+                refusal = str(error)
+        refusal = fabric.broadcast(refusal) if fabric.world_size > 1 else refusal
+        if refusal:
+            raise FolderTakenError(refusal)
+        yield
+
+
+def _settled(modality: Modality, out: str | Path | None) -> dict[str, Any] | None:
+    """How the data of a run that has begun were read, which they are again; None where nothing is settled yet."""
+    where = None if out is None else RunFolder(Path(out))
+    if where is None or not (where.path / "recipe.json").exists() or not where.begun():
+        return None
+    return {name: fact for name, fact in where.data().items() if name in modality.reading} or None
+
+
+def _label_mode(labels: Any) -> str:
+    mode = "none" if labels is None else labels
+    if not isinstance(mode, str):
+        raise ValueError(
+            f"labels: got a {type(labels).__name__}, wanted one of {', '.join(LABEL_MODES)}; labels of your own come "
+            "with the data, as in pretrain(barlow.load_source(data, labels=...))"
+        )
+    if mode not in LABEL_MODES:
+        raise unknown("labels", mode, LABEL_MODES)
+    return mode
+
+
+def _default_folder(name: str) -> Path:
+    """The run folder of data of some name, all of it: photos.v1 and photos.v2 are two.
+
+    A run of these data that an earlier version called by less goes on where it is.
+    """
+    folder = Path("runs") / file_name_of(name)
+    before = RunFolder(Path("runs") / Path(name).stem)
+    if not folder.exists() and (before.path / "recipe.json").exists() and before.data().get("name") == name:
+        return before.path
+    return folder
+
+
+def _load(
+    modality: Modality,
+    data: Any,
+    data_root: str | Path | None,
+    recipe: Recipe,
+    reading: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> tuple[Source, float]:
+    """Load the training data, showing how far it has come; return also the seconds of it that files took."""
+    started, place = time.perf_counter(), place_of(modality, data)
+    with ExitStack() as stack:
+        if place:  # finding the files may take long
+            stack.enter_context(saying_if_slow(f"reading {printable(place)}", quiet=quiet))
         shown: list[Progress] = []
 
         def show(done: int, total: int) -> None:
@@ -243,27 +422,30 @@ def _load(modality: Modality, data: Any, data_root: str | Path | None, recipe: R
                 shown.append(stack.enter_context(Progress("reading", total, unit="files", quiet=quiet)))
             shown[0].update(done)
 
-        return load_samples(modality, data, data_root=data_root, recipe=recipe, progress=show)
+        source = load_training(modality, data, data_root=data_root, recipe=recipe, progress=show, **reading)
+    return source, time.perf_counter() - started if place else 0.0
 
 
-def _as_views(views: Views | View | Sequence[View]) -> Views:
-    """Make Views of one pipeline (used for both views) or of several."""
-    if isinstance(views, Views):
-        return views
-    pipelines = tuple(views) if isinstance(views, Sequence) else (views, views)
-    return Views(pipelines if len(pipelines) > 1 else pipelines * 2)
-
-
-def resume(folder: str | Path, *, modality: str | Modality | None = None, machine: Machine | None = None) -> Run:
+def resume(
+    folder: str | Path,
+    *,
+    data: str | Path | None = None,
+    modality: str | Modality | None = None,
+    machine: Machine | None = None,
+    since: float | None = None,
+) -> Run:
     """Go on with a run whose data, network and views go by a name or a path, from what its folder says.
 
     Args:
         folder: made by `pretrain`.
+        data: where the data of the run are now, if they moved; others than its own are refused.
         modality: of the run, where it is an object of your own.
         machine: devices, checkpoint interval, progress.
+        since: when this call began, in unix seconds, for a run with minutes; None: now.
 
     Raises:
-        ValueError: no such run, or one that was given one of them, or its test data, as an object.
+        ValueError: no such run, one that was given one of them, or its test data, as an object, or whose data are not
+            found; the message says where it looked.
     """
     where = RunFolder(Path(folder))
     facts = where.data()
@@ -271,12 +453,16 @@ def resume(folder: str | Path, *, modality: str | Modality | None = None, machin
     if objects:
         what = f"the run in {str(folder)!r} was given its {' and '.join(objects)} as an object"
         raise ValueError(f"resume: {what}; call pretrain again, with the same folder")
+    kind = modality_of(facts, modality)
+    tests = places(where, kind, "test")
     return pretrain(
-        facts["path"],
+        own_data(where, kind, moved_to=data),
         recipe=where.recipe(),
-        out=folder,
-        test=facts.get("test") or None,
+        out=where.path,
+        test=next((place for place in tests if Path(place).exists()), tests[0] if tests else None),
         data_root=facts["data_root"] or None,
-        modality=modality_of(facts, modality),
+        labels=facts.get("labels", "auto"),
+        modality=kind,
         machine=machine,
+        since=since,
     )

@@ -2,17 +2,22 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
+from barlow.data.arrays import ArraySource
+from barlow.data.bad_samples import left_out
+from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
-from barlow.evaluation.features import Features, extract
+from barlow.evaluation.features import extract
 from barlow.evaluation.published import published_protocol
 from barlow.evaluation.scores import (
     LabelledParts,
@@ -22,20 +27,29 @@ from barlow.evaluation.scores import (
     labelled_parts,
     measure,
 )
+from barlow.formats import printable
 from barlow.methods.table import Builder
-from barlow.modalities import SAMPLES, load_samples, modality_of, place_of
+from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
-from barlow.report.page import write_report
+from barlow.report.page import sparing_a_page, write_report
 from barlow.runs.build import build_views, named_backbone, open_backbone, untrained_backbone
-from barlow.runs.export import check_suffix, export_onnx, write_embeddings
-from barlow.runs.folder import RunFolder, objects_among
+from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
+from barlow.runs.embeddings import Embeddings, check_suffix
+from barlow.runs.export import export_onnx, export_prepared_onnx
+from barlow.runs.folder import RunFolder, file_name_of, objects_among
+from barlow.runs.identity import digest_of, identity_of
+from barlow.runs.own_data import is_own, own_data, place_facts
 from barlow.seams import Modality, OnDevice, Source, Views
 from barlow.training.engine import device_of
+from barlow.training.progress import Progress
+from barlow.writers import one_writer, refuse_second
 
 BATCH_SIZE = 512
 """Samples that the network sees at once when it is used, not trained."""
 Whose = Literal["ours", "published"]
 """Whose numbers an evaluation takes."""
+FOR_OTHERS_SECONDS = 600.0
+"""How long figures that are computed wait for another evaluation that is writing to the folder."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Run:
         finished: False when a signal stopped it; the same call again goes on.
         modality: of the data.
         method: what built the method, where the run was given that as an object; an audit asks for it.
+        moved_to: where the data of the run are now, if they moved.
     """
 
     folder: Path
@@ -59,6 +74,7 @@ class Run:
     finished: bool = True
     modality: Modality = SAMPLES
     method: Builder | None = None
+    moved_to: str | Path | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,30 +86,93 @@ class Run:
         """The final figures as in `summary.json`; empty before the run is finished."""
         return RunFolder(self.folder).summary()
 
+    @overload
     def embed(
-        self, data: Any, *, batch_size: int = BATCH_SIZE, data_root: str | Path | None = None, accelerator: str = "auto"
-    ) -> Tensor:
+        self,
+        data: Any,
+        *,
+        names: Literal[False] = False,
+        batch_size: int = BATCH_SIZE,
+        data_root: str | Path | None = None,
+        accelerator: str = "auto",
+        **reading: Any,
+    ) -> Tensor: ...
+
+    @overload
+    def embed(
+        self,
+        data: Any,
+        *,
+        names: Literal[True],
+        batch_size: int = BATCH_SIZE,
+        data_root: str | Path | None = None,
+        accelerator: str = "auto",
+        **reading: Any,
+    ) -> Embeddings: ...
+
+    def embed(
+        self,
+        data: Any,
+        *,
+        names: bool = False,
+        batch_size: int = BATCH_SIZE,
+        data_root: str | Path | None = None,
+        accelerator: str = "auto",
+        **reading: Any,
+    ) -> Tensor | Embeddings:
         """Return the representations h of `data`, one row per sample that could be read.
+
+        Others are left out, however many they are, and a warning counts and names them.
 
         Args:
             data: a tensor of images, a path, a name, a Dataset or a Source.
+            names: whether the samples' names, labels and classes are wanted beside the rows, and what was left out.
             batch_size: samples at once.
             data_root: where named data sets live.
             accelerator: auto, cpu, cuda or mps.
+            reading: how the data are to be read where not as the run's own were: of images `white_level=` and
+                `channels_axis=`, as for `pretrain`.
 
         Returns:
-            (N, d) float32 on the CPU.
+            (N, d) float32 on the CPU; with `names` a `barlow.Embeddings`, whose `h` they are. Without, samples that
+            could not be read are named in a warning, for the other rows have moved up.
 
         Raises:
             ValueError: data that cannot be loaded or have other channels, an accelerator that is not here.
-        """
-        source = load_samples(self.modality, data, facts=self.facts, data_root=data_root, min_samples=1)
-        return self._features(source, accelerator, batch_size).h
 
-    def _features(self, source: Source, accelerator: str, batch_size: int = BATCH_SIZE) -> Features:
+        Warns:
+            What was clipped, with its count: read as the run's own data were, some of these may be above white.
+        """
+        asked = said(**reading)
+        source = load_samples(self.modality, data, facts=self.facts, data_root=data_root, min_samples=1, **asked)
         device = device_of(accelerator)
         with _moved(self.backbone, device):
-            return extract(self.backbone, OnDevice(source, device), plain=self.views.plain, batch_size=batch_size)
+            found = extract(self.backbone, OnDevice(source, device), plain=self.views.plain, batch_size=batch_size)
+        warn_of_lost(source)
+        missing = sorted(set(range(len(source))) - set(found.indices.tolist()))
+        reasons = {position: source.bad.get(position, "it came without a reason") for position in missing}
+        if not names:
+            if reasons:
+                warnings.warn(left_out(source, reasons), stacklevel=2)
+            return found.h
+        classes = source.class_names if found.labels is not None else ()
+        called = tuple(printable(source.describe(position)) for position in found.indices.tolist())
+        about = self._provenance(source, data)
+        skipped = {printable(source.describe(position)): reason for position, reason in reasons.items()}
+        return Embeddings(found.h, called, found.labels, tuple(classes), about, skipped)
+
+    def _provenance(self, source: Source, data: Any) -> dict[str, Any]:
+        """What features of some data come from: this network, and these samples."""
+        place = place_of(self.modality, data)
+        identity = digest_of(identity_of(source), len(source)) if place else ""
+        given = {"name": source.name, "path": place, "num_samples": len(source), "identity": identity}
+        return {
+            "barlow": version("barlow"),
+            "run": str(self.folder.resolve()),
+            "recipe": self.recipe.name,
+            "weights": weights_digest(self.backbone),
+            "data": given,
+        }
 
     def evaluate(
         self,
@@ -104,9 +183,11 @@ class Run:
         augmented: bool = False,
         finetune: Sequence[float] | None = None,
         protocol: Whose = "ours",
+        seconds: float | None = None,
         accelerator: str = "auto",
         keep: bool = True,
         quiet: bool = True,
+        **reading: Any,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
 
@@ -124,9 +205,12 @@ class Run:
             protocol: "ours": Barlow Twins' numbers for `sgd_linear`, and for `finetune` those that each network chooses
                 on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
                 `evaluation/published.py`), on crops and flips where the source draws them; for large data.
+            seconds: about how long neighbours, linear probe and few labels may take: where all samples would take
+                longer, as many of each class count as fit, and the result says how many. None: all, however long.
             accelerator: auto, cpu, cuda or mps.
             keep: write the figures to `evaluations/` in the run folder, into the journal and on the page.
             quiet: no progress on the terminal.
+            reading: as for `embed`.
 
         Raises:
             ValueError: the data have no labels, or too few for a share of `finetune`; nobody's published protocol is
@@ -136,8 +220,11 @@ class Run:
         protocols = _protocols(protocol, self.recipe.method, sgd_linear, augmented, finetune)
         if keep and not os.access(self.folder, os.W_OK):
             raise ValueError(f"keep: {str(self.folder)!r} cannot be written to, wanted keep=False")
-        parts, path = self._labelled(data, data_root)
-        parts, plain = parts.on(device), self.views.bare().plain
+        if keep:
+            refuse_second(self.folder)  # before anything is computed
+        found, path = self._labelled(data, data_root, said(**reading))
+        identity = digest_of(identity_of(found.test), len(found.test)) if path else ""
+        parts, plain = found.on(device), self.views.bare().plain
         twin = None
         if named_backbone(self.modality, self.recipe):
             twin = untrained_backbone(self.modality, self.recipe, self.facts)
@@ -151,58 +238,127 @@ class Run:
                 bars=self.modality.bars,
                 view=self.modality.supervised(self.views),
                 protocols=protocols,
+                seconds=seconds,
                 quiet=quiet,
             )
+        warn_of_lost(found.train, found.test)
         if not keep:
             return score
         measured: dict[str, Any] = {"data": {"name": parts.test.name, "path": path}, "protocol": protocol}
+        measured |= {"identity": identity} if identity else {}
         measured["seconds"] = time.perf_counter() - started
         title = f"{parts.test.name}-{_title(protocol, protocols)}"
-        file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
-        self.report()
+        with one_writer(self.folder, patience=FOR_OTHERS_SECONDS):
+            file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
+            with sparing_a_page(lambda message: Progress("evaluation", 0, quiet=quiet).say(message)):
+                self.report()
         return replace(score, kept=file)
 
-    def _labelled(self, data: Any, data_root: str | Path | None) -> tuple[LabelledParts, str]:
+    def own_data(self, data_root: str | Path | None = None) -> str:
+        """Return the place or the name of what the run learned from, once it is sure that nothing else lies there.
+
+        ValueError: they came as an object, or are not found; the message says where the run looked and what differs.
+        """
+        where = RunFolder(self.folder)
+        place = own_data(where, self.modality, moved_to=self.moved_to, data_root=data_root)
+        if self.moved_to is not None:
+            where.remember(place_facts(self.modality, place, where.path))
+        return place
+
+    def _labelled(
+        self, data: Any, data_root: str | Path | None, reading: Mapping[str, Any]
+    ) -> tuple[LabelledParts, str]:
         """Labelled data of a call, and where they are; "" for an object."""
         given = self.facts
         root = data_root or given.get("data_root") or None
-        wanted = given.get("path") if data is None else data
-        if isinstance(wanted, str) and not wanted:
-            raise ValueError(
-                f"data: the run in {str(self.folder)!r} was given its data as an object; pass labelled data"
-            )
-        parts = labelled_parts(self.modality, wanted, facts=self.facts, data_root=root)
+        if data is None and given.get("labels") == "none":
+            raise ValueError(f"data: the run in {str(self.folder)!r} was told to use no labels; pass labelled data")
+        wanted = self.own_data(data_root) if data is None else data
+        parts = labelled_parts(self.modality, wanted, facts=self.facts, data_root=root, **reading)
         if parts is None:
             name = wanted if isinstance(wanted, (str, Path)) else f"the {type(wanted).__name__} given"
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
-        if data is not None and not _same(data, given.get("path", "")):
+        if data is not None and not is_own(RunFolder(self.folder), self.modality, data, data_root):
             parts = replace(parts, seen_in_pretraining=False)
         return parts, place_of(self.modality, wanted)
 
     def write_features(
-        self, data: Any, path: str | Path, *, data_root: str | Path | None = None, accelerator: str = "auto"
+        self,
+        data: Any = None,
+        path: str | Path | None = None,
+        *,
+        data_root: str | Path | None = None,
+        accelerator: str = "auto",
+        quiet: bool = True,
+        **reading: Any,
     ) -> int:
-        """Write the representations of `data` to .npz or .parquet, with names and labels; return their number.
+        """Write the representations of `data` to a file as `embed_to_file` does; return their number."""
+        how: Any = {"data_root": data_root, "accelerator": accelerator, "quiet": quiet}
+        return self.embed_to_file(data, path, **how, **reading).num_rows
+
+    def embed_to_file(
+        self,
+        data: Any = None,
+        path: str | Path | None = None,
+        *,
+        data_root: str | Path | None = None,
+        accelerator: str = "auto",
+        quiet: bool = True,
+        **reading: Any,
+    ) -> Embedded:
+        """Write the representations of `data` to .npz or .parquet, with names, classes and what they come from.
+
+        They go to the disk as they are computed, so the data may be of any size; the same call after a kill goes on and
+        gives the same bytes. `barlow.read_embeddings` reads the file, or several as one.
 
         Args:
-            data: as for `embed`.
-            path: .npz or .parquet.
+            data: as for `embed`; None: the data of the run.
+            path: .npz or .parquet; None: features/<name of the data>.npz in the run folder.
             data_root: where named data sets live.
             accelerator: auto, cpu, cuda or mps.
-        """
-        check_suffix(path)
-        source = load_samples(self.modality, data, facts=self.facts, data_root=data_root, min_samples=1)
-        found = self._features(source, accelerator)
-        names = [source.describe(index) for index in found.indices.tolist()]
-        write_embeddings(path, found.h, names=names, labels=None if found.labels is None else found.labels.tolist())
-        return len(names)
+            reading: as for `embed`.
+            quiet: no progress on the terminal.
 
-    def export(self, to: str, path: str | Path) -> None:
-        """Write the backbone for other programs.
+        Returns:
+            The file, the number of its rows, and the samples that could not be read.
+        """
+        if path is not None:
+            check_suffix(path)
+        device, asked = device_of(accelerator), said(**reading)
+        what = place_of(self.modality, data) or ("the data of the run" if data is None else type(data).__name__)
+        Progress("embedding", 0, quiet=quiet).say(f"embedding: looking at {printable(what)}")
+        root = data_root or (self.facts.get("data_root") or None if data is None else None)
+        wanted = self.own_data(data_root) if data is None else data
+        asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
+        source = load_samples(self.modality, wanted, facts=self.facts, **asked)
+        about = self._provenance(source, wanted)
+        where = RunFolder(self.folder).features
+        out = free_path(where, file_name_of(source.name), about["data"]) if path is None else Path(path).expanduser()
+        with _moved(self.backbone, device):
+            done = embed_to_file(
+                out,
+                self.backbone,
+                OnDevice(source, device),
+                plain=self.views.plain,
+                batch_size=BATCH_SIZE,
+                provenance=about,
+                unit=f"{self.modality.noun}s",
+                quiet=quiet,
+            )
+        warn_of_lost(source)
+        return done
+
+    def export(self, to: str, path: str | Path, *, with_preprocessing: bool = False) -> tuple[str, ...]:
+        """Write the backbone for other programs; nothing is written that gives other features there.
 
         Args:
             to: "timm" (a folder) or "onnx" (a file).
             path: where to.
+            with_preprocessing: of "onnx": the file takes uint8 images (N, H, W, C) of any size, and resizes and
+                normalises them itself.
+
+        Returns:
+            Sentences on what the other program does in another way.
 
         Raises:
             ValueError: the backbone cannot be written that way; says why and what else there is.
@@ -210,16 +366,34 @@ class Run:
         formats = (*self.modality.exports, "onnx")
         if to not in formats:
             raise unknown("to", to, formats)
-        facts = self.facts
+        facts, path = self.facts, Path(path).expanduser()
         if to in self.modality.exports:
-            return self.modality.exports[to](self.backbone, Path(path), facts)
+            if with_preprocessing:
+                raise ValueError(f"with_preprocessing: got True with to={to!r}, wanted to='onnx': only that file can")
+            return tuple(self.modality.exports[to](self.backbone, path, self.recipe, facts))
         if "input_shape" not in facts and "image_shape" not in facts:
             raise ValueError(
                 f"to: got {to!r}, but the run in {str(self.folder)!r} does not say what its network takes; wanted "
                 "barlow.export_onnx(run.backbone, example, path) on a batch"
             )
-        example = self.modality.example(self.recipe, facts)
-        return export_onnx(self.backbone, example, path, input_name=f"{self.modality.noun}s")
+        known = None if self.recipe.views.startswith(OWN) else self.modality.preparation(self.recipe, facts)
+        name = f"{self.modality.noun}s"
+        if not with_preprocessing:
+            example = self.modality.example(self.recipe, facts)
+            export_onnx(
+                self.backbone, example, path, input_name=name, metadata=None if known is None else known.metadata
+            )
+        elif known is None or known.module is None:
+            raise ValueError(
+                f"with_preprocessing: got True, but how {name} become network input is not known for the run in "
+                f"{str(self.folder)!r} (views of its own, or another modality than images); wanted False"
+            )
+        else:
+            export_prepared_onnx(self.backbone, known, self._embed_batch, path, input_name=name)
+        return ()
+
+    def _embed_batch(self, samples: Tensor) -> Tensor:
+        return self.embed(ArraySource(samples), accelerator="cpu")
 
     def report(self) -> Path:
         """Write `report.html` from what the folder holds and return its path."""
@@ -260,14 +434,10 @@ def _title(whose: str, protocols: Protocols) -> str:
     return "-".join(words)
 
 
-def _same(data: Any, path: str) -> bool:
-    """Whether data named in a call are those of the run."""
-    return isinstance(data, (str, Path)) and bool(path) and Path(data).resolve() == Path(path).resolve()
-
-
 def open_run(
     folder: str | Path,
     *,
+    data: str | Path | None = None,
     backbone: nn.Module | None = None,
     views: Views | None = None,
     modality: str | Modality | None = None,
@@ -277,15 +447,18 @@ def open_run(
 
     Args:
         folder: made by `pretrain`.
+        data: where the data of the run are now, if they moved; others than its own are refused when they are asked for.
         backbone: the network, where the run was given one as an object.
         views: the views, where the run was given them as an object.
         modality: of the run, where it is an object of your own.
         method: the class or function that built the method, where the run was given one and is to be audited.
 
     Raises:
-        ValueError: no such run, one without a checkpoint, or objects that only their maker can give again.
+        ValueError: no such run, one without a checkpoint, one whose files are links out of it, or objects that only
+            their maker can give again.
     """
     where = RunFolder(Path(folder))
+    where.require_own_files()
     recipe, facts = where.recipe(), where.data()
     kind = modality_of(facts, modality)
     if views is None and (recipe.views.startswith(OWN) or kind.views is None):
@@ -294,4 +467,6 @@ def open_run(
         raise ValueError(f"method: got {name}, but the run in {str(folder)!r} was trained with {recipe.method}")
     network = open_backbone(kind, where.checkpoints, recipe, facts, backbone)
     drawn = build_views(kind, recipe, facts) if views is None else views
-    return Run(where.path, recipe, network, drawn, finished=where.finished(), modality=kind, method=method)
+    return Run(
+        where.path, recipe, network, drawn, finished=where.finished(), modality=kind, method=method, moved_to=data
+    )

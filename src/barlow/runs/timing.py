@@ -20,7 +20,7 @@ import torch
 from lightning_fabric import Fabric
 
 from barlow.data.subsets import subset
-from barlow.modalities import load_samples, modality_for
+from barlow.modalities import load_training, modality_for
 from barlow.recipes import Recipe
 from barlow.runs.build import build_backbone, build_method, build_plan, build_run_optimizer, build_views, fitted
 from barlow.runs.evidence import figures_during_training
@@ -115,11 +115,12 @@ def calibrate_apart(
     *,
     seconds: float = SECONDS,
     accelerator: str = Machine.accelerator,
+    reading: Mapping[str, Any] | None = None,
 ) -> Calibration:
     """Calibrate a recipe in a new process, as `calibrate` does in this one; ValueError where it cannot run."""
     asked = json.dumps(
         {"data": data, "data_root": data_root, "seconds": seconds, "accelerator": accelerator}
-        | {"recipe": asdict(recipe)}
+        | {"recipe": asdict(recipe), "reading": dict(reading or {})}
     )
     command = [sys.executable, "-m", "barlow.runs.timing"]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
@@ -136,14 +137,16 @@ def calibrate(
     *,
     seconds: float = SECONDS,
     accelerator: str = Machine.accelerator,
+    reading: Mapping[str, Any] | None = None,
 ) -> Calibration:
     """Take a few steps of a recipe, fitted to the data, and measure them.
 
-    `seconds` is about how long the counted steps should take together. The memory is that of this process, whatever
+    `seconds` is about how long the counted steps should take together, `reading` what the user says of how the data are
+    to be read. The memory is that of this process, whatever
     else has happened in it.
     """
     modality = modality_for(data)
-    source = load_samples(modality, data, data_root=data_root, recipe=recipe)
+    source = load_training(modality, data, data_root=data_root, recipe=recipe, **(reading or {}))
     machine = Machine(devices="1", accelerator=accelerator)
     recipe, facts = fitted(modality, resolve_precision(recipe, machine), source)
     views = build_views(modality, recipe, facts)
@@ -158,10 +161,10 @@ def calibrate(
         return build_method(recipe, build_backbone(modality, recipe, facts), num_features)
 
     # The first look says how many steps the second one should have.
-    first = _seconds_of_steps(recipe, source, views, method(), fabric, 6)[2:]
+    first = seconds_of_steps(recipe, source, views, method(), fabric, 6)[2:]
     steps = int(min(max(seconds / max(statistics.median(first), 1e-3), FEWEST), MOST))
     measured = method()
-    found = _seconds_of_steps(recipe, source, views, measured, fabric, 1 + WARM_UP + steps)[WARM_UP:]
+    found = seconds_of_steps(recipe, source, views, measured, fabric, 1 + WARM_UP + steps)[WARM_UP:]
     represent = under_autocast(measured.eval().represent, fabric)
     figures = figures_during_training(represent, OnDevice(source, fabric.device), views)
     started = time.perf_counter()
@@ -186,10 +189,13 @@ def peak_memory() -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
-def _seconds_of_steps(
+def seconds_of_steps(
     recipe: Recipe, source: Source, views: Views, method: Method, fabric: Fabric, steps: int
 ) -> list[float]:
-    """Times of the steps of a short run of the loop, each with the data, the views and the optimizer of the recipe."""
+    """Return the times of all steps but the first of a short run of the loop, as the recipe has them.
+
+    KeyboardInterrupt where a signal asked to stop.
+    """
     enough = subset(source, range(min(len(source), steps * recipe.batch_size)))
     epochs = -(-steps * recipe.batch_size // len(enough))
     short = replace(recipe, epochs=epochs)
@@ -204,10 +210,12 @@ def _seconds_of_steps(
         method.to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "journal.jsonl") as journal:
         silent = StepProgress(epochs, quiet=True)
-        pretrain(
+        finished = pretrain(
             enough, views, method, optimizer, plan,
             fabric=fabric, folder=Path(name), journal=journal, progress=silent,
         )  # fmt: skip
+        if not finished:
+            raise KeyboardInterrupt
         times = [record["time"] for record in read_journal(journal.path) if record["event"] == "step"]
     return [after - before for before, after in pairwise(times)]
 

@@ -8,8 +8,12 @@ computes the same loss from the same global quantities. So the backward pass of 
 processes, sum_s dL_s/dx = W dL/dx, and the average over processes is exactly the gradient of one process that holds
 the whole batch. (The official Barlow Twins code reduces C outside autograd instead and so trains with 1/W of it:
 docs/decisions/0007-exact-over-processes.md.)
+
+Tensors travel between devices. Numbers that Python needs (how many samples, who wants to stop) travel between hosts, by
+gloo also where the devices talk by NCCL: a host that asks a GPU for a number waits for all that the GPU has to do.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -108,6 +112,32 @@ def sum_over_processes(x: Tensor) -> Tensor:
     return total
 
 
+def numbers_of_all(*numbers: int) -> list[list[int]]:
+    """Return the numbers of every process, in the order of the processes: what the hosts have to know.
+
+    Every process gives equally many. No device is asked, so none is waited for.
+    """
+    if num_processes() == 1:
+        return [list(numbers)]
+    everyone = torch.zeros(num_processes(), len(numbers), dtype=torch.int64)
+    everyone[dist.get_rank()] = torch.tensor(numbers, dtype=torch.int64)
+    dist.all_reduce(everyone, group=_hosts())
+    found: list[list[int]] = everyone.tolist()
+    return found
+
+
+def _hosts() -> Any:
+    """The group that carries numbers of the CPU: the default one (None), or beside NCCL, which cannot, one of gloo."""
+    backend = str(dist.get_backend())
+    return _gloo_beside(dist.group.WORLD) if "nccl" in backend and "gloo" not in backend else None
+
+
+@functools.lru_cache(maxsize=1)
+def _gloo_beside(world: Any) -> Any:
+    """A group for each world, made where all processes ask for it first."""
+    return dist.new_group(backend="gloo")
+
+
 class Exchange(NamedTuple):
     """How a hand-written gradient completes what this process has; neither function is seen by autograd.
 
@@ -132,7 +162,7 @@ def exchange_of(all_mean_of_caller: AllMean) -> Exchange | None:
         return ALONE
     if all_mean_of_caller is all_mean:
         return _OVER_PROCESSES if num_processes() > 1 else ALONE
-    return None
+    return all_mean_of_caller.exchange if isinstance(all_mean_of_caller, MeanOver) else None
 
 
 @dataclass(frozen=True)
@@ -147,25 +177,27 @@ class MeanOver:
 
         barlow.vicreg_loss(z_a, z_b, all_mean=barlow.MeanOver(my_mean, num_samples=16))
 
-    Without an exchange of rows that would belong to it, only the direct forms of the losses are possible.
+    Without an `exchange` of rows that belongs to it, only the direct forms of the losses are possible.
 
     Attributes:
         mean: (mean over the local samples, number of local samples) -> mean over the samples of all processes.
         num_samples: N, the samples of all processes in the batch at hand.
+        exchange: how rows travel, where the processes are those of torch.distributed's default group.
     """
 
     mean: AllMean
     num_samples: int
+    exchange: Exchange | None = None
 
     def __call__(self, local_mean: Tensor, num_samples: int) -> Tensor:
         """Return the mean over the samples of all processes."""
         return self.mean(local_mean, num_samples)
 
 
-def known_samples(num_samples: int, device: torch.device, all_mean_of_caller: AllMean) -> int | None:
+def known_samples(num_samples: int, all_mean_of_caller: AllMean) -> int | None:
     """Return N, the samples of all processes, or None where the caller's `all_mean` does not tell.
 
-    This process has `num_samples` of them; numbers travel between processes on `device`.
+    This process has `num_samples` of them.
     """
     if isinstance(all_mean_of_caller, MeanOver):
         if all_mean_of_caller.num_samples < num_samples:
@@ -177,12 +209,20 @@ def known_samples(num_samples: int, device: torch.device, all_mean_of_caller: Al
     exchange = exchange_of(all_mean_of_caller)
     if exchange is None:
         return None
-    return num_samples if exchange is ALONE else int(exchange.add(torch.tensor(num_samples, device=device)))
+    return num_samples if exchange is ALONE else sum(own for (own,) in numbers_of_all(num_samples))
 
 
-def count_samples(num_samples: int, device: torch.device, all_mean_of_caller: AllMean) -> int:
+def counted(num_samples: int, all_mean_of_caller: AllMean) -> AllMean:
+    """Return the same mean with N known, so that a loss of many statistics asks the other processes once."""
+    if exchange_of(all_mean_of_caller) is not _OVER_PROCESSES or isinstance(all_mean_of_caller, MeanOver):
+        return all_mean_of_caller
+    total = sum(own for (own,) in numbers_of_all(num_samples))
+    return MeanOver(all_mean_of_caller, total, _OVER_PROCESSES)
+
+
+def count_samples(num_samples: int, all_mean_of_caller: AllMean) -> int:
     """Return N as `known_samples` does; a bare function of your own, which does not tell N, is refused."""
-    known = known_samples(num_samples, device, all_mean_of_caller)
+    known = known_samples(num_samples, all_mean_of_caller)
     if known is None:
         raise ValueError(
             "all_mean: got a function of your own, which does not tell over how many samples it averages; wanted "
@@ -227,9 +267,7 @@ def _parts(rows: Tensor, *, equal: bool = False) -> list[Tensor]:
     """The rows of each process. Padded to the longest on the way: collectives want equal shapes."""
     counts = [len(rows)] * num_processes()
     if not equal:
-        own = torch.zeros(num_processes(), dtype=torch.int64, device=rows.device)
-        own[dist.get_rank()] = len(rows)
-        counts = sum_over_processes(own).tolist()
+        counts = [count for (count,) in numbers_of_all(len(rows))]
     padded = rows.contiguous()
     if len(rows) < max(counts):
         padded = rows.new_zeros((max(counts), *rows.shape[1:]))

@@ -32,7 +32,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.statistics.collectives import ALONE, AllMean, Exchange, count_samples, exchange_of, identity, known_samples
+from barlow.statistics.collectives import (
+    ALONE,
+    AllMean,
+    Exchange,
+    count_samples,
+    counted,
+    exchange_of,
+    identity,
+    known_samples,
+)
+from barlow.statistics.triangular import cholesky, solve_lower
 
 Form = Literal["auto", "direct", "gram"]
 
@@ -83,7 +93,7 @@ def whiten(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = ide
     covariance cannot have full rank.
     """
     n, d = z.shape
-    total = known_samples(n, z.device, all_mean) or n  # where N is not told, the own ones have to do
+    total = known_samples(n, all_mean) or n  # where N is not told, the own ones have to do
     if total <= d:
         raise ValueError(
             f"normalization='whiten' needs more samples than features: got {total} samples with "
@@ -93,10 +103,8 @@ def whiten(z: Float[Tensor, "n d"], *, eps: float = EPS, all_mean: AllMean = ide
     covariance = all_mean(centred.T @ centred / n, n)
     ridge = eps * covariance.diagonal().mean()
     ridge = ridge + torch.finfo(z.dtype).tiny ** 0.5  # absolute, for features that are all constant
-    # Not the function that raises: what is not finite shows in the loss, where the loop names it.
-    factor, _ = torch.linalg.cholesky_ex(covariance + ridge * torch.eye(d, device=z.device, dtype=z.dtype))
-    white: Tensor = torch.linalg.solve_triangular(factor, centred.T, upper=False).T
-    return white
+    factor, _ = cholesky(covariance + ridge * torch.eye(d, device=z.device, dtype=z.dtype))
+    return solve_lower(factor, centred.T).T
 
 
 def cross_correlation(
@@ -139,8 +147,8 @@ def diagonal_and_rest(
         matrix = cross_correlation(z_a, z_b, all_mean=all_mean)
         diagonal, rest = _DiagonalAndRest.apply(matrix, ALONE)
         return diagonal, rest
-    n, d = z_a.shape
-    n = int(exchange.add(torch.tensor(n, device=z_a.device)))
+    own, d = z_a.shape
+    n = count_samples(own, all_mean)
     if chosen_form(form, n, d, over_processes=exchange is not ALONE) == "gram":
         diagonal, rest = _DiagonalAndRestByGram.apply(z_a, z_b, exchange)
     else:
@@ -167,7 +175,8 @@ def squares_without_own_pairs(
     Source: Hoeffding, "A class of statistics with asymptotically normal distribution" (1948).
     """
     num_local = z_a.shape[0]
-    n = count_samples(num_local, z_a.device, all_mean)
+    all_mean = counted(num_local, all_mean)
+    n = count_samples(num_local, all_mean)
     if n < 2:
         raise ValueError(f"z_a, z_b: got {n} sample, wanted at least 2: bias='removed' compares different samples")
     diagonal, rest = diagonal_and_rest(z_a, z_b, form=form, all_mean=all_mean)

@@ -22,12 +22,12 @@ from barlow.statistics.collectives import ALONE, AllMean, Exchange, count_sample
 from barlow.statistics.correlation import Form, wide
 
 
-def bessel(num_samples: int, device: torch.device, all_mean: AllMean) -> float:
+def bessel(num_samples: int, all_mean: AllMean) -> float:
     """Return N / (N - 1), which makes a mean over the N samples of all processes unbiased as a variance.
 
     A bare `all_mean` of your own is refused: it does not tell N.
     """
-    total = _total(num_samples, device, all_mean)
+    total = _total(num_samples, all_mean)
     return total / (total - 1)
 
 
@@ -45,10 +45,10 @@ def off_diagonal_squares(
     if exchange is None:
         if form == "gram":
             raise ValueError("form='gram' gathers rows: got an all_mean of your own, wanted barlow.all_mean")
-        matrix = all_mean(_Moment.apply(centred, n), n) * bessel(n, centred.device, all_mean)
+        matrix = all_mean(_Moment.apply(centred, n), n) * bessel(n, all_mean)
         squares: Tensor = _OffDiagonalSquares.apply(matrix, ALONE)
         return squares
-    n = _total(n, centred.device, all_mean)
+    n = _total(n, all_mean)
     if form == "gram" or (form == "auto" and n < d):
         squares = _OffDiagonalSquaresByGram.apply(centred, n - 1, exchange)
     else:
@@ -56,9 +56,9 @@ def off_diagonal_squares(
     return squares
 
 
-def _total(num_samples: int, device: torch.device, all_mean: AllMean) -> int:
+def _total(num_samples: int, all_mean: AllMean) -> int:
     """N, the samples of all processes: at least 2."""
-    total = count_samples(num_samples, device, all_mean)
+    total = count_samples(num_samples, all_mean)
     if total < 2:
         raise ValueError(f"z: got {total} sample, wanted at least 2: variances are statistics of the batch")
     return total

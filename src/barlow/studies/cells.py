@@ -96,11 +96,13 @@ def read_cell(folder: Path, cell: Cell) -> Finished | None:
     path = _path(folder, cell)
     if not path.exists():
         return None
-    content = read_json(path)
-    before, now = ({**arguments, DATA_ROOT: ""} for arguments in (content["arguments"], cell.arguments))
-    if before != now:
+    try:
+        content = read_json(path)
+        before, now = ({**arguments, DATA_ROOT: ""} for arguments in (content["arguments"], cell.arguments))
+        found = Finished(cell.name, content["arguments"], content["figures"], content["seconds"])
+    except (ValueError, KeyError, TypeError):  # no cell of ours: computed anew
         return None
-    return Finished(cell.name, content["arguments"], content["figures"], content["seconds"])
+    return found if before == now else None
 
 
 def _compute(folder: Path, cell: Cell) -> None:

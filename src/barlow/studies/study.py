@@ -22,14 +22,18 @@ going on, processes, page) is done here.
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from barlow.files import write_json
+from barlow.modalities import modality_for, place_to_keep
+from barlow.report.page import sparing_a_page
 from barlow.report.study_page import Conclusion, StudyRecord, write_study_page
 from barlow.runs.folder import started_with, versions
 from barlow.studies.cells import DATA_ROOT, Cell, Finished, compute_cells
+from barlow.training.progress import Progress
+from barlow.writers import one_writer
 
 Form = Literal["quick", "core", "whole"]
 
@@ -86,14 +90,20 @@ class Result:
 def carry_out(
     name: str, study: Study, settings: Settings, out: str | Path, *, jobs: int = 0, quiet: bool = False
 ) -> Result:
-    """Measure what is not measured yet, conclude, and write `results.json` and `study.html`.
+    """Measure what is not measured yet, conclude, and write `study.html` and `results.json`.
 
     Where `out` holds an unfinished or finished study, the settings are the same as before; only seeds may be added.
     `jobs` is processes at once; 0: one per core. Where a process broke off (RuntimeError), finished cells are kept.
     """
     if settings.seeds < 1:
         raise ValueError(f"seeds: got {settings.seeds}, wanted at least 1")
-    folder = Path(out)
+    folder = Path(out).expanduser()
+    place = place_to_keep(modality_for(settings.data), settings.data)  # the same from everywhere
+    with one_writer(folder):
+        return _carry_out(name, study, replace(settings, data=place), folder, jobs, quiet)
+
+
+def _carry_out(name: str, study: Study, settings: Settings, folder: Path, jobs: int, quiet: bool) -> Result:
     _begin_or_go_on(folder, name, settings)
     cells = compute_cells(folder, study.cells(settings), jobs=jobs, quiet=quiet)
     conclusion = study.conclude(cells)
@@ -103,8 +113,10 @@ def carry_out(
         versions=versions(),
         seconds={cell.name: cell.seconds for cell in cells},
     )
-    write_json(folder / "results.json", {"study": name, **asdict(record), **conclusion.as_json()})
-    page = write_study_page(folder / "study.html", study.title, study.statement, conclusion, record)
+    page = folder / "study.html"
+    with sparing_a_page(Progress("study", 0, quiet=quiet).say):
+        write_study_page(page, study.title, study.statement, conclusion, record)
+    write_json(folder / "results.json", {"study": name, **asdict(record), **conclusion.as_json()})  # says: all is done
     return Result(folder, page, conclusion)
 
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from barlow.files import durable_file
-from barlow.seams import Terms
-from barlow.training.journal import Journal
+from barlow.files import durable_file, make_folder
+from barlow.training.journal import KEPT, Journal
 from barlow.training.processes import agreed
+from barlow.training.schedule import Schedule
 
+MOST_NAMED = 3
+"""Differences between a checkpoint and its run that an error names."""
 DRAWN_ANEW = "dropout, sub-batches of W-MSE and directions of SIGReg"
 """What torch's own generators decide, each process having its own; views follow from seed and step alone."""
 
@@ -31,6 +34,8 @@ class Resumable:
     Attributes:
         journal: told of every checkpoint and resume.
         minutes: time between checkpoints.
+        schedule: whose decisions go with the state.
+        identity: numbers of the run by name, kept in the file and compared when the run goes on.
     """
 
     method: nn.Module
@@ -39,6 +44,8 @@ class Resumable:
     path: Path
     journal: Journal
     minutes: float
+    schedule: Schedule
+    identity: Mapping[str, Any] = field(default_factory=dict)
     _saved_at: float = field(default_factory=time.monotonic)
 
     def resume(self) -> int:
@@ -47,10 +54,11 @@ class Resumable:
             self.journal.rewind(0)  # steps of a sitting that was killed before its first checkpoint
             return 0
         state = load_checkpoint(self.path)
-        self.method.load_state_dict(state["method"])
+        restore_method(self.method, state, self.path, self.identity)
         self.optimizer.load_state_dict(state["optimizer"])
         if precision := state.get("precision"):  # nothing but in float16, and in checkpoints of before
             self.fabric.strategy.precision.load_state_dict(precision)
+        self.schedule.restore(state.get("schedule", []))  # not in checkpoints of before
         step = int(state["step"])
         self.journal.rewind(step)
         if len(state["random"]) == self.fabric.world_size:
@@ -64,28 +72,31 @@ class Resumable:
     def save(self, step: int) -> None:
         """Write the state after `step` steps; every process takes part, the first one writes.
 
-        NonFiniteLossError: there are weights that are not finite; the checkpoint before stays.
+        The journal up to here is on the disk before the checkpoint counts. NonFiniteLossError: there are weights that
+        are not finite; the checkpoint before stays. FileNotFoundError: the folder is gone.
         """
         require_finite_weights(self.method, step, self.journal)
+        self.journal.sync()
         random = self._random_of_all()
         if self.fabric.is_global_zero:
             state = {
                 "step": step,
+                "recipe": dict(self.identity),
                 "method": self.method.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(),  # the scale of losses in float16
                 "random": random,
+                "schedule": self.schedule.state(),
             }
+            make_folder(self.path.parent)
             save_checkpoint(self.path, state)
             self.journal.write("checkpoint", step=step)
         self.fabric.barrier()
         self._saved_at = time.monotonic()
 
-    def save_if_due(self, step: int) -> None:
-        """Save when the interval is over, as the first process's clock says."""
-        due = self.fabric.is_global_zero and time.monotonic() - self._saved_at >= self.minutes * 60
-        if agreed(self.fabric, due)[0]:
-            self.save(step)
+    def is_due(self) -> bool:
+        """Whether the interval is over; the first process's clock says so, for all."""
+        return self.fabric.is_global_zero and time.monotonic() - self._saved_at >= self.minutes * 60
 
     def _random_of_all(self) -> list[Any]:
         mine = random_state()
@@ -120,7 +131,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     so that it loads without unpickling objects; anything else, a NumPy value for one, is a ValueError with its place.
     """
     _require_plain(state, "state")
-    with durable_file(path) as file:
+    with durable_file(path, kept=KEPT) as file:
         torch.save(dict(state), file)
 
 
@@ -161,6 +172,37 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"checkpoint: {path} holds a {type(state).__name__}, wanted a dict that barlow wrote")
     return state
+
+
+def restore_method(
+    method: nn.Module, state: Mapping[str, Any], path: Path, identity: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Put the weights of a checkpoint into the method of a run; ValueError where the file is of another run.
+
+    `identity` are the numbers of this run; those that the file carries too have to be the same. Files of before carry
+    none: then the first weights that do not fit are named.
+    """
+    theirs = state.get("recipe", {})
+    differing = [
+        f"{name} is {theirs[name]!r} there and {here!r} here"
+        for name, here in identity.items()
+        if name in theirs and theirs[name] != here
+    ]
+    if not differing:
+        wanted, found = method.state_dict(), state["method"]
+        shapes = {name: (_shape(found.get(name)), _shape(wanted.get(name))) for name in {**wanted, **found}}
+        differing = [f"{name} is {a} there and {b} here" for name, (a, b) in shapes.items() if a != b]
+    if differing:
+        more = f" and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
+        raise ValueError(
+            f"checkpoint: {path} is of another run: {'; '.join(differing[:MOST_NAMED])}{more}; wanted the file that "
+            "this run wrote, or another folder to start anew in"
+        )
+    method.load_state_dict(state["method"])
+
+
+def _shape(value: Any) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else "missing"
 
 
 def _require_intact(file: IO[bytes], path: Path) -> None:
@@ -205,18 +247,6 @@ class NonFiniteLossError(ValueError):
     """The loss, one of its parts, or the weights became infinite or not a number."""
 
 
-def finite_loss(terms: Terms, step: int, journal: Journal) -> float:
-    """Return the loss of step `step` (from 0); NonFiniteLossError, noted in the journal, where it is not finite."""
-    loss = float(terms.total.detach())
-    if loss - loss == 0.0:  # false for inf and nan, without another look at the tensor
-        return loss
-    parts = {name: float(value.detach()) for name, value in terms.parts.items()}
-    culprit = next((name for name, value in parts.items() if value - value != 0.0), "total")
-    message = f"the loss is {loss} at step {step + 1}: the first term that is not finite is {culprit!r}"
-    journal.write("error", message=message, step=step + 1, parts=parts)
-    raise _error(message)
-
-
 def require_finite_weights(method: nn.Module, step: int, journal: Journal) -> None:
     """Refuse weights that are not finite, before they are saved: a finite loss may have had a gradient that was not."""
     broken = [name for name, weight in method.named_parameters() if not bool(weight.detach().isfinite().all())]
@@ -226,8 +256,9 @@ def require_finite_weights(method: nn.Module, step: int, journal: Journal) -> No
             "though the loss was"
         )
         journal.write("error", message=message, step=step)
-        raise _error(message)
+        raise non_finite(message)
 
 
-def _error(message: str) -> NonFiniteLossError:
+def non_finite(message: str) -> NonFiniteLossError:
+    """Return the error that ends a run, with what a person can do."""
     return NonFiniteLossError(f"{message}; the last good checkpoint is kept. A lower learning rate or warm-up helps")

@@ -88,12 +88,13 @@ def _check_machine(machine: Machine) -> None:
         raise ValueError(f"accelerator: got {machine.accelerator!r}, but torch sees no GPU; wanted cpu or auto")
     if machine.num_nodes < 1:
         raise ValueError(f"num_nodes: got {machine.num_nodes}, wanted a number from 1")
-    if machine.devices == "auto":
+    devices = str(machine.devices)
+    if devices == "auto":
         return
-    if not machine.devices.isdecimal() or int(machine.devices) < 1:
+    if not devices.isdecimal() or int(devices) < 1:
         raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number from 1")
     gpus = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
-    if 0 < gpus < int(machine.devices):
+    if 0 < gpus < int(devices):
         raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number up to {gpus}, the GPUs here")
 
 
@@ -107,7 +108,8 @@ def _data_parallel() -> DDPStrategy:
 
 def _processes(machine: Machine) -> tuple[int | str, int]:
     """Processes per machine, and machines; unless told, those that torchrun has started, or one per GPU."""
-    devices: int | str = int(machine.devices) if machine.devices.isdecimal() else machine.devices
+    given = str(machine.devices)
+    devices: int | str = int(given) if given.isdecimal() else given
     if devices != "auto":
         return devices, machine.num_nodes
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():

@@ -3,17 +3,22 @@
 import json
 import math
 import numbers
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from barlow.files import durable_file
+from barlow.files import durable_file, naming_the_file, sync_folder
 
 Record = dict[str, Any]
-UNDONE_BY_REWIND = ("step", "probe", "checkpoint", "finish")
+UNDONE_BY_REWIND = ("step", "schedule", "probe", "checkpoint", "finish")
 SIGNIFICANT_DIGITS = 7  # A float32 has no more.
+KEPT = "the last good checkpoint is kept"
+"""What a run that cannot write has not lost."""
+LONGEST_SHOWN = 200
+"""Characters of a broken line that are kept."""
 
 
 class Journal:
@@ -28,7 +33,7 @@ class Journal:
         self.path = path
         self.enabled = enabled
         self._listener = listener
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
         if enabled:
             path.parent.mkdir(parents=True, exist_ok=True)
             _mend_last_line(path)
@@ -49,26 +54,58 @@ class Journal:
             raise ValueError(f"journal field {min(taken)!r} is written by the journal itself; choose another name")
         record = {"event": event, "time": round(time.time(), 3)}
         record |= {name: _plain(value, name) for name, value in fields.items()}
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        with naming_the_file(self.path, KEPT):
+            while line:  # the file has no buffer: a full disk may take a part
+                line = line[self._file.write(line) :]
         if self._listener is not None:
             self._listener(record)
+
+    def write_once(self, event: str, /, **fields: Any) -> bool:
+        """Append a record unless the journal has it already, at whatever time; return whether it was new."""
+        wanted = {"event": event} | {name: _plain(value, name) for name, value in fields.items()}
+        if self.enabled and any({**record, **wanted} == record for record in read_journal(self.path, [])):
+            return False
+        self.write(event, **fields)
+        return True
+
+    def sync(self) -> None:
+        """Have all records on the disk; FileNotFoundError where the folder was deleted or moved under way."""
+        if self._file is None:
+            return
+        try:
+            here = os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            here = False
+        if not here:
+            raise FileNotFoundError(
+                f"out: {str(self.path.parent)!r} was deleted, moved or replaced while the run went on: it ends here"
+            )
+        with naming_the_file(self.path, KEPT):
+            os.fsync(self._file.fileno())
+            sync_folder(self.path.parent)
 
     def rewind(self, step: int) -> int:
         """Forget the steps after a checkpoint, which a resumed run takes again; return the number of records removed.
 
-        Step, probe, checkpoint and finish records with a larger "step" go. Warnings, bad samples, starts and resumes
-        stay: they happened. The file is replaced whole.
+        Step, schedule, probe, checkpoint and finish records with a larger "step" go. Warnings, bad samples, starts and
+        resumes stay: they happened. A line that is no record becomes a warning with what stands in it. The file is
+        replaced whole.
         """
         if not self.enabled:
             return 0
-        records = read_journal(self.path)
+        broken: list[int] = []
+        records = read_journal(self.path, broken)
         kept = [record for record in records if not _is_after(record, step)]
-        if len(kept) < len(records):
+        if len(kept) < len(records) or broken:
+            lines = self.path.read_bytes().split(b"\n")
             self.close()
-            with durable_file(self.path) as file:
+            with durable_file(self.path, kept=KEPT) as file:
                 file.writelines((json.dumps(record) + "\n").encode() for record in kept)
             self._file = self._open()
+            for number in broken:
+                shown = lines[number - 1].decode(errors="replace")[:LONGEST_SHOWN]
+                self.write("warning", message=f"line {number} of the journal was no record and was taken out: {shown}")
         return len(records) - len(kept)
 
     def close(self) -> None:
@@ -85,8 +122,8 @@ class Journal:
         """Close the journal."""
         self.close()
 
-    def _open(self) -> IO[str]:
-        return self.path.open("a", encoding="utf-8", newline="\n")
+    def _open(self) -> IO[bytes]:
+        return self.path.open("ab", buffering=0)
 
 
 def read_journal(path: Path, broken: list[int] | None = None) -> list[Record]:
@@ -124,8 +161,11 @@ def without_undone_steps(records: Iterable[Record]) -> list[Record]:
 
 
 def _record(line: bytes) -> Record:
-    record = json.loads(line)
-    if not isinstance(record, dict) or "event" not in record:
+    try:
+        record = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("not a record") from error
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
         raise ValueError("not a record")
     return record
 

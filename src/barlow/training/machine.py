@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from barlow.arguments import check_fields
+
 
 @dataclass(frozen=True)
 class Machine:
     """Nothing here may change the numbers of a run beyond rounding. The string under each field is its help."""
 
-    devices: str = "auto"
+    devices: int | str = "auto"
     """Processes on each machine, each with a device of its own; auto: one per GPU, one without a GPU."""
     num_nodes: int = 1
     """Machines."""
@@ -19,3 +21,8 @@ class Machine:
     """No progress on the terminal."""
     tensorboard: bool = False
     """Mirror the journal for TensorBoard in the run folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number or no word where the field is one; 2 devices are as good as "2"."""
+        check_fields(self)
+        object.__setattr__(self, "devices", str(self.devices))

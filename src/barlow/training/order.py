@@ -3,6 +3,7 @@
 Nothing is carried from step to step, so a run goes on in the middle of an epoch as if it had never stopped.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from barlow.data.order import hash_seed
-from barlow.seams import Params, Source, View, Views, seeded_batches
+from barlow.seams import Params, Source, View, Views, seeded_batches, to_device
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 
 
@@ -44,17 +45,18 @@ class Share:
 
 
 def batches_from(
-    source: Source, plan: Plan, *, first_step: int, rank: int, world: int
+    source: Source, plan: Plan, *, first_step: int, rank: int, world: int, endless: bool = False
 ) -> Iterator[tuple[int, Share | None]]:
     """Yield (step, share) of process `rank` out of `world` for every step from `first_step` to the end of the run.
 
+    `endless`: on and on, for a run whose last step is settled as it goes.
     What is random in a sample follows from the seed, the epoch and its position, so it is the same after a resume and
     on any number of processes. Sources leave out a batch of which nothing can be read. Here it is None: each step
     comes, on every process.
     """
     per_epoch = steps_per_epoch(len(source), plan.batch_size)
     places = torch.arange(rank, plan.batch_size, world)
-    total = steps_of(plan.epochs, per_epoch)
+    total = sys.maxsize if endless else steps_of(plan.epochs, per_epoch)
     for begin in range(first_step // per_epoch * per_epoch, total, per_epoch):
         start, epoch = max(first_step - begin, 0), begin // per_epoch
         order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
@@ -103,7 +105,7 @@ class _OwnPart:
                 everyone[place] = sample
         drawn = self.view.sample(everyone, generator)
         return {
-            name: {key: value[self.places.to(value.device)] for key, value in part.items()}
+            name: {key: value[to_device(self.places, value.device)] for key, value in part.items()}
             for name, part in drawn.items()
         }
 

@@ -1,8 +1,9 @@
 """The numbers of the loop, as it takes them, and the learning rate over a run."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
@@ -15,19 +16,21 @@ class Plan:
         epochs: passes over the data; the last one may be a part.
         batch_size: samples per step over all processes.
         seed: decides order and views.
-        factor: step -> multiple of the peak learning rate.
+        factor: place in the plan, in steps -> multiple of the peak learning rate.
         clip_norm: largest gradient norm, 0 for none.
         checkpoint_minutes: time between checkpoints; the most that a kill can lose.
         floor: what the loss cannot go below, None where no such number is known.
+        identity: the numbers of the run by name, as its checkpoints carry them; plain values only.
     """
 
     epochs: int | float
     batch_size: int
     seed: int
-    factor: Callable[[int], float]
+    factor: Callable[[int | float], float]
     clip_norm: float
     checkpoint_minutes: float
     floor: float | None
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
@@ -40,8 +43,10 @@ def steps_of(epochs: int | float, per_epoch: int) -> int:
     return max(1, round(epochs * per_epoch))
 
 
-def warmup_cosine(step: int, *, total_steps: int, warmup_steps: int, final: float, start: float = 0.0) -> float:
+def warmup_cosine(step: int | float, *, total_steps: int, warmup_steps: int, final: float, start: float = 0.0) -> float:
     """Return the learning rate after `step` steps (0 to `total_steps`) as a fraction of its peak.
+
+    `step` may lie between two of them, in a run that is fitted to a time.
 
         start + (1 - start) * (step + 1) / warmup_steps    during the warm-up,
         final + (1 - final) * (1 + cos(pi * q)) / 2        afterwards, q = (step - warmup) / (total - warmup).

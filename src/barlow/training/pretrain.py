@@ -20,12 +20,14 @@ from torch.optim import Optimizer
 
 from barlow.data.bad_samples import BadDataError
 from barlow.seams import Method, OnDevice, Source, Terms, Views
-from barlow.training.checkpoint import Resumable, finite_loss, random_state, restore_random_state
+from barlow.training.checkpoint import Resumable, random_state, restore_random_state
 from barlow.training.journal import Journal, read_journal
+from barlow.training.losses import Losses
 from barlow.training.order import batches_from, draw_views
 from barlow.training.plan import Plan, set_learning_rate, steps_of, steps_per_epoch
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
+from barlow.training.schedule import Schedule
 from barlow.training.signals import graceful_stop
 
 MAX_STEP_RECORDS = 2000
@@ -60,54 +62,98 @@ def pretrain(
     journal: Journal,
     probes: Sequence[Probe] = (),
     progress: StepProgress,
+    seconds_left: Callable[[], float] | None = None,
 ) -> bool:
     """Train `method` on two or more views of every batch, from the last checkpoint in `folder` if there is one.
 
-    `method` is not yet set up with `fabric`; the optimizer's groups carry their peak learning rate. Returns True when
-    the last step was reached, False when a signal asked to stop: the checkpoint, `checkpoints/last.ckpt`, is written
-    then. NonFiniteLossError: a term or the weights are not finite; the last good checkpoint stays.
+    `method` is not yet set up with `fabric`; the optimizer's groups carry their peak learning rate. `seconds_left`
+    tells how long training may go on: the plan is then gone through in that time (`Schedule`), None: in its own steps.
+    Returns True when the last step was reached, False when a signal asked to stop: the checkpoint,
+    `checkpoints/last.ckpt`, is written then. NonFiniteLossError: a term or the weights are not finite; the last good
+    checkpoint stays.
     """
+    per_epoch, rank, world = steps_per_epoch(len(source), plan.batch_size), fabric.global_rank, fabric.world_size
+    schedule = Schedule(steps_of(plan.epochs, per_epoch), seconds_left)
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    per_epoch = steps_per_epoch(len(source), plan.batch_size)
-    total_steps = steps_of(plan.epochs, per_epoch)
-    state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes)
+    state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity)
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
-    every = max(1, total_steps // MAX_STEP_RECORDS)
-    noted = _noted(journal)
-    on_device, rank, world = OnDevice(source, fabric.device), fabric.global_rank, fabric.world_size
+    noted, on_device, losses = _noted(journal), OnDevice(source, fabric.device), Losses(journal, plan.floor)
+    steps = batches_from(on_device, plan, first_step=first_step, rank=rank, world=world, endless=schedule.is_timed)
     started = time.perf_counter()
-    with graceful_stop() as stop, progress.running(total_steps, start=first_step):
-        for step, share in batches_from(on_device, plan, first_step=first_step, rank=rank, world=world):
-            asked_to_stop, unreadable = agreed(fabric, bool(stop), share is None)
+    with graceful_stop(progress.stopping) as stop, progress.running(schedule.total, start=first_step):
+        for step, share in steps if first_step < schedule.total else ():
+            clock = rank == 0 and schedule.is_due(step)
+            few = share is None or (world == 1 and len(share.places) < 2)  # no statistic is made of one sample
+            asked_to_stop, unreadable, save, clock = agreed(fabric, bool(stop), few, state.is_due(), clock)
             if asked_to_stop:
-                _note_bad_samples(source, fabric, journal, noted)
-                state.save(step)
-                journal.write("interrupted", step=step, seconds=time.perf_counter() - started)
-                return False
-            done = step + 1
+                losses.settle()
+                return _interrupted(step, state, source, fabric, journal, noted, started)
+            if clock:
+                _look_at_the_clock(schedule, step, fabric, journal, progress)
+            done, is_last, place = step + 1, step + 1 == schedule.total, schedule.place(step)
             if share is None or unreadable:
-                journal.write("warning", message=f"step {done} was left out: a process could read nothing of its share")
+                journal.write("warning", message=f"step {done} was left out: too little of its batch could be read")
             else:
                 drawn = draw_views(views, share, seed=plan.seed, step=step)
-                set_learning_rate(optimizer, plan.factor(step))
-                method.train()
-                method.start_step(step / per_epoch, plan.epochs)
+                _start_step(method, optimizer, plan, place, per_epoch)
                 terms: Terms = wrapped(drawn)
-                loss = finite_loss(terms, step, journal)
+                loss = losses.follow(terms, done)
                 _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
                 rate = progress.advance(len(share.places) * world, loss=loss, floor=plan.floor)
-                if done % every == 0 or done == total_steps:
-                    fields = {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": rate}
-                    _record(journal, terms, done, done / per_epoch, plan.floor, fields)
-            if done % per_epoch == 0 or done == total_steps:
+                if done % max(1, schedule.total // MAX_STEP_RECORDS) == 0 or is_last:
+                    losses.record(epoch=done / per_epoch, **_rates(optimizer, rate))
+            if save or is_last:
+                losses.settle()
+            if done % per_epoch == 0 or is_last:
                 _note_bad_samples(source, fabric, journal, noted)
-                due = [probe for probe in probes if probe.is_due(done, total_steps, per_epoch)]
-                _probe(due, method, fabric, journal, done, done / per_epoch)
-            state.save_if_due(done)
-        state.save(total_steps)
-    journal.write("finish", step=total_steps, seconds=time.perf_counter() - started)
+                due = [probe for probe in probes if probe.is_due(done, schedule.total, per_epoch)]
+                _probe(due, method, fabric, journal, losses, done, done / per_epoch)
+            if save:
+                state.save(done)
+            if is_last:
+                break
+        state.save(schedule.total)
+    journal.write("finish", step=schedule.total, seconds=time.perf_counter() - started)
+    journal.sync()
     return True
+
+
+def _rates(optimizer: Optimizer, samples_per_second: float) -> dict[str, float]:
+    return {"learning_rate": optimizer.param_groups[0]["lr"], "samples_per_second": samples_per_second}
+
+
+def _interrupted(
+    step: int,
+    state: Resumable,
+    source: Source,
+    fabric: Fabric,
+    journal: Journal,
+    noted: set[int],
+    started: float,
+) -> bool:
+    """Leave a run that was asked to stop so that it can go on; False, for it is not finished."""
+    _note_bad_samples(source, fabric, journal, noted)
+    state.save(step)
+    journal.write("interrupted", step=step, seconds=time.perf_counter() - started)
+    return False
+
+
+def _look_at_the_clock(schedule: Schedule, step: int, fabric: Fabric, journal: Journal, progress: StepProgress) -> None:
+    """Settle anew how many steps the run has, as the clock of the first process says, and note it where it changes."""
+    suggested = schedule.suggestion(step) if fabric.is_global_zero else 0
+    total = suggested if fabric.world_size == 1 else int(fabric.broadcast(suggested))
+    if total != schedule.total:
+        schedule.turn(step, total)
+        progress.expect(total)
+        journal.write("schedule", step=step, total_steps=total)
+
+
+def _start_step(method: Method, optimizer: Optimizer, plan: Plan, place: int | float, per_epoch: int) -> None:
+    """Set what follows from how far the plan is, in steps."""
+    set_learning_rate(optimizer, plan.factor(place))
+    method.train()
+    method.start_step(place / per_epoch, plan.epochs)
 
 
 def _descend(
@@ -123,15 +169,6 @@ def _descend(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     method.after_step()
-
-
-def _record(
-    journal: Journal, terms: Terms, step: int, epoch: float, floor: float | None, fields: dict[str, float]
-) -> None:
-    loss = float(terms.total.detach())
-    parts = {name: float(value.detach()) for name, value in terms.parts.items()}
-    above = {} if floor is None else {"floor": floor, "excess": loss - floor}
-    journal.write("step", step=step, epoch=epoch, loss=loss, parts=parts, **above, **fields)
 
 
 @contextmanager
@@ -165,10 +202,13 @@ def _write_bad_samples(source: Source, bad: Mapping[int, str], journal: Journal,
     noted.update(bad)
 
 
-def _probe(due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, step: int, epoch: float) -> None:
+def _probe(
+    due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, losses: Losses, step: int, epoch: float
+) -> None:
     """Take the figures that are due, on the first process, in evaluation mode; leave no trace in any generator."""
     if not due:
         return
+    losses.settle()
     with first_process_alone(fabric) as first:
         if not first:
             return

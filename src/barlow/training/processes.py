@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 
+from barlow.statistics.collectives import numbers_of_all
 from barlow.training.journal import Journal
 
 PATIENCE = timedelta(days=7)
@@ -24,16 +24,16 @@ PATIENCE = timedelta(days=7)
 GRACE_SECONDS = 15.0
 """Time in which a process should notice by itself, in its next exchange, that another one is gone."""
 
-SIGNS_OF_LOSS = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "TCPStore")
-"""What torch's errors say when another process no longer answers; they have no common class."""
+SIGNS_OF_LOSS = ("gloo", "NCCL", "TCPStore")
+"""What errors say that come from an exchange, beside those of torch's class for them: gloo's have none. A broken pipe
+or a closed connection alone is not one: it may be a worker's, a viewer's or a disk's."""
 
 
 def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
     """Return for each flag whether it is raised on any process: all of them then do the same."""
     if fabric.world_size == 1:
         return list(flags)
-    raised = torch.tensor(flags, dtype=torch.float32, device=fabric.device)
-    return [bool(flag) for flag in fabric.all_reduce(raised, reduce_op="max")]
+    return [any(raised) for raised in zip(*numbers_of_all(*flags), strict=True)]
 
 
 @contextmanager
@@ -56,11 +56,15 @@ def naming_a_loss(fabric: Fabric, journal: Journal) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if fabric.world_size == 1 or not any(sign in str(error) for sign in SIGNS_OF_LOSS):
+        if fabric.world_size == 1 or not _of_an_exchange(error):
             raise
         message = _loss(fabric)
         journal.write("error", message=message)
         raise ConnectionError(message) from error
+
+
+def _of_an_exchange(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in SIGNS_OF_LOSS)
 
 
 def guard_children(fabric: Fabric) -> None:

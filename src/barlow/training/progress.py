@@ -4,6 +4,7 @@ Everything goes to stderr, so that stdout holds results only and `barlow ... > t
 """
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -83,6 +84,13 @@ class Progress:
         if self._shown_at is None or self._clock() - self._shown_at >= pause:
             self._show(done, line)
 
+    def expect(self, total: int) -> None:
+        """Say anew how long the work is."""
+        self._total = total
+        self.pace.expect(total)
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
     def say(self, text: str) -> None:
         """Write a line that stays, above the bar where there is one: a warning, the floor of the loss."""
         if not self._quiet:
@@ -121,19 +129,44 @@ class StepProgress:
     def advance(self, samples: int, *, loss: float, floor: float | None = None) -> float:
         """Note one more step, its `samples` over all processes; return samples per second over the last minute.
 
-        `floor` is what the loss cannot go below, None where no such number is known.
+        A loss that is NaN, being unknown yet, is not shown. `floor` is what it cannot go below, None where no such
+        number is known.
         """
         if self._progress is None:
             raise ValueError("progress: advance was called outside `with progress.running(total_steps)`")
         self._done += 1
         epoch = math.ceil(self._done * self._epochs / self._total - 1e-9)  # rounded up: the one this step belongs to
         figures = {"loss": loss} if floor is None else {"loss": loss, "excess": loss - floor}
+        figures = figures if loss == loss else {}
         self._progress.update(self._done, f"epoch {epoch}/{math.ceil(self._epochs)}", samples=samples, **figures)
         return self._progress.pace.samples_per_second
+
+    def expect(self, total: int) -> None:
+        """Say anew how many steps there are, of a run that is fitted to a time."""
+        self._epochs *= total / self._total
+        self._total = total
+        if self._progress is not None:
+            self._progress.expect(total)
+
+    def stopping(self) -> None:
+        """Say at once that a stop was asked for, since the step at work comes to its end first."""
+        self.say("stopping after this step, with a checkpoint; Ctrl-C once more stops at once, without one")
 
     def say(self, text: str) -> None:
         """Write a line that stays, above the bar where there is one."""
         (self._progress or self._begin(total=0)).say(text)
+
+
+@contextmanager
+def saying_if_slow(text: str, *, quiet: bool, seconds: float = 1.0) -> Iterator[None]:
+    """Say what is being done where it takes longer than `seconds`: nobody waits in silence."""
+    timer = threading.Timer(seconds, Progress("", 0, quiet=quiet).say, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Pace:
@@ -145,6 +178,10 @@ class Pace:
         self._clock = clock
         self._now = (clock(), start, 0)  # seconds, steps done, samples seen
         self._marks = deque([self._now], maxlen=WINDOW)
+
+    def expect(self, total: int) -> None:
+        """Say anew how many steps there are."""
+        self._total = total
 
     def advance(self, done: int, samples: int = 0) -> None:
         """Note that `done` steps are behind us, those before the start included, and `samples` since the last call."""

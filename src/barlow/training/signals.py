@@ -3,9 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,8 +24,11 @@ class StopFlag:
 
 
 @contextmanager
-def graceful_stop() -> Iterator[StopFlag]:
+def graceful_stop(acknowledge: Callable[[], None] = lambda: None) -> Iterator[StopFlag]:
     """Turn the first SIGINT or SIGTERM into a flag; a second Ctrl-C raises KeyboardInterrupt at once.
+
+    `acknowledge` is called once, at the first signal, from a thread: Python's own handlers wait for the end of the call
+    into torch that is under way, which may be seconds.
 
     The former handlers come back at the end of the block. Python hands signals to the main thread only: in another
     thread nothing is installed and the flag stays down. Processes forked inside the block ignore Ctrl-C, which a
@@ -46,11 +50,58 @@ def graceful_stop() -> Iterator[StopFlag]:
 
     former = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
-        yield stop
+        with _told_at_once(acknowledge):
+            yield stop
     finally:
         for number, handler in former.items():
             # None stands for a handler that was not set from Python and that Python cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+_LISTENING: set[int] = set()
+"""Ends of pipes into which the interpreter writes the number of each signal as it comes."""
+
+
+@contextmanager
+def _told_at_once(acknowledge: Callable[[], None]) -> Iterator[None]:
+    """Call `acknowledge` from a thread as soon as the first of `SIGNALS` comes to this process."""
+    if not hasattr(os, "register_at_fork"):  # Windows, where a pipe cannot be written to without waiting
+        yield
+        return
+    _children_are_deaf()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        while (number := os.read(reader, 1)[0]) and number not in SIGNALS:
+            pass
+        if number:
+            acknowledge()
+
+    thread = threading.Thread(target=listen, daemon=True, name="acknowledge-stop")
+    thread.start()
+    _LISTENING.add(writer)
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+        _LISTENING.discard(writer)
+        os.write(writer, b"\0")  # not closed alone: forked processes may hold the same end
+        thread.join()
+        os.close(writer)
+        os.close(reader)
+
+
+@cache
+def _children_are_deaf() -> None:
+    """Keep signals to forked processes, such as workers that are told to end, from being taken for the parent's."""
+
+    def forget() -> None:
+        if _LISTENING:
+            signal.set_wakeup_fd(-1)
+
+    os.register_at_fork(after_in_child=forget)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from barlow.statistics.collectives import gather_rows, num_processes, sum_over_processes
+from barlow.statistics.correlation import wide
 
 
 def synchronise_batch_norms(module: nn.Module) -> None:
@@ -58,9 +59,11 @@ class _Synchronised(_BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
-        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_(unbiased_var.to(self.running_var.dtype), momentum)
+        for running, now in ((self.running_mean, mean), (self.running_var, unbiased_var)):
+            if self.momentum is None:  # the average of all batches
+                running.lerp_(now.to(running.dtype), self.num_batches_tracked.to(running.dtype).reciprocal())
+            else:
+                running.lerp_(now.to(running.dtype), self.momentum)
 
     def _finish(self, y: Tensor) -> Tensor:
         return y
@@ -110,9 +113,9 @@ class _NormaliseOverProcesses(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if x.numel() == 0:  # one value in each of the two or more processes is enough
+            raise ValueError(f"batch norm: got shape {tuple(x.shape)}, wanted at least one value in every process")
         mean, var, count = _moments_over_processes(x)
-        if int(count) < 2:
-            raise ValueError(f"batch norm: got {int(count)} value per feature over all processes, wanted at least 2")
         ctx.save_for_backward(x, weight, mean, torch.rsqrt(var + eps), count)
         ctx.mark_non_differentiable(mean, var, count)
         return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps), mean, var, count
@@ -137,16 +140,16 @@ class _NormaliseOverProcesses(torch.autograd.Function):
 def _moments_over_processes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(mean, biased variance, N) per feature, from those of each process; no difference of large numbers."""
     axes, _ = _axes_and_shape(x)
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    var, mean = torch.var_mean(wide, dim=axes, correction=0)
-    count = wide.new_tensor([x.numel() // x.shape[1]])
-    each = gather_rows(torch.cat([mean, var, count]).unsqueeze(0), equal=True).to(torch.float64)
+    exact = x.to(torch.promote_types(x.dtype, torch.float32))
+    var, mean = torch.var_mean(exact, dim=axes, correction=0)
+    count = exact.new_full((1,), x.numel() // x.shape[1])  # a tensor of a list would make the host wait for a GPU
+    each = wide(gather_rows(torch.cat([mean, var, count]).unsqueeze(0), equal=True))
     means, variances = each[:, :-1].chunk(2, dim=1)
     total = each[:, -1].sum()
     weights = each[:, -1:] / total
     mean = (weights * means).sum(0)
     var = (weights * (variances + (means - mean).square())).sum(0)
-    return mean.to(wide.dtype), var.to(wide.dtype), total.to(wide.dtype)
+    return mean.to(exact.dtype), var.to(exact.dtype), total.to(exact.dtype)
 
 
 def _axes_and_shape(x: Tensor) -> tuple[list[int], tuple[int, ...]]:

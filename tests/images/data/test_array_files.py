@@ -146,3 +146,23 @@ def test_a_deep_npy_says_how_it_is_read(tmp_path: Path) -> None:
     source = opened(tmp_path / "a.npy")
     assert len(source.notes) == 2
     assert "read as 12 bits" in source.notes[1]
+
+
+def test_fractions_of_all_splits_share_one_white_and_clipped_values_are_counted(tmp_path: Path) -> None:
+    fractions = np.random.default_rng(0).uniform(0.1, 0.9, (20, 8, 8)).astype(np.float32)
+    bright = fractions.copy()
+    bright[3, 0, 0] = 1.2
+    np.savez(tmp_path / "a.npz", x_train=fractions, x_test=bright)
+    train, test = (opened(tmp_path / "a.npz", split=split) for split in ("train", "test"))
+    assert train.reading == test.reading == {"white_level": {"floating": 1}}
+    assert (train.lost, test.lost) == ({}, {"pixel values above 1, which became white": {3: 1}})
+    assert "read with 1 as white" in train.notes[1]
+    np.savez(tmp_path / "b.npz", x_train=fractions * 255, x_test=fractions / 2)
+    assert opened(tmp_path / "b.npz", split="test").reading == {"white_level": {"floating": 255}}
+
+
+def test_a_file_with_one_picture_says_that_it_is_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", noise(20, 20, 3))
+    with pytest.raises(ValueError, match=r"has 1 images, wanted at least 2; \(20, 20, 3\) is read as one picture"):
+        opened(tmp_path / "a.npy")
+    assert len(opened(tmp_path / "a.npy", min_samples=1)) == 1

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
 from barlow.data.streaming import StreamSource
 from barlow.images.data.folder import PackedPaths, folder_source, index_folder, split_folders
+from barlow.images.data.load import load_source
 from barlow.images.data.options import LoadOptions
 from barlow.seams import Source
 from tests.images.data.making import Pixels, png, write_folder, write_image
@@ -317,9 +319,59 @@ def test_a_batch_of_nothing_but_bad_files_is_not_yielded(tmp_path: Path) -> None
 @IN_MEMORY_AND_STREAMED
 def test_more_than_one_percent_of_bad_files_stops_and_names_them(tmp_path: Path, options: dict[str, Any]) -> None:
     write_folder(tmp_path, 200, size=(4, 4))
-    break_files(tmp_path, 3)
-    with pytest.raises(BadDataError, match=r"3 of .* samples cannot be read.*0000\.png \(the file is empty\); .*0001"):
+    break_files(tmp_path, 4)
+    with pytest.raises(BadDataError, match=r"4 of .* samples cannot be read.*0000\.png \(the file is empty\); .*0001"):
         list(opened(tmp_path, **options).batches(range(200), 50))
+
+
+@IN_MEMORY_AND_STREAMED
+def test_a_broken_file_among_few_is_left_out(tmp_path: Path, options: dict[str, Any]) -> None:
+    write_folder(tmp_path, 41, size=(4, 4))
+    break_files(tmp_path, 1)
+    source = opened(tmp_path, **options)
+    assert sum(len(batch.indices) for batch in source.batches(range(41), 8)) == 40
+    assert source.bad == {0: "the file is empty"}
+
+
+def test_a_picture_over_the_limit_of_pillow_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, 4, size=(4, 4))
+    Image.new("L", (60, 60)).save(tmp_path / "vast.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # refused from twice that
+    source = opened(tmp_path, num_workers=0)
+    assert len(source) == 5
+    (reason,) = source.bad.values()
+    assert reason == "3600 pixels, wanted at most 2000: Pillow decodes no larger ones"
+    assert source.describe(next(iter(source.bad))).endswith("vast.png")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links to themselves")
+def test_a_link_to_itself_is_left_out_and_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path, 4, size=(4, 4))
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "loop").symlink_to("loop")
+    source = opened(tmp_path)
+    assert sum(len(batch.indices) for batch in source.batches(range(len(source)), 8)) == 4
+    (reason,) = source.bad.values()
+    assert reason == os.strerror(errno.ELOOP)
+    assert any("no ending (1)" in note for note in source.notes)
+
+
+def test_a_list_of_paths_is_read_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = write_folder(tmp_path / "photos", 3, size=(4, 4))
+    monkeypatch.chdir(tmp_path)
+    paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.png"))
+    for given in ([paths[2], paths[0]], (str(paths[2]), str(paths[0].absolute()))):
+        source = load_source(given)
+        (batch,) = source.batches([0, 1], 2)
+        assert torch.equal(batch.samples[0], torch.from_numpy(written[2]).permute(2, 0, 1))
+        assert source.describe(1) == str(tmp_path / paths[0])
+        assert source.name == "photos"
+    with pytest.raises(ValueError, match="data: got 1 paths, wanted at least 2 image files"):
+        load_source(paths[:1])
+    assert len(load_source(str(paths[0]), min_samples=1)) == 1
+    assert load_source([*paths, "none.png"]).bad == {3: "No such file or directory"}
 
 
 def test_a_folder_of_text_with_the_endings_of_images_stops_too(tmp_path: Path) -> None:
@@ -397,7 +449,56 @@ def test_a_broken_image_beyond_8_bits_does_not_hinder_the_look_at_the_others(tmp
     broken.write_bytes(broken.read_bytes()[:80])
     source = opened(tmp_path)
     assert list(source.bad) == [1]
-    assert "of 31 images looked at" in source.notes[0]
+    assert "of 100 images looked at" in source.notes[0]
+
+
+def test_few_bright_pictures_among_many_dim_ones_keep_their_structure(tmp_path: Path) -> None:
+    write_deep(tmp_path, [60000 if number % 101 == 50 else 900 for number in range(303)])
+    source = opened(tmp_path, num_workers=0)
+    bright = [image for image in read_all(source) if int(image.max()) > 100]
+    assert [len(image.unique()) for image in bright] == [200] * 3
+    assert source.reading["white_level"] == {"integer": 65535}
+    assert source.lost == {}
+
+
+def test_what_is_brighter_than_the_files_looked_at_is_clipped_counted_and_where_it_is_too_much_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barlow.images.data.folder.NUM_BIT_DEPTHS", 2)
+    write_deep(tmp_path, [4500, 4000, 4000, 60000, *[4000] * 200])
+    source = opened(tmp_path, **STREAMED)
+    list(source.batches(range(204), 50))
+    assert source.reading["white_level"] == {"integer": 4095}
+    assert source.lost == {"pixel values above 4095, which became white": {0: 18}}
+    assert source.bad[3].startswith("pixel values from 0 to 60000, wanted 0 to 4095")
+    assert source.bad.keys() == {3}
+
+
+@IN_MEMORY_AND_STREAMED
+def test_one_value_above_1_leaves_fractions_in_tiff_fractions(tmp_path: Path, options: dict[str, Any]) -> None:
+    for top in (1.0, 1.00005, 1.2):
+        folder = tmp_path / str(top)
+        write_deep(folder, [0.9] * 11, ".tif", "float32")
+        pixels = np.linspace(0.1, 0.9, 200, dtype=np.float32).reshape(10, 20)
+        pixels[0, 0] = top
+        Image.fromarray(pixels).save(folder / "bright.tif")
+        source = opened(folder, **options)
+        assert len(read_all(source)[-1].unique()) > 180
+        assert source.reading["white_level"] == {"floating": 1}
+        assert bool(source.lost) == (top == 1.2)
+
+
+def test_a_white_that_is_said_or_of_a_run_is_not_told_anew(tmp_path: Path) -> None:
+    write_deep(tmp_path, [900, 800])
+    of_run = {"white_level": {"integer": 65535}, "decode_size": 448}
+    for asked, white in (({"white_level": 2000}, 2000), ({"facts": of_run}, 65535), ({}, 1023)):
+        source = load_source(tmp_path, num_workers=0, **asked)
+        assert [int(image.max()) for image in read_all(source)] == [round(top * 255 / white) for top in (900, 800)]
+        assert getattr(source, "reading")["white_level"] == {"integer": white}  # noqa: B009 (not of the protocol)
+    with pytest.raises(BadDataError, match=r"pixel values from 0 to 900, wanted 0 to 255 .*--white-level"):
+        load_source(tmp_path, num_workers=0, facts={"white_level": {}})
+    old = load_source(tmp_path, num_workers=0, facts={"image_shape": [1, 10, 20]})
+    assert "recipe.json of the run does not say which value was white" in getattr(old, "notes")[-1]  # noqa: B009
 
 
 @pytest.mark.parametrize("largest", [1.0, 255.0])

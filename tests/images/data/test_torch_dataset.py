@@ -84,11 +84,22 @@ def test_items_that_cannot_be_read_are_bad_samples() -> None:
     source = opened(Items(items))
     (batch,) = source.batches(range(10), 10)
     assert batch.indices.tolist() == [0, 1, 2, 3, 4, 8, 9]
-    assert "floats from" in source.bad[5]
+    assert source.bad[5].startswith("pixel values from 7 to 495, wanted 0 to 1 (views normalise by themselves)")
     assert "a str, wanted a tensor" in source.bad[6]
     assert "the keys left, right" in source.bad[7]
-    with pytest.raises(BadDataError, match="3 of 10 samples"):
-        list(opened(Items(items[:10])).batches(range(10), 10))
+    with pytest.raises(BadDataError, match="3 of 4 samples"):
+        list(opened(Items(items[4:8])).batches(range(4), 4))
+
+
+def test_items_with_two_views_are_refused_or_noted_and_what_to_do_is_said() -> None:
+    nested = Items([([PLANES, PLANES], 0)] * 4)
+    with pytest.raises(ValueError, match=r"an item of 2 views, wanted one picture: leave .* pass it as views="):
+        opened(nested)
+    said = " ".join(opened(Items([(PLANES, PLANES)] * 4)).notes)
+    assert "two pictures of one kind, of which the first is read; if they are views" in said
+    mask = PLANES[:1]
+    assert not opened(Items([(PLANES, mask)] * 4)).notes
+    assert not opened(Items([(PLANES, 3)] * 4)).notes
 
 
 @pytest.mark.parametrize(
@@ -133,9 +144,60 @@ def test_twelve_bit_images_keep_their_grey_levels_and_the_journal_is_told(kind: 
     assert batch.samples.amax((1, 2, 3)).tolist() == [round(top * 255 / 4095) for top in range(50, 4050, 40)]
     (note,) = source.notes
     assert "read as 12 bits, 0 to 4095 become 0 to 255" in note
-    assert "of 32 images looked at, and what is above 4095 is clipped" in note
-    shifted = opened(Items(items[:99] + deep_items(60000, kind=kind)))
-    assert int(next(shifted.batches([99], 1)).samples.max()) == 255
+    assert "of 100 images looked at, and what is above 4095 is clipped" in note
+    assert source.reading["white_level"] == {"integer": 4095}
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "image"])
+def test_what_is_brighter_than_the_items_looked_at_is_clipped_and_counted(kind: str) -> None:
+    items = deep_items(*[4000] * 600, kind=kind)
+    # evenly spaced looks at 256 of 600 leave out the first; a tenth of its values is above
+    items[0] = deep_items(4500, kind=kind)[0]
+    items[2] = deep_items(60000, kind=kind)[0]
+    source = opened(Items(items))
+    (batch,) = source.batches([0, 1, 2, 3], 4)
+    assert batch.indices.tolist() == [0, 1, 3]
+    assert int(batch.samples[0].max()) == 255
+    assert source.lost == {"pixel values above 4095, which became white": {0: 2}}
+    assert "wanted 0 to 4095" in source.bad[2]
+
+
+SMOOTH = np.linspace(0.02, 0.98, 60, dtype=np.float32).reshape(3, 4, 5)
+
+
+def test_floats_of_items_follow_the_one_rule_of_all_data() -> None:
+    wanted = np.rint(SMOOTH * 255)
+    for values, white in ((SMOOTH, 1), (SMOOTH * 255, 255)):
+        source = opened(Items([torch.from_numpy(values)] * 4))
+        found = next(source.batches([0], 1)).samples[0]
+        assert (found.numpy() - wanted).__abs__().max() <= 1
+        assert source.reading["white_level"] == {"floating": white}
+        assert f"read with {white} as white" in source.notes[0]
+    bright = SMOOTH.copy()
+    bright[0, 0, 0] = 1.2
+    source = opened(Items([torch.from_numpy(one) for one in [SMOOTH] * 20 + [bright]]))
+    list(source.batches(range(21), 21))
+    assert source.lost == {"pixel values above 1, which became white": {20: 1}}
+    with pytest.raises(ValueError, match=r"from 0.04 to 1.96, .*% of the positive ones above 1; --white-level"):
+        opened(Items([torch.from_numpy(SMOOTH * 2)] * 4))
+
+
+def test_a_white_level_and_an_axis_that_are_said_are_taken() -> None:
+    source = load_source(Items([torch.from_numpy(SMOOTH * 2)] * 4), white_level=2, num_workers=0)
+    assert (next(source.batches([0], 1)).samples[0].numpy() - np.rint(SMOOTH * 255)).__abs__().max() <= 1
+    cube = torch.from_numpy(noise(9, 8, 9))
+    with pytest.raises(ValueError, match=r"could be \(N, 9 channels, 8, 9\) or \(N, 9, 8, 9 channels\)"):
+        opened(Items([cube] * 4))
+    for axis, shape in ((1, (9, 8, 9)), ("last", (9, 9, 8))):
+        source = load_source(Items([cube] * 4), channels_axis=axis, num_workers=0)
+        assert next(source.batches([0], 1)).samples[0].shape == shape
+
+
+def test_items_whose_shape_is_clear_speak_for_those_whose_shape_is_not() -> None:
+    clear, unclear = noise(5, 8, 3), noise(3, 8, 3, seed=1)  # height, width, channels
+    source = opened(Items([clear, unclear]))
+    assert torch.equal(next(source.batches([1], 1)).samples[0], torch.from_numpy(unclear).permute(2, 0, 1))
+    assert source.reading["channels_axis"] == "last"
 
 
 def test_whole_numbers_of_8_bits_stay_what_they_are_without_a_note() -> None:

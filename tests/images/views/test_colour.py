@@ -40,7 +40,7 @@ def test_each_adjustment_has_torchvisions_pixels(step: int) -> None:
     strongest = 0.5 if name == "hue" else 0.9
     centre = 0.0 if name == "hue" else 1.0
     factor = centre + strongest * (2 * torch.rand(32, generator=generator(3)) - 1)
-    ours = colour.jitter(images.clone(), every_row(images), {**params, name: factor})
+    ours = colour.jitter(images.clone(), colour.turns_of(every_row(images), {**params, name: factor}))
     for image, value, result in zip(images, factor.tolist(), ours, strict=True):
         torch.testing.assert_close(result, adjust(image, value), atol=3e-6, rtol=0)
 
@@ -50,7 +50,7 @@ def test_jitter_is_torchvisions_sequence_in_each_samples_own_order(channels: int
     images = images_of(64, channels)
     strengths = (0.4, 0.4, 0.2, 0.1) if channels == 3 else (0.4, 0.4, 0.0, 0.0)
     params = colour.sample_jitter(64, *strengths, generator())
-    ours = colour.jitter(images.clone(), every_row(images), params)
+    ours = colour.jitter(images.clone(), colour.turns_of(every_row(images), params))
     assert len({tuple(order) for order in params["order"].tolist()}) > 15
     for i, image in enumerate(images):
         expected = image
@@ -64,13 +64,13 @@ def test_jitter_is_torchvisions_sequence_in_each_samples_own_order(channels: int
 def test_jitter_touches_only_the_rows_it_is_given() -> None:
     images = images_of(10)
     params = colour.sample_jitter(10, 0.4, 0.4, 0.2, 0.1, generator())
-    whole = colour.jitter(images.clone(), every_row(images), params)
+    whole = colour.jitter(images.clone(), colour.turns_of(every_row(images), params))
     rows = torch.tensor([8, 0, 5])
-    some = colour.jitter(images.clone(), rows, params)
+    some = colour.jitter(images.clone(), colour.turns_of(rows, params))
     torch.testing.assert_close(some[rows], whole[rows], atol=1e-6, rtol=0)
     others = torch.tensor([1, 2, 3, 4, 6, 7, 9])
     assert torch.equal(some[others], images[others])
-    assert torch.equal(colour.jitter(images.clone(), rows[:0], params), images)
+    assert torch.equal(colour.jitter(images.clone(), colour.turns_of(rows[:0], params)), images)
 
 
 def test_jitter_draws_torchvisions_ranges_and_every_order_alike() -> None:

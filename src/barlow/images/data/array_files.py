@@ -1,10 +1,9 @@
 """`.npy` and `.npz` files of images."""
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,10 +13,11 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 from numpy.lib.npyio import NpzFile
 
-from barlow.data.arrays import ArraySource
+from barlow.data.arrays import ArraySource, not_finite
 from barlow.data.labels import UNLABELLED, Labels, as_labels, choose_labels
 from barlow.images.data.options import LoadOptions
-from barlow.images.data.pixels import bit_depth_notes, range_of, to_images, white_level, with_channels
+from barlow.images.data.pixels import source_of, to_images
+from barlow.images.data.white_level import WhiteLevels, how_read, merged, spread_of, told_white
 
 IMAGE_KEYS = ("images", "image", "x", "X", "data", "arr_0")
 """Names under which an archive may keep its images; with splits also as in train_images, x_train."""
@@ -33,7 +33,7 @@ class _Content:
     array: npt.NDArray[Any]
     labels: Labels
     notes: tuple[str, ...]
-    white: int | None = None
+    told: WhiteLevels | None = None
 
 
 def array_splits(path: Path) -> tuple[str, ...]:
@@ -48,22 +48,29 @@ def array_file_source(path: Path, options: LoadOptions) -> ArraySource:
     """Make a source of a `.npy` file (images) or a `.npz` file (images, and labels if it has them).
 
     A `.npy` file of uint8 is mapped, not read, so that it may be larger than the memory. The splits of an archive have
-    one bit depth, that of the largest value of all.
+    one white, told from the values of all.
     """
-    content = _read_npy(path) if path.suffix.lower() == ".npy" else _read_npz(path, options.split)
+    content = (
+        _read_npy(path)
+        if path.suffix.lower() == ".npy"
+        else _read_npz(path, options.split, tell=options.reading.white is None)
+    )
     array, wanted = content.array, options.min_samples
     if array.ndim == 0 or len(array) < wanted:
         raise ValueError(f"data: {path} has an array of shape {array.shape}, wanted at least {wanted} images")
+    found = to_images(array, options.reading, told=content.told)
+    if len(found.images) < wanted:
+        raise ValueError(f"data: {path} has {len(found.images)} images, wanted at least {wanted}; {found.notes[0]}")
     reason = f"{path} has no {' or '.join(LABEL_KEYS)}"
-    labels = choose_labels(options.labels, content.labels, reason, len(array))
-    images, bad, notes = to_images(array, content.white)
-    return ArraySource(
-        with_channels(images, options.channels),
+    labels = choose_labels(options.labels, content.labels, reason, len(found.images))
+    return source_of(
+        found,
+        options.channels,
         name=path.stem,
         labels=labels,
         describe=f"{path.name}, sample {{}}".format,
-        bad=bad,
-        notes=content.notes + notes,
+        notes=content.notes,
+        most_bad=options.most_bad,
     )
 
 
@@ -75,7 +82,7 @@ def _read_npy(path: Path) -> _Content:
     return _Content(array, UNLABELLED, (f"{path.name}: {array.dtype} {array.shape}",))
 
 
-def _read_npz(path: Path, split: str) -> _Content:
+def _read_npz(path: Path, split: str, *, tell: bool) -> _Content:
     with _archive(path) as archive:
         layout = _layout(archive.files)
         if split not in layout:
@@ -88,13 +95,13 @@ def _read_npz(path: Path, split: str) -> _Content:
         array = _member(archive, image_key, path)
         note = f"{path.name}: images are {image_key!r}, {array.dtype} {array.shape}"
         others = {key for key, _ in layout.values()} - {image_key}
-        white, depth = _white_of_all(array, (_member(archive, key, path) for key in others))
+        told, depth = _white_of_all(array, [_member(archive, key, path) for key in others]) if tell else (None, ())
         if label_key is None:
-            return _Content(array, UNLABELLED, (f"{note}; no labels", *depth), white)
-        names = _class_names([_member(archive, key, path) for _, key in layout.values() if key is not None])
-        labels = as_labels(_member(archive, label_key, path), len(array), names)
+            return _Content(array, UNLABELLED, (f"{note}; no labels", *depth), told)
+        given = {name: _member(archive, key, path) for name, (_, key) in layout.items() if key is not None}
+        labels = _labels_of(given, split, len(array))
         note = f"{note}; labels are {label_key!r}, {len(labels.class_names)} classes"
-        return _Content(array, labels, (note, *depth), white)
+        return _Content(array, labels, (note, *depth), told)
 
 
 def _layout(keys: Sequence[str]) -> dict[str, tuple[str, str | None]]:
@@ -117,22 +124,40 @@ def _key_of_split(keys: Sequence[str], names: Sequence[str], split: str) -> str 
 
 
 def _white_of_all(
-    array: npt.NDArray[Any], other_splits: Iterable[npt.NDArray[Any]]
-) -> tuple[int | None, tuple[str, ...]]:
-    """Return the white of a split and the others together, where it has more than 8 bits, and a note on it."""
-    if array.dtype.kind not in "iu" or array.dtype == np.uint8:
+    array: npt.NDArray[Any], other_splits: Sequence[npt.NDArray[Any]]
+) -> tuple[WhiteLevels | None, tuple[str, ...]]:
+    """Return the white of a split and the others together, where it is not plain, and a note on it.
+
+    Splits whose values are no pixels have no say; nothing is told where no other holds numbers of the same kind.
+    """
+    kind = array.dtype.kind
+    if array.dtype == np.uint8 or kind not in "iuf":
         return None, ()
-    ranges = [range_of(split) for split in chain((array,), other_splits) if split.size and split.dtype.kind in "iu"]
-    highest = max((seen.high for seen in ranges if seen.has_bit_depth), default=0.0)
-    return white_level(highest), bit_depth_notes(highest, "all splits")
+    alike = [one for one in other_splits if one.size and (one.dtype.kind == "f") == (kind == "f")]
+    splits = [(one, not_finite(one) if kind == "f" else {}) for one in alike if one.dtype.kind in "iuf"]
+    spreads = [spread_of(one, bad, counted=True) for one, bad in splits if len(bad) < len(one)]
+    spreads = [spread for spread in spreads if spread.floating or spread.has_bit_depth]
+    own = not_finite(array) if kind == "f" else {}
+    if not spreads or not array.size or len(own) == len(array):
+        return None, ()
+    spread = spread_of(array, own, counted=True)
+    if not (spread.floating or spread.has_bit_depth):
+        return None, ()
+    together = merged([spread, *spreads])
+    told = told_white(together)
+    return told, how_read(together, told, "all splits")
 
 
-def _class_names(labels_of_splits: Sequence[npt.NDArray[Any]]) -> list[str]:
-    """Return the classes of all splits together, so that a class has the same number in each."""
-    flat = np.concatenate([labels.reshape(-1) for labels in labels_of_splits])
-    if flat.dtype.kind in "SUO":
-        return sorted({entry.decode() if isinstance(entry, bytes) else str(entry) for entry in flat.tolist()})
-    return [str(number) for number in range(int(flat.max()) + 1)] if flat.size else []
+def _labels_of(given: Mapping[str, npt.NDArray[Any]], split: str, num_samples: int) -> Labels:
+    """Return the labels of a split, its classes numbered over all splits together: the same number in each."""
+    as_labels(given[split], num_samples)  # for its checks
+    names = list(given)
+    everything = np.concatenate([given[name].reshape(-1) for name in names])
+    found = as_labels(everything, len(everything))
+    if found.values is None:
+        return UNLABELLED
+    start = sum(given[name].size for name in names[: names.index(split)])
+    return Labels(found.values[start : start + num_samples], found.class_names)
 
 
 @contextmanager

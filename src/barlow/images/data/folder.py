@@ -23,22 +23,37 @@ from barlow.images.data.decode import (
     decoded_size,
     has_high_bit_depth,
     loses_bits,
+    num_pages,
     read_image,
-    read_range,
+    read_spread,
+)
+from barlow.images.data.layout import (
+    JUNK_FILES,
+    Layout,
+    about_pictures,
+    are_splits,
+    beside_pictures,
+    class_folders,
+    is_folder,
+    is_junk,
+    is_pictures,
+    layout_of,
+    named,
+    num_files,
 )
 from barlow.images.data.options import LoadOptions
-from barlow.images.data.pixels import ValueRange, WhiteLevels, white_levels
+from barlow.images.data.pixels import OLD_RUN
+from barlow.images.data.white_level import Spread, WhiteLevels, as_numbers, from_numbers, told_of_both
 
-SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-"""Names of the first-level folders that are splits, not classes; upper and lower case are the same."""
+FOLDERS_LEFT, FILES_LEFT = "folders that programs leave behind", "files that programs leave behind"
+MASK_FILES = "masks or thumbnails of images beside them"
+"""What is left out of a folder beside what is no image."""
 NUM_HEADERS = 128
 """Headers that are read to settle the number of channels and to estimate the memory that the folder takes."""
-NUM_BIT_DEPTHS = 32
-"""Images with more than 8 bits among them that are decoded to settle which value is white."""
+NUM_MORE_HEADERS = 1024
+"""The same where any of them has more than 8 bits, to find others."""
+NUM_BIT_DEPTHS = 256
+"""Images with more than 8 bits among them that are decoded to settle which value is white, where not all are read."""
 
 
 def folder_source(root: Path, options: LoadOptions) -> ArraySource | StreamSource:
@@ -46,49 +61,40 @@ def folder_source(root: Path, options: LoadOptions) -> ArraySource | StreamSourc
 
     First-level folders are classes when every image lies in one of them, there are at least two, and they hold two
     images each on average (a folder per image is a habit of storage, not a class). Folders named train, test or val are
-    splits and their first-level folders are the classes; all splits have the same classes and the same white.
+    splits and their first-level folders are the classes; all splits have the same classes and the same white. Masks
+    beside images and what programs leave behind are left out. A note says what was taken for what.
     """
-    folders = split_folders(root)
-    if options.split not in folders and (folders or options.split != "train"):
-        has = ", ".join(folders) if folders else "no folders named train and test"
+    layout = layout_of(root)
+    if options.split not in layout.splits and (layout.splits or options.split != "train"):
+        has = ", ".join(layout.splits) if layout.splits else "no folders named train and test"
         raise ValueError(f"split: got {options.split!r}, which is not in {root}: it has {has}")
-    place = root / folders[options.split] if folders else root
-    index = index_folder(place)
+    place = layout.place(options.split)
+    index = index_folder(root / place)
     if len(index.paths) < options.min_samples:
         raise ValueError(_too_few(index, options.min_samples))
-    other_splits = [root / folder for folder in set(folders.values()) if folder != place.name]
-    classes = {name for split in other_splits for name in folders_in(split)}
-    labels = choose_labels(options.labels, *_class_labels(index, classes), len(index.paths))
-    unused = sorted(set(folders_in(root)) - set(folders.values())) if folders else []
-    return _open(index, other_splits, root.resolve().name or str(root), labels, _notes(index, unused), options)
+    other_splits = [root / folder for folder in dict.fromkeys(layout.splits.values()) if folder != place]
+    found, reason = _class_labels(index, layout, root)
+    labels = choose_labels(options.labels, found, reason, len(index.paths))
+    notes = _notes(index, layout.unused)
+    source = _open(index, other_splits, root.resolve().name or str(root), labels, notes, options)
+    source.notes += tuple(_structure_note(root, layout, index, found, reason))
+    return source
+
+
+def files_source(paths: Sequence[str | Path], options: LoadOptions) -> ArraySource | StreamSource:
+    """Make a source of image files by their paths, in that order; no classes are told from them."""
+    files = [Path(path).expanduser().absolute() for path in paths]
+    if not files or len(files) < options.min_samples:
+        raise ValueError(f"data: got {len(files)} paths, wanted at least {max(1, options.min_samples)} image files")
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    index = FolderIndex(root, PackedPaths(file.relative_to(root).as_posix() for file in files))
+    labels = choose_labels(options.labels, UNLABELLED, "a list of paths carries none, give labels=", len(files))
+    return _open(index, [], root.name or "files", labels, [], options)
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """Return the splits that a folder is laid out in: name of the split -> name of the folder, empty without splits.
-
-    A folder has splits when it has a training folder beside a test or validation folder, or nothing else than a
-    training folder. With a validation folder and no test folder, the validation folder is the test split too, as is
-    usual for ImageNet.
-    """
-    present = folders_in(root)
-    lower = {name.lower(): name for name in reversed(present)}
-    found = {
-        split: lower[spelling]
-        for split, spellings in SPLIT_FOLDERS.items()
-        for spelling in reversed(spellings)
-        if spelling in lower
-    }
-    if "train" not in found or (len(found) == 1 and len(present) > 1):
-        return {}
-    if "val" in found:
-        found.setdefault("test", found["val"])
-    return found
-
-
-def folders_in(root: Path) -> list[str]:
-    """Return the names of the first-level folders of `root`, hidden ones left out, sorted."""
-    with os.scandir(root) as scan:
-        return sorted(entry.name for entry in scan if entry.is_dir() and not entry.name.startswith("."))
+    """Return the splits that a folder is laid out in: name of the split -> folder, see `layout_of`."""
+    return layout_of(root).splits
 
 
 class PackedPaths:
@@ -124,11 +130,15 @@ class FolderIndex:
     Attributes:
         paths: images, relative to `root`, with "/" between the parts, sorted.
         ignored: number of files by ending that are no images, and of folders that cannot be opened.
+        beside: folders of masks and the like of the images beside them, left out.
+        left_out: number of hidden files, of what programs leave behind, and of masks among the images, by what it is.
     """
 
     root: Path
     paths: PackedPaths
     ignored: dict[str, int] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def first_folders(self) -> list[str]:
         """Return the first-level folder of each image, "" for images in the root itself."""
@@ -138,22 +148,25 @@ class FolderIndex:
 def index_folder(root: Path) -> FolderIndex:
     """Find every image under `root` by its name; nothing is opened.
 
-    Hidden files and folders (".name") are left out. Links are followed, but each folder is visited once, under its own
-    name rather than a link's where it has both, so loops end. Broken links with an image's name are listed: they
-    become bad samples, which is how the user hears of them. Two calls on the same tree return the same order on every
-    file system.
+    Hidden files and folders (".name"), masks beside images and what programs leave behind are left out and counted.
+    Links are followed, but each folder is visited once, under its own name rather than a link's where it has both, so
+    loops end. Broken links with an image's name are listed: they become bad samples, which is how the user hears of
+    them. Two calls on the same tree return the same order on every file system.
     """
     walk = _Walk(root)
     walk.visit("")
     while walk.linked_folders:  # after all real folders, so that real names win
         walk.visit(walk.linked_folders.pop(0))
-    return FolderIndex(root, PackedPaths(sorted(walk.found)), dict(sorted(walk.ignored.items())))
+    ignored, left_out = (dict(sorted(counted.items())) for counted in (walk.ignored, walk.left_out))
+    return FolderIndex(root, PackedPaths(sorted(walk.found)), ignored, tuple(sorted(walk.beside)), left_out)
 
 
 class _Walk:
     def __init__(self, root: Path) -> None:
         self.found: list[str] = []
         self.ignored: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.beside: list[str] = []
         self.linked_folders: list[str] = []
         self._root = root
         self._visited: set[tuple[int, int]] = set()
@@ -174,39 +187,89 @@ class _Walk:
                 continue
             self._visited.add((status.st_dev, status.st_ino))
             prefix = f"{folder}/" if folder else ""
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    self._sort_in(entry, prefix + entry.name, pending)
+            for entry in self._without_junk(entries, prefix):
+                self._sort_in(entry, prefix + entry.name, pending)
             self.linked_folders.sort()
+
+    def _without_junk(self, entries: "list[os.DirEntry[str]]", prefix: str) -> "list[os.DirEntry[str]]":
+        """Return what may be images or folders of images, and count the rest of one folder."""
+        seen = [entry for entry in entries if not entry.name.startswith(".")]
+        if hidden := len(entries) - len(seen):
+            self.left_out["hidden files and folders"] += hidden
+        folders = {e.name for e in seen if e.is_dir(follow_symlinks=False) or (e.is_symlink() and is_folder(e))}
+        masks = beside_pictures(folders)
+        self.beside += [prefix + name for name in masks]
+        junk = set(filter(is_junk, folders))
+        files = [entry.name for entry in seen if entry.name not in folders]
+        left = {name for name in files if name.lower() in JUNK_FILES}
+        about = about_pictures([name.rpartition(".")[0] for name in files])
+        about_files = {name for name in files if name.rpartition(".")[0] in about} - left if about else set()
+        for what, names in ((FOLDERS_LEFT, junk), (FILES_LEFT, left), (MASK_FILES, about_files)):
+            if names:
+                self.left_out[what] += len(names)
+        skipped = masks | junk | left | about_files
+        return [entry for entry in seen if entry.name not in skipped] if skipped else seen
 
     def _sort_in(self, entry: "os.DirEntry[str]", path: str, pending: list[str]) -> None:
         if entry.is_dir(follow_symlinks=False):
             pending.append(path)
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and is_folder(entry):
             self.linked_folders.append(path)
         else:
             _, dot, ending = entry.name.rpartition(".")  # a Path per file would cost more than the scan
             suffix = (dot + ending).lower() if dot else "no ending"
             broken_link = entry.is_symlink() and not Path(entry.path).exists()
-            if suffix in SUFFIXES and (entry.is_file() or broken_link):
+            if suffix in SUFFIXES and (broken_link or entry.is_file()):
                 self.found.append(path)
             else:
                 self.ignored[suffix] += 1
 
 
-def _class_labels(index: FolderIndex, other_classes: Iterable[str]) -> tuple[Labels, str]:
-    """Return the labels that the folders give, or none and the reason."""
+def _class_labels(index: FolderIndex, layout: Layout, root: Path) -> tuple[Labels, str]:
+    """Return the labels that the folders give, or none and the reason; all splits number the same classes alike."""
     folders = index.first_folders()
+    here = set(folders)
     loose = folders.count("")
-    names = sorted({*folders, *other_classes})
     if loose:
         return UNLABELLED, f"{loose} images lie in {index.root} itself, not in a folder named after a class"
+    if are_splits(here) and not layout.splits:
+        return UNLABELLED, f"{named(sorted(here))} are splits by their names, and {root} has no folder named train"
+    if index.beside and any(map(is_pictures, here)):
+        return UNLABELLED, f"{named(sorted(here))} stand beside {named(index.beside)}, so they are no classes"
+    of_splits = {folder: class_folders(root / folder) for folder in layout.splits.values()}
+    training = of_splits.get(layout.splits.get("train", ""), set())
+    if training and not training & here:
+        return UNLABELLED, f"{index.root} has none of the class folders of {layout.splits['train']}/"
+    shared = [classes for classes in of_splits.values() if not training or classes & training]
+    names = sorted(here.union(*shared))
     if len(names) < 2:
         return UNLABELLED, f"{index.root} has one first-level folder, classes need at least two"
-    if len(folders) < 2 * len(set(folders)):
+    if len(folders) < 2 * len(here):
         return UNLABELLED, f"the first-level folders of {index.root} hold less than two images on average"
     place = {name: number for number, name in enumerate(names)}
     return Labels(torch.tensor([place[folder] for folder in folders]), tuple(names)), ""
+
+
+def _structure_note(root: Path, layout: Layout, index: FolderIndex, labels: Labels, reason: str) -> list[str]:
+    """Say in one line what was taken for splits, classes, masks and junk; nothing of images in one plain folder."""
+    if not (layout.splits or layout.beside or index.beside or index.left_out or any(index.first_folders())):
+        return []
+    by_folder: dict[str, list[str]] = {}
+    for split, folder in layout.splits.items():
+        by_folder.setdefault(folder, []).append(split)
+    parts = [f"{folder}/ is {' and '.join(splits)}" for folder, splits in by_folder.items()]
+    parts += [f"the images are those of {layout.pictures}/"] if layout.pictures else []
+    names = labels.class_names
+    parts.append(f"{len(names)} classes by folder: {named(names)}" if names else f"no classes: {reason}")
+    if names and (bare := [folder for folder in by_folder if not class_folders(root / folder) & set(names)]):
+        parts.append(f"{named(bare)} has no folders of these classes, so its images have no labels")
+    within = os.path.relpath(index.root, root)
+    masks = [*layout.beside, *(folder if within == "." else f"{within}/{folder}" for folder in index.beside)]
+    counted = [f"{name}/ ({num_files(root / name)} files)" for name in masks]
+    left = [f"masks, labels or the like in {named(counted)}"] if masks else []
+    left += [f"{count} {what}" for what, count in index.left_out.items()]
+    parts += [f"left out: {', '.join(left)}"] if left else []
+    return [f"how {root.resolve().name or root} is read: {'; '.join(parts)}"]
 
 
 def _open(
@@ -220,17 +283,20 @@ def _open(
     """Settle channels and white from some headers, then read everything into memory where it fits."""
     seen = _read_headers(index, options.decode_size)
     channels = options.channels or (1 if seen.grey else 3)
-    white, depth_notes = white_levels(_value_ranges(seen, other_splits))
+    budget = memory_budget() if options.memory_budget is None else options.memory_budget
+    fits = seen.pixels * channels * len(index.paths) <= budget
+    white, depth_notes = _white(index, seen, other_splits, options, whole=fits)
     reader = ImageReader(str(index.root), index.paths, channels, options.decode_size, white)
     stream = StreamSource(
         reader,
         name=name,
         labels=labels,
-        notes=[*notes, *depth_notes, *_lost_bits_note(seen)],
+        notes=[*notes, *depth_notes, *_lost_bits_note(seen), *_pages_note(seen)],
+        reading={"white_level": seen.levels(white).fact(), "decode_size": options.decode_size},
         num_workers=options.num_workers,
+        most_bad=options.most_bad,
     )
-    budget = memory_budget() if options.memory_budget is None else options.memory_budget
-    return read_all(stream, options.progress) if seen.pixels * channels * len(reader) <= budget else stream
+    return read_all(stream, options.progress) if fits else stream
 
 
 @dataclass(frozen=True)
@@ -263,43 +329,104 @@ class _Headers:
     Attributes:
         pixels: their mean number of pixels once decoded.
         high_bit_depth: the files whose grey has more than 8 bits.
+        kinds: whether that is of floats, in any of them, and in any of them not.
         lost_bits: how many have 16 bits of which Pillow keeps 8.
+        pages: how many pages or frames each has.
     """
 
     grey: bool
     pixels: float
     high_bit_depth: list[str]
+    kinds: set[bool]
     lost_bits: int
+    pages: list[int]
+
+    def levels(self, white: WhiteLevels) -> WhiteLevels:
+        """Return the white of those kinds of numbers that are there."""
+        integer, floating = (
+            (white.integer if False in self.kinds else None),
+            (white.floating if True in self.kinds else None),
+        )
+        return WhiteLevels(integer, floating)
 
 
-def _read_headers(index: FolderIndex, decode_size: int) -> _Headers:
+def _read_headers(index: FolderIndex, decode_size: int, most: int = NUM_HEADERS) -> _Headers:
     modes: list[str] = []
     high_bit_depth: list[str] = []
+    kinds: set[bool] = set()
+    pages: list[int] = []
     pixels = lost_bits = 0
-    for position in evenly_spaced(len(index.paths), NUM_HEADERS):
+    for position in evenly_spaced(len(index.paths), most):
         path = f"{index.root}/{index.paths[position]}"
         try:
             with Image.open(path, formats=FORMATS) as image:
                 modes.append(image.mode)
                 width, height = decoded_size(image.size, decode_size)
-                high_bit_depth += [path] if has_high_bit_depth(image) else []
+                if has_high_bit_depth(image):
+                    high_bit_depth.append(path)
+                    kinds.add(image.mode == "F")
                 lost_bits += loses_bits(image)
+                pages.append(num_pages(image))
         except Exception:
             continue  # bad samples are counted when they are read
         pixels += width * height
     grey = bool(modes) and all(mode in GREY_MODES for mode in modes)
-    return _Headers(grey, pixels / max(1, len(modes)), high_bit_depth, lost_bits)
+    return _Headers(grey, pixels / max(1, len(modes)), high_bit_depth, kinds, lost_bits, pages)
 
 
-def _value_ranges(seen: _Headers, other_splits: Sequence[Path]) -> Iterator[ValueRange]:
-    """Decode some of the images with more than 8 bits, of the other splits too if this one has any."""
-    others = [_read_headers(index_folder(split), 0) for split in other_splits] if seen.high_bit_depth else []
-    for headers in (seen, *others):
-        for place in evenly_spaced(len(headers.high_bit_depth), NUM_BIT_DEPTHS):
-            try:
-                yield read_range(headers.high_bit_depth[place])
-            except Exception:
-                continue  # as above
+def _white(
+    index: FolderIndex, seen: _Headers, other_splits: Sequence[Path], options: LoadOptions, *, whole: bool
+) -> tuple[WhiteLevels, tuple[str, ...]]:
+    """Return the white asked for, or that of the run; else tell it, and say so.
+
+    Images with more than 8 bits are decoded for it: all of them where the `whole` folder will be read into memory
+    anyway, else some of those whose headers were looked at; of other splits some.
+    """
+    if options.reading.white is not None:
+        return options.reading.white, ()
+    if not seen.high_bit_depth:
+        return WhiteLevels(), ()
+    paths = [f"{index.root}/{path}" for path in index.paths] if whole else _some(index)
+    paths += [path for split in other_splits for path in _some(index_folder(split))]
+    white, notes = told_of_both(_spreads(paths, options), "{} images looked at")
+    return white, (*notes, OLD_RUN) if options.reading.old_run else notes
+
+
+def _some(index: FolderIndex) -> list[str]:
+    found = _read_headers(index, 0, NUM_MORE_HEADERS).high_bit_depth
+    return [found[place] for place in evenly_spaced(len(found), NUM_BIT_DEPTHS)]
+
+
+def _spreads(paths: list[str], options: LoadOptions) -> Iterator[Spread]:
+    """Decode files, by the workers that read samples too; those with 8 bits, and those that are broken, give none."""
+    stream = StreamSource(SpreadReader(PackedPaths(paths)), name="spreads", num_workers=options.num_workers)
+    for batch in stream.batches(range(len(paths)), 64):
+        for numbers in batch.samples.tolist():
+            if numbers[1]:
+                yield from_numbers(numbers)
+
+
+@dataclass(frozen=True)
+class SpreadReader:
+    """Reads how the values of image files with more than 8 bits are spread; a `Reader` of `data/streaming.py`."""
+
+    paths: PackedPaths
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self.paths)
+
+    def read(self, position: int) -> Tensor:
+        """Return a spread as numbers; zeros where there is none: bad samples are counted when they are read."""
+        try:
+            spread = read_spread(self.paths[position])
+        except Exception:
+            spread = None
+        return torch.from_numpy(as_numbers(Spread(False, 0, 0.0, 0.0) if spread is None else spread))
+
+    def describe(self, position: int) -> str:
+        """Return the path of one file."""
+        return self.paths[position]
 
 
 def _lost_bits_note(seen: _Headers) -> list[str]:
@@ -308,6 +435,17 @@ def _lost_bits_note(seen: _Headers) -> list[str]:
     return [
         f"of the colours of {seen.lost_bits} of the images looked at, which have 16 bits per channel, the upper 8 are "
         "read: where fewer bits are in use, as with 12, little is left; convert such files to 8 bits before"
+    ]
+
+
+def _pages_note(seen: _Headers) -> list[str]:
+    several = [pages for pages in seen.pages if pages > 1]
+    if not several:
+        return []
+    return [
+        f"{len(several)} of {len(seen.pages)} files looked at have several pages or frames, up to {max(several)}: the "
+        f"first of each is read, and {sum(several) - len(several)} are left out; to learn from them, save each page as "
+        "a file"
     ]
 
 

@@ -34,6 +34,11 @@ def image_shape(source: Source, max_samples: int = 64) -> ImageShape:
     return ImageShape(channels, height, width, len(set(shapes)) == 1, short_side)
 
 
+def image_sizes(source: Source, max_samples: int = 64) -> list[tuple[int, int]]:
+    """Return (height, width) of at most `max_samples` images, evenly spread over the source."""
+    return [(image.shape[1], image.shape[2]) for image in _images(source, max_samples)]
+
+
 def channel_statistics(source: Source, max_samples: int = 512) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Estimate mean and standard deviation of each channel from at most `max_samples` images, evenly spread.
 

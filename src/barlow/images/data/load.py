@@ -4,7 +4,7 @@ A name is a row of `NAMED`; a path is a folder of images, a `.npy` or a `.npz` f
 map-style dataset, or a source already.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from barlow.data.arrays import ArraySource
+from barlow.data.bad_samples import MOST_BAD
 from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
 from barlow.data.memory import Progress
 from barlow.errors import did_you_mean, unknown
 from barlow.images.data.array_files import array_file_source, array_splits
+from barlow.images.data.axes import Axis
 from barlow.images.data.decode import DECODE_SIZE, SUFFIXES
-from barlow.images.data.folder import folder_source, split_folders
+from barlow.images.data.folder import files_source, folder_source, split_folders
 from barlow.images.data.named import TRAIN_FLAG, NamedDataset, digits, imagenet, torchvision_dataset
 from barlow.images.data.options import LoadOptions
-from barlow.images.data.pixels import to_images, with_channels
+from barlow.images.data.pixels import reading_of, source_of, to_images
 from barlow.images.data.shapes import shapes
 from barlow.images.data.torch_dataset import dataset_source
 from barlow.seams import Source
@@ -64,12 +65,17 @@ def load_source(
     memory_budget: int | None = None,
     min_samples: int = 2,
     progress: Progress | None = None,
+    white_level: int | float | None = None,
+    channels_axis: Axis | int | str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    most_bad: float = MOST_BAD,
 ) -> Source:
     """Turn a name, a path or an object into a source of images.
 
     Args:
-        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; a tensor or an array of
-            images; any map-style dataset; or a source, which is returned as it is.
+        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; a list of paths of images
+            (one alone where `min_samples` is 1); a tensor or an array of images; any map-style dataset; or a source,
+            which is returned as it is.
         split: "train", "test", or another one of `splits(data)`; "labelled" is what a probe is fitted on: the
             training split, except where that has no labels (stl10).
         data_root: folder with the datasets of `NAMED`.
@@ -81,18 +87,40 @@ def load_source(
         memory_budget: bytes up to which a folder is kept in memory; None: what the machine allows.
         min_samples: fewer samples than this are an error.
         progress: called as (samples read, samples in all) while a folder is read into memory.
+        white_level: the pixel value that becomes 255, of arrays and of image files with more than 8 bits: 1, 255, 4095,
+            65535. None: as in the run of `facts`, else told from how all values are spread (`white_level.py`).
+        channels_axis: of arrays (N, C, H, W) "first" or 1, of (N, H, W, C) "last" or -1. None: told by the shape.
+        facts: what `recipe.json` says of the data of the run whose network the images are for; None: there is no run.
+        most_bad: share of all samples that may be unreadable; up to three are always left out without more ado.
 
     Returns:
-        The source.
+        The source. Its `reading` says how the pixels were read, `notes` say it in words, `lost` count what was
+        clipped.
 
     Raises:
-        ValueError: no data of that name, or data that are no images; says what came and what was wanted.
-        BadDataError: more than 1% of the samples cannot be read.
+        ValueError: no data of that name, or data that are no images, or whose values or shape could be read in two
+            ways; says what came and what was wanted.
+        BadDataError: more than 1% of all samples (`most_bad`) cannot be read.
     """
     root = None if data_root is None else Path(data_root).expanduser()
+    network = int((facts or {}).get("image_shape", [channels])[0])
+    reading = reading_of(facts, channels=network, white_level=white_level, channels_axis=channels_axis)
     options = LoadOptions(
-        split, labels, root, download, channels, decode_size, num_workers, memory_budget, min_samples, progress
+        split,
+        labels,
+        root,
+        download,
+        channels,
+        decode_size,
+        num_workers,
+        memory_budget,
+        min_samples,
+        progress,
+        reading,
+        most_bad,
     )
+    if min_samples == 1 and _is_one_image(data):  # enough where nothing is learnt
+        data = [data]
     available = splits(data)
     if split == "labelled" and "labelled" not in available:
         options = replace(options, split="train")
@@ -130,17 +158,24 @@ def looks_like_images(data: Any) -> bool:
     return not callable(data) or hasattr(data, "__getitem__") or hasattr(data, "__iter__")
 
 
+def _is_one_image(data: Any) -> bool:
+    return isinstance(data, (str, Path)) and Path(data).suffix.lower() in SUFFIXES and Path(data).expanduser().is_file()
+
+
 def _from_object(data: Any, options: LoadOptions) -> Source:
     if isinstance(data, Source):
         if isinstance(options.labels, str) and options.labels == "required" and data.labels is None:
             raise ValueError(f"labels: required, but the source {data.name} has none")
         return data
     if isinstance(data, (Tensor, np.ndarray)):
-        images, bad, notes = to_images(data)
-        if len(images) < options.min_samples:
-            raise ValueError(f"data: got {len(images)} images, wanted at least {options.min_samples}")
-        labels = choose_labels(options.labels, UNLABELLED, "an array carries none, give them as labels=", len(images))
-        return ArraySource(with_channels(images, options.channels), labels=labels, bad=bad, notes=notes)
+        found = to_images(data, options.reading)
+        number = len(found.images)
+        if number < options.min_samples:
+            raise ValueError(f"data: got {number} images, wanted at least {options.min_samples}")
+        labels = choose_labels(options.labels, UNLABELLED, "an array carries none, give them as labels=", number)
+        return source_of(found, options.channels, labels=labels, most_bad=options.most_bad)
+    if isinstance(data, (list, tuple)) and data and all(isinstance(one, (str, Path)) for one in data):
+        return files_source(data, options)
     if hasattr(data, "__iter__") or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return dataset_source(data, options)
     raise ValueError(

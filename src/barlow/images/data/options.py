@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from barlow.data.bad_samples import MOST_BAD
 from barlow.data.labels import LabelChoice
 from barlow.data.memory import Progress
 from barlow.images.data.decode import DECODE_SIZE
+from barlow.images.data.pixels import TELL, Reading
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The arguments of `load_source` other than the data, under the same names."""
+    """The arguments of `load_source` other than the data, under the same names; `reading` is made of the last ones."""
 
     split: str = "train"
     labels: LabelChoice = "auto"
@@ -22,6 +24,8 @@ class LoadOptions:
     memory_budget: int | None = None
     min_samples: int = 2
     progress: Progress | None = None
+    reading: Reading = TELL
+    most_bad: float = MOST_BAD
 
     def __post_init__(self) -> None:
         if self.channels not in (0, 1, 3):

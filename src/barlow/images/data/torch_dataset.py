@@ -1,7 +1,8 @@
 """Any map-style torch `Dataset` (or list of images) as a source."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,26 +13,34 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from barlow.data.arrays import ArraySource, as_array
 from barlow.data.labels import UNLABELLED, Labels, as_labels, choose_labels
+from barlow.data.lost import count
 from barlow.data.order import evenly_spaced, generators_restored, seed_generators
 from barlow.data.streaming import StreamSource, reason_of
-from barlow.images.data.decode import GREY_MODES, has_high_bit_depth, image_to_tensor
+from barlow.images.data.axes import channels_axis, channels_first
+from barlow.images.data.decode import GREY_MODES, has_high_bit_depth, image_to_tensor, spread_of_image
 from barlow.images.data.options import LoadOptions
 from barlow.images.data.pixels import (
-    ValueRange,
-    WhiteLevels,
+    OLD_RUN,
+    TELL,
+    Reading,
     as_tensor,
-    range_of,
+    source_of,
     to_images,
-    white_levels,
     with_channels,
 )
+from barlow.images.data.white_level import Spread, WhiteLevels, spread_of, told_of_both
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 """Where an item that is a mapping keeps its image."""
 LABEL_COLUMNS = ("label", "labels")
 """Where a dataset with columns keeps its labels."""
+IMAGE_KINDS = (Image.Image, Tensor, np.ndarray)
+TWO_VIEWS = "wanted one picture: leave such a transform out of the dataset and pass it as views=, for a run draws views"
+"""What to do with a dataset that draws the views of other projects."""
 NUM_LOOKED_AT = 32
-"""Items that are looked at to settle the number of channels and which value is white."""
+"""Items that are looked at to settle the number of channels, their axis, and which value is white."""
+NUM_BIT_DEPTHS = 256
+"""Items that are looked at for white where any of those has more than 8 bits or is above 1."""
 
 
 def dataset_source(
@@ -45,8 +54,8 @@ def dataset_source(
     the item's position (`StreamSource` says more). Labels come from the attribute `targets` (or `labels`), or from the
     column `label` (or `labels`) of a dataset with columns, as those of Hugging Face are; never from the items. The
     items are a tensor, an array, a Pillow image, a tuple that starts with one, or a mapping as `sample_of` takes it.
-    Tensors and arrays are (h, w), (c, h, w) or (h, w, c); floats in [0, 1]; integers of the bit depth that holds those
-    of the items looked at. With `as_images` False, tensors of any kind stay as they are. `name` is by default that of
+    Tensors and arrays are (h, w), (c, h, w) or (h, w, c); which value is white is told from the items looked at, as
+    for an array. With `as_images` False, tensors of any kind stay as they are. `name` is by default that of
     the class. Iterable datasets and dictionaries of several are refused.
     """
     _check_items(dataset)
@@ -57,12 +66,20 @@ def dataset_source(
     labels = choose_labels(options.labels, labels_of(dataset), reason, length)
     in_memory = _in_memory(dataset) if as_images else None
     if in_memory is not None:
-        images, bad, notes = to_images(in_memory)
-        images = with_channels(images, options.channels)
-        return ArraySource(images, name=name, labels=labels, describe="item {}".format, bad=bad, notes=notes)
-    channels, white, notes = _look_at_items(dataset, name) if as_images else (0, WhiteLevels(), ())
-    reader = DatasetReader(dataset, as_images, options.channels or channels, options.decode_size, white)
-    return StreamSource(reader, name=name, labels=labels, notes=notes, num_workers=options.num_workers)
+        found = to_images(in_memory, options.reading)
+        asked: dict[str, Any] = {"describe": "item {}".format, "most_bad": options.most_bad}
+        return source_of(found, options.channels, name=name, labels=labels, **asked)
+    seen = _look_at_items(dataset, name, options.reading) if as_images else _Look()
+    reader = DatasetReader(dataset, as_images, options.channels or seen.channels, options.decode_size, seen.reading)
+    return StreamSource(
+        reader,
+        name=name,
+        labels=labels,
+        notes=seen.notes,
+        reading=seen.facts | {"decode_size": options.decode_size},
+        num_workers=options.num_workers,
+        most_bad=options.most_bad,
+    )
 
 
 def _check_items(dataset: Any) -> None:
@@ -91,28 +108,106 @@ def _in_memory(dataset: Any) -> Any:
     return data if isinstance(data, (Tensor, np.ndarray)) and len(data) == len(dataset) else None
 
 
-def _look_at_items(dataset: Any, name: str) -> tuple[int, WhiteLevels, tuple[str, ...]]:
-    """Look at some items: 1 channel when all are grey, else that of the most colourful; their white; notes on it."""
-    channels: list[int] = []
-    ranges: list[ValueRange] = []
-    failures: list[str] = []
+@dataclass(frozen=True)
+class _Look:
+    """What some items of a dataset say of all: channels, how pixels are read, notes on it and facts for the run."""
+
+    channels: int = 0
+    reading: Reading = TELL
+    notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _look_at_items(dataset: Any, name: str, asked: Reading) -> _Look:
+    """Look at some items: 1 channel when all are grey, else that of the most colourful; their white and their axis.
+
+    Where any of them has more than 8 bits or floats above 1, more are looked at for white.
+    """
+    found, failures, pairs = _items(dataset, evenly_spaced(len(dataset), NUM_LOOKED_AT))
+    if not found:
+        raise ValueError(f"data: none of the {len(failures)} items looked at in {name} can be read: {failures[0]}")
+    reading, axis = _with_axis(found, asked)
+    spreads = _spreads_of(found)
+    if any(not spread.plain for spread in spreads) and asked.white is None:
+        spreads = _spreads_of(_items(dataset, evenly_spaced(len(dataset), NUM_BIT_DEPTHS))[0])
+    told, notes = _told(spreads, len(found)) if asked.white is None else (asked.white, ())
+    kinds = {spread.floating for spread in spreads}
+    kept = WhiteLevels(told.integer if False in kinds else None, told.floating if True in kinds else None)
+    facts: dict[str, Any] = {"white_level": kept.fact()} | ({"channels_axis": axis} if axis else {})
+    channels = max(_channels_of(sample, reading) for sample in found)
+    notes = (*notes, OLD_RUN) if asked.old_run and any(not spread.plain for spread in spreads) else notes
+    said = f"items of {name} hold two pictures of one kind, of which the first is read; if they are views, {TWO_VIEWS}"
+    return _Look(channels, replace(reading, white=told), (*notes, said) if pairs else notes, facts)
+
+
+def _told(spreads: Sequence[Spread], number: int) -> tuple[WhiteLevels, tuple[str, ...]]:
+    """Tell white of the items; floats that could be anything are bad items where most of the `number` are none."""
+    try:
+        return told_of_both(spreads, "{} images looked at")
+    except ValueError:
+        others = [spread for spread in spreads if not spread.floating]
+        if 2 * (len(spreads) - len(others)) > number:
+            raise
+        return told_of_both(others, "{} images looked at")
+
+
+def _items(dataset: Any, positions: Sequence[int]) -> tuple[list[Any], list[str], int]:
+    """Return the samples of some items, of those that cannot be read the reasons, and how many hold two pictures.
+
+    Those that cannot be read are counted when they are read.
+    """
+    found, failures, pairs = [], [], 0
     with generators_restored():
-        for position in evenly_spaced(len(dataset), NUM_LOOKED_AT):
+        for position in positions:
             seed_generators(position)  # random items too have to give the same answer after a resume
             try:
-                sample = sample_of(dataset[position])
-                if isinstance(sample, Image.Image):
-                    channels.append(1 if sample.mode in GREY_MODES else 3)
-                    ranges += [range_of(np.asarray(sample))] if has_high_bit_depth(sample) else []
-                else:
-                    channels.append(len(_one_image(sample, WhiteLevels())))
-                    values = as_array(sample)
-                    ranges += [range_of(values)] if values.dtype.kind in "iu" and values.dtype != np.uint8 else []
-            except Exception as error:  # bad samples are counted when they are read
+                item = dataset[position]
+                sample = sample_of(item)
+                if not isinstance(sample, Image.Image):
+                    _check_shape(sample)
+                found.append(sample)
+                pairs += isinstance(item, (tuple, list)) and len(item) > 1 and _alike(*item[:2])
+            except Exception as error:
                 failures.append(f"item {position} ({reason_of(error)})")
-    if not channels:
-        raise ValueError(f"data: none of the {len(failures)} items looked at in {name} can be read: {failures[0]}")
-    return max(channels), *white_levels(ranges)
+    return found, failures, pairs
+
+
+def _with_axis(samples: Sequence[Any], asked: Reading) -> tuple[Reading, str]:
+    """Let items whose shape says clearly where their channels are speak for those whose shape does not."""
+    axes = []
+    for sample in samples:
+        if not isinstance(sample, Image.Image) and sample.ndim == 3:
+            with suppress(ValueError):
+                axes.append(channels_axis((1, *sample.shape), asked=asked.axis, channels=asked.channels))
+    axis = asked.axis_of_run or (axes[0] if axes else "")
+    return replace(asked, axis_of_run=axis), axes[0] if axes else ""
+
+
+def _channels_of(sample: Any, reading: Reading) -> int:
+    if isinstance(sample, Image.Image):
+        return 1 if sample.mode in GREY_MODES else 3
+    return 1 if sample.ndim == 2 else channels_first(as_array(sample)[None], **reading.axes)[0].shape[1]
+
+
+def _spreads_of(samples: Sequence[Any]) -> list[Spread]:
+    """How the values of those items are spread that are floats or integers of more than 8 bits."""
+    found = []
+    for sample in samples:
+        values = None if isinstance(sample, Image.Image) else as_array(sample)
+        if values is None:
+            with suppress(ValueError):  # a bad sample is counted when it is read
+                found += [spread_of_image(sample)] if has_high_bit_depth(sample) else []
+        elif values.dtype.kind in "iuf" and values.dtype != np.uint8 and np.isfinite(values).all():
+            found.append(spread_of(values[None], counted=True))
+    return found
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Whether two entries of an item are pictures of one kind, as two views are."""
+    if isinstance(first, Image.Image):
+        return isinstance(second, Image.Image) and first.mode == second.mode
+    same = isinstance(first, (Tensor, np.ndarray)) and type(first) is type(second)
+    return same and first.ndim > 1 and first.dtype == second.dtype and first.shape == second.shape
 
 
 @dataclass(frozen=True)
@@ -123,7 +218,7 @@ class DatasetReader:
     as_images: bool
     channels: int
     decode_size: int
-    white: WhiteLevels
+    reading: Reading
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -133,11 +228,11 @@ class DatasetReader:
         """Return the sample of one item."""
         sample = sample_of(self.dataset[position])
         if isinstance(sample, Image.Image):
-            return image_to_tensor(sample, self.channels or 3, self.decode_size, self.white)
-        if not isinstance(sample, (Tensor, np.ndarray)):
-            raise TypeError(f"a {type(sample).__name__}, wanted a tensor, a NumPy array or a Pillow image")
+            return image_to_tensor(sample, self.channels or 3, self.decode_size, self.reading.white)
         if self.as_images:
-            return with_channels(_one_image(sample, self.white), self.channels)
+            return with_channels(_one_image(sample, self.reading), self.channels)
+        if not isinstance(sample, (Tensor, np.ndarray)):
+            raise TypeError(f"a {type(sample).__name__}, wanted a tensor or a NumPy array")
         return sample.detach().cpu() if isinstance(sample, Tensor) else as_tensor(sample)
 
     def describe(self, position: int) -> str:
@@ -153,7 +248,7 @@ def sample_of(item: Any) -> Any:
     """
     if isinstance(item, Mapping):
         named = [item[key] for key in IMAGE_KEYS if key in item]
-        arrays = [value for value in item.values() if isinstance(value, (Image.Image, Tensor, np.ndarray))]
+        arrays = [value for value in item.values() if isinstance(value, IMAGE_KINDS)]
         arrays = [value for value in arrays if isinstance(value, Image.Image) or value.ndim > 0]
         if named or len(arrays) == 1:
             return (named or arrays)[0]
@@ -162,17 +257,29 @@ def sample_of(item: Any) -> Any:
         raise ValueError(
             f"an item with the keys {keys}, wanted {wanted}, or one array, tensor or Pillow image ({len(arrays)} came)"
         )
-    return item[0] if isinstance(item, (tuple, list)) and item else item
+    first = item[0] if isinstance(item, (tuple, list)) and item else item
+    if isinstance(first, (tuple, list)) and len(first) > 1 and all(isinstance(one, IMAGE_KINDS) for one in first):
+        raise ValueError(f"an item of {len(first)} views, {TWO_VIEWS}")
+    return first
 
 
-def _one_image(sample: Any, white: WhiteLevels) -> Tensor:
+def _check_shape(sample: Any) -> None:
+    if not isinstance(sample, (Tensor, np.ndarray)):
+        raise TypeError(f"a {type(sample).__name__}, wanted a tensor, a NumPy array or a Pillow image")
     if sample.ndim not in (2, 3) or 0 in sample.shape:
         raise ValueError(f"an item of shape {tuple(sample.shape)}, wanted an image (H, W), (C, H, W) or (H, W, C)")
-    if sample.is_floating_point() if isinstance(sample, Tensor) else sample.dtype.kind == "f":
-        low, high = float(sample.min()), float(sample.max())
-        if low < -1e-3 or high > 1 + 1e-3:
-            raise ValueError(f"floats from {low:g} to {high:g}, wanted 0 to 1 (views normalise by themselves)")
-    return to_images(sample[None], white.integer)[0][0]
+
+
+def _one_image(sample: Any, reading: Reading) -> Tensor:
+    _check_shape(sample)
+    try:  # what is (h, w) has no axis of channels, whatever others have
+        found = to_images(sample[None], replace(reading, axis=None, channels=0) if sample.ndim == 2 else reading)
+    except ValueError as error:
+        reason = str(error).removeprefix("data: got ").removesuffix(", in 1 of 1 images")
+        raise ValueError(reason.removesuffix(" in every image")) from error
+    for what, numbers in found.lost.items():
+        count(what, sum(numbers.values()))
+    return found.images[0]
 
 
 def labels_of(dataset: Any) -> Labels:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from barlow.arguments import check_fields
 from barlow.errors import unknown
 from barlow.images.networks.basic_resnet import PUBLISHED_WIDTH
 from barlow.images.networks.libraries import (
@@ -45,6 +46,10 @@ class BackboneRecord:
     stem: str
     arguments: dict[str, Any] = field(default_factory=dict)
     num_features: int = 0
+
+    def __post_init__(self) -> None:
+        """Hold the plain fields to their types, for they may come from a file."""
+        check_fields(self)
 
 
 class Backbone(nn.Module):
@@ -111,7 +116,7 @@ def build_backbone(
     record = BackboneRecord(library, architecture, in_channels, image_size, width, stem, arguments)
     backbone = _finish(network, record)
     if pretrained and not published:
-        load_weights(backbone.network, Path(pretrained))
+        load_weights(backbone.network, Path(pretrained).expanduser())
     return backbone
 
 

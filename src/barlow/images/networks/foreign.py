@@ -105,7 +105,7 @@ def load_foreign(
         ValueError: the file cannot be read safely; no network can be told from it; hardly any name fits, weights have
             other shapes, or two places fit equally well. The message has names of both sides.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     states = {
         place: {name: value for name, value in state.items() if not _is_counter(name)}
         for place, state in read_states(path).items()

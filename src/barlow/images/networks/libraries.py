@@ -37,16 +37,15 @@ def find_network(name: str, width: int) -> tuple[str, str]:
     prefix, _, rest = name.rpartition(":")
     if not prefix and rest in BASIC_RESNETS and (width != PUBLISHED_WIDTH or not timm.is_model(rest)):
         return "barlow", rest
-    if width != PUBLISHED_WIDTH:
-        raise ValueError(
-            f"width: got {width} for {name!r}, wanted {PUBLISHED_WIDTH}: only {', '.join(BASIC_RESNETS)}, written "
-            "without a library, have another width"
-        )
     timms, ours = timm.list_models(), torchvision.models.list_models(module=torchvision.models)
-    if prefix in ("", "timm") and timm.is_model(rest.split(".")[0]):
-        return "timm", rest
-    if prefix in ("", "torchvision") and rest in ours:
-        return "torchvision", rest
+    of_timm = prefix in ("", "timm") and timm.is_model(rest.split(".")[0])
+    if of_timm or (prefix in ("", "torchvision") and rest in ours):
+        if width != PUBLISHED_WIDTH:
+            raise ValueError(
+                f"width: got {width} for {name!r}, wanted {PUBLISHED_WIDTH}: only {', '.join(BASIC_RESNETS)}, written "
+                "without a library, have another width"
+            )
+        return "timm" if of_timm else "torchvision", rest
     known = {
         "": [*BASIC_RESNETS, *timms, *ours],
         "timm": [*timms, *(f"torchvision:{other}" for other in ours)],
@@ -56,6 +55,13 @@ def find_network(name: str, width: int) -> tuple[str, str]:
         raise ValueError(f"backbone: got {name!r}, wanted a network of timm: or torchvision:, not of {prefix}:")
     missing = f"{prefix} does not have" if prefix else "neither timm nor torchvision has"
     raise ValueError(f"backbone: got {name!r}, which {missing}{_nearest(rest, known[prefix])}")
+
+
+def architectures(library: str) -> Sequence[str]:
+    """Return the networks that a library builds by name, without tags for weights."""
+    if library == "barlow":
+        return list(BASIC_RESNETS)
+    return timm.list_models() if library == "timm" else torchvision.models.list_models(module=torchvision.models)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

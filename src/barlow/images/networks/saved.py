@@ -13,11 +13,33 @@ from typing import Any
 import timm
 from torch import nn
 
-from barlow.files import read_json, write_json
-from barlow.images.networks.backbones import Backbone, BackboneRecord, rebuild_backbone
+from barlow.errors import did_you_mean, unknown
+from barlow.files import read_json, require_own, write_json
+from barlow.images.networks.backbones import STEMS, Backbone, BackboneRecord, rebuild_backbone
+from barlow.images.networks.libraries import architectures
+from barlow.images.views.geometry import Fit
+from barlow.images.views.published import PLAIN_INTERPOLATION
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
 
 CONFIG = "config.json"
+CROP_MODES: dict[Fit, str] = {"square": "center", "whole": "squash"}
+"""What timm calls the two ways to see an image that is not square."""
+ARGUMENTS = {
+    "timm": {"in_chans": int, "img_size": int, "dynamic_img_size": bool},
+    "torchvision": {
+        "zero_init_residual": bool,
+        "aux_logits": bool,
+        "init_weights": bool,
+        "image_size": int,
+        "input_size": list,
+    },
+    "barlow": {},
+}
+"""What a `config.json` may pass to the constructor of a library: what `construct_network` passes, and nothing else.
+
+A folder comes from anywhere, and timm's constructor also opens files (`checkpoint_path`) and asks the network
+(`hf-hub:` names).
+"""
 
 
 def save_backbone(
@@ -26,12 +48,13 @@ def save_backbone(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    fit: Fit = "square",
 ) -> None:
     """Save the weights of a backbone and what is needed to build it again.
 
     Each file is durable: the old one or the whole new one. Of a module that is no `Backbone` only the weights are
     saved. `mean` and `std`, per channel, are what was subtracted from images in [0, 1] and by what they were then
-    divided; None: unknown.
+    divided; None: unknown. `fit` is what of an image that is not square the network sees.
     """
     folder = Path(folder)
     config: dict[str, Any] = {}
@@ -39,7 +62,7 @@ def save_backbone(
         record = backbone.record
         _check_channels(record, mean, std)
         if record.library == "timm" and record.stem == "imagenet":
-            config = timm_config(record, record.architecture, record.arguments, mean=mean, std=std)
+            config = timm_config(record, record.architecture, record.arguments, mean=mean, std=std, fit=fit)
         config["backbone"] = asdict(record)
         write_weights(folder / WEIGHTS, backbone.network)
     else:
@@ -71,13 +94,20 @@ def timm_config(
     *,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    fit: Fit = "square",
 ) -> dict[str, Any]:
-    """Return the content of `config.json` with which timm loads a network without classifier.
+    """Return the content of `config.json` with which timm loads a network without classifier, and makes its input.
 
-    `arguments` go to timm's constructor; where `mean` and `std` are None, timm's default holds.
+    `arguments` go to timm's constructor; where `mean` and `std` are None, timm's default holds. The rest is the plain
+    view in timm's words: no zoom, its filter, and for `fit` the central square or all of the image, squeezed.
     """
     size = [record.in_channels, record.image_size, record.image_size]
-    pretrained: dict[str, Any] = {"input_size": size}
+    pretrained: dict[str, Any] = {
+        "input_size": size,
+        "interpolation": PLAIN_INTERPOLATION,
+        "crop_pct": 1.0,
+        "crop_mode": CROP_MODES[fit],
+    }
     published = timm.get_pretrained_cfg(architecture)
     if published is not None:
         # timm needs these to give the weights another number of channels, or a new classifier.
@@ -98,13 +128,39 @@ def timm_config(
 
 def _read_record(folder: Path) -> BackboneRecord | None:
     for path in (folder / WEIGHTS, folder / CONFIG):
+        require_own(path, folder)
         if not path.is_file():
             raise ValueError(f"folder: {str(folder)!r} has no {path.name}; wanted: what save_backbone left")
     try:
         saved = read_json(folder / CONFIG)["backbone"]
-        return None if saved is None else BackboneRecord(**saved)
+        return None if saved is None else _known(BackboneRecord(**saved))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"folder: {str(folder / CONFIG)!r} holds no record of a backbone: {error}") from error
+
+
+def _known(record: BackboneRecord) -> BackboneRecord:
+    """Refuse a record of anything but a network that a library has by name, built with arguments of our own."""
+    if record.library not in ARGUMENTS:
+        raise unknown("library", record.library, ARGUMENTS)
+    if record.architecture not in (known := architectures(record.library)):
+        near = did_you_mean(record.architecture, known)
+        raise ValueError(f"architecture: got {record.architecture!r}, wanted a network of {record.library}{near}")
+    if record.stem not in STEMS:
+        raise unknown("stem", record.stem, STEMS)
+    for name in ("in_channels", "image_size", "width", "num_features"):
+        _require_count(name, getattr(record, name))
+    allowed = ARGUMENTS[record.library]
+    for name, value in dict(record.arguments).items():
+        if name not in allowed:
+            raise ValueError(f"arguments: got {name!r} for {record.library}, wanted none but {', '.join(allowed)}")
+        for one in value if allowed[name] is list and isinstance(value, list) else [value]:
+            _require_count(f"arguments: {name}", one, flag=allowed[name] is bool)
+    return record
+
+
+def _require_count(name: str, value: object, *, flag: bool = False) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) != flag or value < (0 if flag else 1):
+        raise ValueError(f"{name}: got {value!r}, wanted {'true or false' if flag else 'a whole number from 1'}")
 
 
 def _check_channels(record: BackboneRecord, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:

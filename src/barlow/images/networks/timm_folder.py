@@ -6,36 +6,53 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import timm
+import timm.data
 import torch
+from PIL import Image
 from torch import nn
 
 from barlow.files import write_json
+from barlow.images.data.decode import image_to_tensor
 from barlow.images.networks.backbones import Backbone, BackboneRecord
 from barlow.images.networks.basic_resnet import BASIC_RESNETS, PUBLISHED_WIDTH
 from barlow.images.networks.saved import CONFIG, timm_config
+from barlow.images.views.geometry import Fit
+from barlow.images.views.pipeline import ImagePipeline
+from barlow.images.views.published import PLAIN_INTERPOLATION
 from barlow.training.weights import write_weights
 
 TOLERANCE = 1e-4
 """Largest difference allowed between exported and own features, as a fraction of the largest feature."""
+PICTURE_TOLERANCE = 2e-2
+"""The same for features of Pillow images, whose resize rounds to 8 bits in one of the two programs and not always in
+the other."""
 TIMM_WEIGHTS = "model.safetensors"
 """The file name that timm prefers in a folder."""
 
 
 def export_timm(
-    backbone: nn.Module, folder: Path | str, *, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> None:
+    backbone: nn.Module,
+    folder: Path | str,
+    *,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    fit: Fit = "square",
+) -> list[str]:
     """Write a folder that `timm.create_model("local-dir:<folder>", pretrained=True, num_classes=0)` loads.
 
-    Before the files appear, timm has built the network from them and given the same features. `mean` and `std`, per
-    channel, are what is subtracted from images in [0, 1] and by what they are then divided. The error for a network
-    that timm does not have says what is in the way, and what else there is.
+    Before the files appear, timm has built the network from them and given the same features, of tensors and of Pillow
+    images through its own `create_transform(**resolve_model_data_config(model))`. `mean` and `std`, per channel, are
+    what is subtracted from images in [0, 1] and by what they are then divided; `fit` is what of an image that is not
+    square the network sees. The error for a network that timm does not have says what is in the way, and what else
+    there is. Returns sentences on what timm does in another way: it crops after it has resized.
     """
     if not isinstance(backbone, Backbone):
         raise _obstacle(f"{type(backbone).__name__} is a network of your own")
     record = backbone.record
     architecture, arguments = _timm_equivalent(record)
-    config = timm_config(record, architecture, arguments, mean=mean, std=std)
+    config = timm_config(record, architecture, arguments, mean=mean, std=std, fit=fit)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".export-") as aside:
@@ -47,8 +64,10 @@ def export_timm(
             raise _obstacle(f"timm's {architecture} has other weights than {record.library}'s") from error
         if not _same_features(backbone, loaded.eval(), (record.in_channels, record.image_size, record.image_size)):
             raise _obstacle(f"timm's {architecture} computes other features than {record.library}'s")
+        notes = _compared_on_pictures(backbone, loaded, None if mean is None or std is None else fit)
         for file in (TIMM_WEIGHTS, CONFIG):
             Path(aside, file).replace(folder / file)
+    return notes
 
 
 def _timm_equivalent(record: BackboneRecord) -> tuple[str, dict[str, Any]]:
@@ -71,8 +90,59 @@ def _obstacle(reason: str) -> ValueError:
     return ValueError(f"to: 'timm' cannot hold this backbone: {reason}; wanted: to='onnx'")
 
 
+def _compared_on_pictures(backbone: Backbone, loaded: nn.Module, fit: Fit | None) -> list[str]:
+    """Compare the features of Pillow images through timm's own transform with those of the plain view.
+
+    An obstacle where they differ; sentences on what cannot be the same. `fit` is None where the input of the network is
+    not known.
+    """
+    channels, size = backbone.record.in_channels, backbone.record.image_size
+    if fit is None:
+        return ["how images are normalised is not known, for the run had views of its own: timm's default is written"]
+    if channels not in (1, 3):
+        return [f"no file of images has {channels} channels, so only tensors were compared"]
+    square = [(size, size), (size * 3 // 2, size * 3 // 2)]
+    wide = (size * 4 // 3, size)
+    apart = max(_apart(backbone, loaded, picture, fit) for picture in (*square, *([wide] if fit == "whole" else [])))
+    if apart > PICTURE_TOLERANCE:
+        raise _obstacle(f"timm's own transform gives features that are {apart:.0%} off")
+    if fit == "whole":
+        return []
+    return [
+        "of images that are not square timm cuts out the centre after it has resized them, up to a pixel off: features "
+        f"of a 4:3 image differ by {_apart(backbone, loaded, wide, fit):.1%}; those of square images are the same. "
+        "Crop such images to squares before, or train with --fit whole"
+    ]
+
+
+def _apart(backbone: Backbone, loaded: nn.Module, shape: tuple[int, int], fit: Fit) -> float:
+    """Return the largest difference between the features of an image, as a fraction of the largest feature."""
+    consumer: Any = timm.data
+    known = consumer.resolve_model_data_config(loaded)
+    width, height = shape
+    x, y = np.meshgrid(np.arange(width) / width, np.arange(height) / height)
+    colours = [np.sin(7 * x + 5 * y), np.cos(9 * y), np.sin(11 * x * y)][: backbone.record.in_channels]
+    pixels = np.round(127 + 120 * np.stack(colours, axis=-1)).astype(np.uint8)
+    picture = Image.fromarray(pixels if len(colours) == 3 else pixels[..., 0])
+    plain = ImagePipeline(
+        size=backbone.record.image_size,
+        mean=tuple(known["mean"]),
+        std=tuple(known["std"]),
+        interpolation=PLAIN_INTERPOLATION,
+        fit=fit,
+    )
+    with torch.no_grad():
+        wanted = _on_cpu(backbone)(plain.apply(image_to_tensor(picture, len(colours))[None], {}))
+        got = loaded(consumer.create_transform(**known, is_training=False)(picture)[None])
+    return float((wanted - got).abs().max() / wanted.abs().max())
+
+
+def _on_cpu(backbone: nn.Module) -> nn.Module:
+    return copy.deepcopy(backbone).eval().float().cpu().to(memory_format=torch.contiguous_format)
+
+
 def _same_features(backbone: nn.Module, loaded: nn.Module, shape: tuple[int, ...]) -> bool:
-    own = copy.deepcopy(backbone).eval().float().cpu().to(memory_format=torch.contiguous_format)
+    own = _on_cpu(backbone)
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, got = own(images), loaded(images)

@@ -49,9 +49,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     have are left out, with a warning unless they belong to a head. Missing weights, or weights of another shape, are an
     error that lists them.
     """
-    if not path.exists():
-        hint = did_you_mean(path, ["default"])
-        raise ValueError(f"pretrained: got {str(path)!r}, wanted '', 'default' or the path of a file of weights{hint}")
+    require_weights(path)
     states = read_states(path, "pretrained")
     wanted = network.state_dict()
     match = _usual_match(path, matches(states, network, wanted))
@@ -73,6 +71,13 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(state, strict=False)
     if unused := _unused(match, found):
         warnings.warn(f"pretrained: {len(unused)} weights of {path.name} were left out: {listed(unused)}", stacklevel=2)
+
+
+def require_weights(path: Path) -> None:
+    """Refuse a path of weights at which nothing is."""
+    if not path.exists():
+        hint = did_you_mean(path, ["default"])
+        raise ValueError(f"pretrained: got {str(path)!r}, wanted '', 'default' or the path of a file of weights{hint}")
 
 
 def read_states(path: Path, argument: str = "path") -> dict[str, State]:

@@ -7,10 +7,13 @@ remainders (on a CPU each of those costs as much as ten additions).
 
 import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+
+from barlow.seams import to_device
 
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, the digits that torchvision uses
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
@@ -52,31 +55,54 @@ def sample_jitter(
     return drawn
 
 
-def jitter(
-    images: Float[Tensor, "n c h w"], rows: Int[Tensor, " m"], params: Mapping[str, Tensor]
-) -> Float[Tensor, "n c h w"]:
-    """Jitter the colours of the samples `rows` in place, each in its own order, clamped after each step.
+class Turns(NamedTuple):
+    """A jitter of m samples as `jitter` needs it: sorted by when their hue comes.
 
-    Brightness, contrast and saturation are one formula, x <- clamp(f x + a luma(x) + b mean(luma(x)), 0, 1),
-    so all samples take their first, second and third of these at once. Hue is not; samples are sorted by
-    when theirs comes, which makes each of the four groups one slice. `params` are those of all N samples.
+    Attributes:
+        rows: (m,) which samples.
+        linear: (3, m) which of brightness, contrast and saturation comes first, second, third.
+        factors: (3, m) by how much.
+        hue: (m,) turns of the colour circle, None without.
+        bounds: from where to where the hue comes before the first, second, third of them, and last.
+    """
+
+    rows: Int[Tensor, " m"]
+    linear: Int[Tensor, "3 m"]
+    factors: Float[Tensor, "3 m"]
+    hue: Float[Tensor, " m"] | None
+    bounds: list[int]
+
+
+def turns_of(rows: Int[Tensor, " m"], params: Mapping[str, Tensor]) -> Turns:
+    """Sort the samples `rows`, all on the CPU: how many there are to a turn must be known before the work begins.
+
+    `params` are those of all N samples.
     """
     order = params["order"].index_select(0, rows)
-    with_hue = "hue" in params
     when, by_turn = (order == _HUE).int().argmax(1).sort(stable=True)
     order, rows = order.index_select(0, by_turn), rows.index_select(0, by_turn)
-    bounds = torch.searchsorted(when, torch.arange(5, device=when.device)).tolist()
-    chosen = images.index_select(0, rows)
-    factors = torch.stack([params[key].index_select(0, rows) for key in ("brightness", "contrast", "saturation")])
+    bounds = torch.searchsorted(when, torch.arange(5)).tolist()
     linear = order[order != _HUE].view(-1, 3).T  # the three that are one formula, in each sample's order
+    strengths = torch.stack([params[key].index_select(0, rows) for key in ("brightness", "contrast", "saturation")])
+    hue = params["hue"].index_select(0, rows) if "hue" in params else None
+    return Turns(rows, linear, strengths.gather(0, linear), hue, bounds)
+
+
+def jitter(images: Float[Tensor, "n c h w"], turns: Turns) -> Float[Tensor, "n c h w"]:
+    """Jitter the colours of some samples in place, each in its own order, clamped after each step.
+
+    Brightness, contrast and saturation are one formula, x <- clamp(f x + a luma(x) + b mean(luma(x)), 0, 1),
+    so all samples take their first, second and third of these at once. Hue is not; since samples are sorted by
+    when theirs comes, each of the four groups is one slice.
+    """
+    chosen = images.index_select(0, turns.rows)
     for turn in range(4):
-        now = slice(bounds[turn], bounds[turn + 1])
-        if with_hue and now.stop > now.start:
-            shift_hue(chosen[now], params["hue"].index_select(0, rows[now]))
+        now = slice(turns.bounds[turn], turns.bounds[turn + 1])
+        if turns.hue is not None and now.stop > now.start:
+            shift_hue(chosen[now], turns.hue[now])
         if turn < 3:
-            factor = factors.gather(0, linear[turn][None])[0]
-            _blend(chosen, factor, linear[turn])
-    return images.index_copy_(0, rows, chosen)
+            _blend(chosen, turns.factors[turn], turns.linear[turn])
+    return images.index_copy_(0, turns.rows, chosen)
 
 
 def _blend(images: Float[Tensor, "n c h w"], factor: Float[Tensor, " n"], step: Int[Tensor, " n"]) -> None:
@@ -101,7 +127,7 @@ def shift_hue(images: Float[Tensor, "n 3 h w"], turns: Float[Tensor, " n"]) -> F
     hue = (green + blue).sub_(red).sub_(low)
     # Grey pixels have no hue and c = 0: any finite hue gives m back.
     hue.div_(chroma.clamp(min=1e-12)).add_(1).copysign_(green - blue)
-    primary = torch.tensor([0.0, 1 / 3, 2 / 3], device=images.device)
+    primary = _numbers((0.0, 1 / 3, 2 / 3), images.device)
     place = (turns[:, None] - primary)[:, :, None, None]
     distance = torch.add(place, hue, alpha=1 / 6)
     distance.sub_(distance.round()).abs_()
@@ -146,7 +172,8 @@ def _taps_to_pixels(size: int, device: torch.device) -> Float[Tensor, "taps pixe
     period = max(2 * (size - 1), 1)
     read = (out + torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1)[:, None]).remainder(period)
     read = torch.minimum(read, period - read) if size > 1 else torch.zeros_like(read)
-    return torch.nn.functional.one_hot(read, size).float().view(len(read), -1).to(device)
+    there: Tensor = to_device(torch.nn.functional.one_hot(read, size).float().view(len(read), -1), device)
+    return there
 
 
 def solarize(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -184,8 +211,16 @@ def normalise(
     out: Float[Tensor, "n c h w"],
 ) -> Float[Tensor, "n c h w"]:
     """Write (x - mean) / std of each channel into `out` and return it."""
-    centre = torch.tensor(mean, device=images.device)[:, None, None]
-    return torch.sub(images, centre, out=out).div_(torch.tensor(std, device=images.device)[:, None, None])
+    centre = _numbers(mean, images.device)[:, None, None]
+    return torch.sub(images, centre, out=out).div_(_numbers(std, images.device)[:, None, None])
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers(values: tuple[float, ...], device: torch.device) -> Float[Tensor, " c"]:
+    """Return constants on a device, brought there once."""
+    with torch.inference_mode(False):  # what is made in that mode could not be used outside
+        there: Tensor = to_device(torch.tensor(values), device)
+        return there
 
 
 def to_pixels(

@@ -4,6 +4,8 @@ Boxes are drawn as torchvision's `RandomResizedCrop` draws them, for all samples
 antialiased one of PIL and torchvision. A batch of small equal images is resized as a whole by two banded
 matrices per sample, `Y @ image @ X.T`; larger images, and images of unequal size, go one by one through
 torch's uint8 kernel, which touches only the taps that count (on a CPU matrices win up to about 64 pixels).
+Elsewhere there are matrices only: a GPU has no such kernel (Apple's have no antialiasing at all), and would
+wait for the CPU to ask for every picture. Crops of unequal size are laid side by side for it, in their corners.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +16,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from barlow.seams import to_device
+
 Interpolation = Literal["bicubic", "bilinear"]
+Fit = Literal["square", "whole"]
+"""What of an image that is not square is seen: crops of usual shape, and the largest central square without a crop; or
+crops as wide or high as the image itself, and all of it without a crop, squeezed to a square."""
 Images: TypeAlias = Tensor | Sequence[Tensor]
 """(N, C, H, W), or one (C, H_i, W_i) per sample; uint8, or floating with values in [0, 1]."""
 
+Ratio: TypeAlias = float | Tensor
+"""Width / height, one for all samples or (N,)."""
+
 _LARGEST_SIDE_FOR_MATRICES = 64
 _CROP_TRIES = 10
+_PIXELS_SIDE_BY_SIDE = 2**24
+"""Of all crops that a GPU resizes at once; 200 MB in float32 with three channels."""
 
 
 def image_sizes(batch: Images) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
@@ -37,11 +49,13 @@ def sample_crop(
     scale: tuple[float, float],
     ratio: tuple[float, float],
     generator: torch.Generator,
+    fit: Fit = "square",
 ) -> dict[str, Tensor]:
     """Draw one crop box per sample: area uniform, aspect ratio log-uniform, place uniform.
 
     A box that does not fit is drawn again, ten times in all; then the largest central box of admissible ratio is taken,
-    exactly as torchvision does. `scale` is the area as a fraction of the image, `ratio` width / height. Top, left,
+    exactly as torchvision does. `scale` is the area as a fraction of the image, `ratio` width / height, where `fit` is
+    "whole" in units of the image's own: what would be drawn if it had been squeezed to a square before. Top, left,
     height, width are (N,) pixels.
 
     Source: `torchvision.transforms.v2.RandomResizedCrop.make_params`.
@@ -52,6 +66,12 @@ def sample_crop(
     # No exp, sqrt and round: torch splits those over its threads from 2048 numbers on and waits for the slowest,
     # which on a busy machine takes longer than making the views does.
     aspect = ratio[0] * (ratio[1] / ratio[0]) ** uniform[1]
+    if fit == "whole":
+        own = (widths / heights)[:, None]
+        aspect = aspect * own
+        ratios: tuple[Ratio, Ratio] = (ratio[0] * own[:, 0], ratio[1] * own[:, 0])
+    else:
+        ratios = ratio
     squares = torch.stack([area * aspect, area / aspect])
     width, height = (squares * squares.rsqrt() + 0.5).long()
     fits = (width > 0) & (width <= widths[:, None]) & (height > 0) & (height <= heights[:, None])
@@ -62,12 +82,12 @@ def sample_crop(
     top = torch.minimum((place[0] * (heights - height + 1)).long(), heights - height)
     left = torch.minimum((place[1] * (widths - width + 1)).long(), widths - width)
     drawn = torch.stack([top, left, height, width])
-    box = torch.where(fits.any(1), drawn, _largest_central_box(heights, widths, ratio))
+    box = torch.where(fits.any(1), drawn, _largest_central_box(heights, widths, ratios))
     return dict(zip(("top", "left", "height", "width"), box, strict=True))
 
 
 def _largest_central_box(
-    heights: Int[Tensor, " n"], widths: Int[Tensor, " n"], ratio: tuple[float, float]
+    heights: Int[Tensor, " n"], widths: Int[Tensor, " n"], ratio: tuple[Ratio, Ratio]
 ) -> Int[Tensor, "4 n"]:
     """Return top, left, height, width of the largest central box whose ratio is admissible."""
     height = torch.minimum(heights, (widths / ratio[0]).round().long())
@@ -75,9 +95,12 @@ def _largest_central_box(
     return torch.stack([(heights - height) // 2, (widths - width) // 2, height, width])
 
 
-def centre_square(heights: Int[Tensor, " n"], widths: Int[Tensor, " n"]) -> dict[str, Tensor]:
-    """Return the largest central square of each sample: what is left of it without augmentation."""
-    box = _largest_central_box(heights, widths, (1.0, 1.0))
+def plain_box(heights: Int[Tensor, " n"], widths: Int[Tensor, " n"], fit: Fit = "square") -> dict[str, Tensor]:
+    """Return what of each sample is seen without augmentation: its largest central square, or all of it."""
+    if fit == "whole":
+        box = torch.stack([torch.zeros_like(heights), torch.zeros_like(widths), heights, widths])
+    else:
+        box = _largest_central_box(heights, widths, (1.0, 1.0))
     return dict(zip(("top", "left", "height", "width"), box, strict=True))
 
 
@@ -90,20 +113,60 @@ def crop_and_resize(
 ) -> Float[Tensor, "n c s s"]:
     """Cut each sample's box out, resize it to a square of `size` pixels, mirror it left to right where `flipped`.
 
-    Antialiased where the box shrinks. Returns float32 in [0, 1].
+    Box and flip come on the CPU, whatever the images are on. Antialiased where the box shrinks. Returns float32 in
+    [0, 1].
     """
-    if isinstance(batch, Tensor) and (batch.is_cuda or max(batch.shape[-2:]) <= _LARGEST_SIDE_FOR_MATRICES):
+    on_cpu = device_of(batch).type == "cpu"
+    if isinstance(batch, Tensor) and not (on_cpu and max(batch.shape[-2:]) > _LARGEST_SIDE_FOR_MATRICES):
+        box, flipped = to_device((dict(box), flipped), batch.device)
         return _by_matrices(batch, box, flipped, size, interpolation)
-    corners = torch.stack([box[key] for key in ("top", "left", "height", "width")], dim=1).tolist()
+    corners = torch.stack([box[key] for key in ("top", "left", "height", "width")], dim=1)
+    if not on_cpu:
+        groups = _fitting_together(corners)
+        return torch.cat([_side_by_side(batch[g], corners[g], flipped[g], size, interpolation) for g in groups])
     resized = []
-    for image, (top, left, height, width), mirror in zip(batch, corners, flipped.tolist(), strict=True):
+    for image, (top, left, height, width), mirror in zip(batch, corners.tolist(), flipped.tolist(), strict=True):
         cut = image[None, :, top : top + height, left : left + width]
-        if cut.dtype == torch.uint8 and cut.is_cuda:  # the uint8 kernel exists on CPUs only
-            cut = cut.float().div_(255)
         if (height, width) != (size, size):
             cut = functional.interpolate(cut, size=(size, size), mode=interpolation, antialias=True)
         resized.append(cut.flip(-1) if mirror else cut)
     return as_unit_float(torch.cat(resized)).clamp_(0, 1)
+
+
+def _fitting_together(corners: Int[Tensor, "n 4"]) -> list[slice]:
+    """Cut a list of crops into runs whose largest height and width, times their number, stay within a limit."""
+    groups, begin, tallest, widest = [], 0, 0, 0
+    for place, (height, width) in enumerate(corners[:, 2:].tolist()):
+        tallest, widest = max(tallest, height), max(widest, width)
+        if place > begin and (place + 1 - begin) * tallest * widest > _PIXELS_SIDE_BY_SIDE:
+            groups.append(slice(begin, place))
+            begin, tallest, widest = place, height, width
+    return [*groups, slice(begin, len(corners))]
+
+
+def _side_by_side(
+    images: Images,
+    corners: Int[Tensor, "n 4"],
+    flipped: Bool[Tensor, " n"],
+    size: int,
+    interpolation: Interpolation,
+) -> Float[Tensor, "n c s s"]:
+    """Resize crops of unequal size at once: each lies in the corner of a picture of the largest height and width."""
+    tallest, widest = corners[:, 2:].amax(0).tolist()
+    cuts = images[0].new_zeros(len(images), images[0].shape[0], tallest, widest)
+    for place, image, (top, left, height, width) in zip(cuts, images, corners.tolist(), strict=True):
+        place[:, :height, :width].copy_(image[:, top : top + height, left : left + width])
+    start = torch.zeros(len(images), dtype=corners.dtype)
+    box = {"top": start, "left": start, "height": corners[:, 2], "width": corners[:, 3]}
+    box, flipped = to_device((box, flipped), cuts.device)
+    return _by_matrices(cuts, box, flipped, size, interpolation)
+
+
+def device_of(batch: Images) -> torch.device:
+    """Return where the images are."""
+    if isinstance(batch, Tensor):
+        return batch.device
+    return batch[0].device if len(batch) else torch.device("cpu")
 
 
 def as_unit_float(images: Tensor) -> Float[Tensor, "..."]:
@@ -134,7 +197,7 @@ def _by_matrices(
 def resize_matrix(
     start: Int[Tensor, " n"],
     length: Int[Tensor, " n"],
-    source: int,
+    source: int | torch.SymInt,  # not yet a number while a graph for any size is made
     size: int,
     interpolation: Interpolation,
     reverse: Bool[Tensor, " n"] | None = None,

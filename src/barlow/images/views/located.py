@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from barlow.images.views.geometry import Images, centre_square, image_sizes
+from barlow.images.views.geometry import Images, image_sizes, plain_box
 from barlow.images.views.pipeline import ImagePipeline
-from barlow.seams import Params, View
+from barlow.seams import Params, View, to_device
 
 
 class LocatedView(NamedTuple):
@@ -74,14 +74,13 @@ class LocatedPipeline:
         """
         images = self.pipeline.apply(batch, params)
         heights, widths = image_sizes(batch)
-        box = params.get("crop") or centre_square(heights, widths)
+        box = params.get("crop") or plain_box(heights, widths, self.pipeline.fit)
         corners = torch.stack([box[key].cpu() for key in ("top", "left", "height", "width")], dim=1)
         boxes = corners / torch.maximum(heights, widths)[:, None]
         flipped = torch.zeros(len(batch), dtype=torch.bool)
         if "flip" in params:
-            coin = params["flip"]["coin"]
-            flipped = coin < torch.tensor(self.pipeline.flip, device=coin.device)
-        return LocatedView(images, boxes.to(images.device), flipped.to(images.device))
+            flipped = params["flip"]["coin"].cpu() < torch.tensor(self.pipeline.flip)
+        return LocatedView(images, *to_device((boxes, flipped), images.device))
 
 
 # --- The augmentation of the papers' supervised protocols: crop and flip, and nothing that changes colours.

@@ -16,18 +16,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from barlow.images.views import colour, geometry, strengths
-from barlow.images.views.geometry import Images, Interpolation
-from barlow.seams import Params
+from barlow.images.views.geometry import Fit, Images, Interpolation
+from barlow.seams import Params, to_device
 
 # New transforms go to the end: the seeds before them, and so the views of old runs, stay what they are.
 _STREAMS = ("variant", "crop", "flip", "affine", "jitter", "gray", "blur", "solarize", "contrast", "noise")
 
 # Float32 pixels of a view that one thread works on at once: a few times this should stay in its cache.
 _CHUNK_BYTES = int(2.5 * 2**20)
+
+# The same for a GPU: enough to keep it busy, little beside its memory, of which a few times this is in use at once.
+_GPU_CHUNK_BYTES = 32 * 2**20
+
+_BY_COIN = ("jitter", "gray", "blur", "solarize")
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,11 @@ class ImagePipeline:
         size: S, side of the view in pixels.
         mean: of each channel, subtracted at the end (images are in [0, 1]); its length is the channel count.
         std: of each channel, divided by.
-        crop_scale: smallest and largest area of the crop; None: the largest central square, always.
+        crop_scale: smallest and largest area of the crop; None: the largest central square, or with `fit` all, always.
         crop_ratio: smallest and largest width / height of the crop.
         interpolation: filter of the resize.
+        fit: "square", or "whole": crops and what is seen without one are squeezed as if the image had been squeezed to
+            a square before, so that all of an image can be seen; `crop_ratio` is then in units of the image's own.
         flip: probability of a left-right flip.
         rotation: largest angle, degrees.
         translation: largest shift, fraction of the side.
@@ -65,6 +72,7 @@ class ImagePipeline:
     crop_scale: tuple[float, float] | None = None
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     interpolation: Interpolation = "bicubic"
+    fit: Fit = "square"
     flip: float = 0.0
     rotation: float = 0.0
     translation: float = 0.0
@@ -107,8 +115,9 @@ class ImagePipeline:
     def sample(self, batch: Images, generator: torch.Generator) -> Params:
         """Draw the parameters of one view of each sample, by transform; looks only at their number and sizes.
 
-        The generator is on the CPU, so that a seed means the same views on every device; the parameters are on that of
-        the batch.
+        Generator and parameters are on the CPU, whatever the batch is on: so a seed means the same views on every
+        device, and `apply` knows without asking a GPU which samples a coin has chosen. Noise too, for that reason: the
+        pipelines that have some are those of small grey images, where it is a megabyte a view.
         """
         heights, widths = geometry.image_sizes(batch)
         n = len(heights)
@@ -122,7 +131,9 @@ class ImagePipeline:
         if len(self.blur) > 1:
             drawn["variant"] = {"index": torch.randint(len(self.blur), (n,), generator=stream["variant"])}
         if self.crop_scale is not None:
-            drawn["crop"] = geometry.sample_crop(heights, widths, self.crop_scale, self.crop_ratio, stream["crop"])
+            drawn["crop"] = geometry.sample_crop(
+                heights, widths, self.crop_scale, self.crop_ratio, stream["crop"], self.fit
+            )
         if self.flip:
             drawn["flip"] = coin("flip")
         if self.rotation or self.translation or self.shear or self.zoom != (1.0, 1.0):
@@ -145,52 +156,62 @@ class ImagePipeline:
         if self.noise:
             shape = (len(self.mean), self.size, self.size)
             drawn["noise"] = colour.sample_noise(n, self.noise, shape, stream["noise"])
-        device = _device_of(batch)
-        return {name: {key: t.to(device) for key, t in part.items()} for name, part in drawn.items()}
+        return drawn
 
     def apply(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
         """Make the views that `params` describes: float32, normalised, on the device of the batch.
 
         The batch is uint8, or floating in [0, 1]. `params` are as `sample` returns them, whole, or with transforms
-        replaced or left out, on any device. A transform that is not in `params` does not happen; without a crop it is
-        the largest central square that is resized.
+        replaced or left out, best on the CPU. A transform that is not in `params` does not happen; without a crop it is
+        the largest central square that is resized, or with `fit` "whole" the image.
         """
         _check(batch, len(self.mean))
-        device = _device_of(batch)
+        device = geometry.device_of(batch)
         views = torch.empty(len(batch), len(self.mean), self.size, self.size, dtype=torch.float32, device=device)
 
         def make(rows: slice) -> None:
-            part = {name: {k: t[rows].to(device) for k, t in drawn.items()} for name, drawn in params.items()}
+            part = {name: {k: t[rows].cpu() for k, t in drawn.items()} for name, drawn in params.items()}
             # Autocast would round the matrices of crop and blur to half precision.
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 colour.normalise(self._transform(batch[rows], part), self.mean, self.std, out=views[rows])
 
-        whole = max(1, len(batch))
-        fitting = max(1, _CHUNK_BYTES // (4 * len(self.mean) * self.size**2))
-        in_chunks(make, len(batch), fitting if device.type == "cpu" else whole)
+        if device.type == "cpu":
+            in_chunks(make, len(batch), max(1, _CHUNK_BYTES // (4 * len(self.mean) * self.size**2)))
+            return views
+        largest = max([self.size**2, *([batch.shape[-2] * batch.shape[-1]] if isinstance(batch, Tensor) else [])])
+        for rows in chunks_of(len(batch), max(1, _GPU_CHUNK_BYTES // (4 * len(self.mean) * largest))):
+            make(rows)
         return views
 
     def _transform(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
-        """Apply everything but the normalisation, in place where it goes."""
+        """Apply everything but the normalisation, in place where it goes.
+
+        What the coins have chosen is settled on the CPU, where `params` are, and goes to the device in one copy.
+        """
         x = self._crop(batch, params)
-        if "affine" in params:
-            x = geometry.affine(x, **params["affine"])
-        if "jitter" in params:
-            colour.jitter(x, self._chosen(params, "jitter", self.jitter), params["jitter"])
-        if "gray" in params:
-            rows = self._chosen(params, "gray", self.gray)
-            x.index_copy_(0, rows, colour.luminance(x.index_select(0, rows)).expand(-1, 3, -1, -1))
+        chosen = {name: self._happens(params, name).nonzero()[:, 0] for name in _BY_COIN if name in params}
+        turns = colour.turns_of(chosen["jitter"], params["jitter"]) if "jitter" in params else None
         if "blur" in params:
-            rows = self._chosen(params, "blur", *self.blur)
-            sigma = params["blur"]["sigma"].index_select(0, rows)
-            x.index_copy_(0, rows, colour.blur(x.index_select(0, rows), sigma))
-        if "solarize" in params:
-            rows = self._chosen(params, "solarize", *self.solarize)
+            chosen["sigma"] = params["blur"]["sigma"].index_select(0, chosen["blur"])
+        whole = {name: params[name] for name in ("affine", "contrast", "noise") if name in params}
+        whole, chosen, turns = to_device((whole, chosen, turns), x.device)
+        if "affine" in whole:
+            x = geometry.affine(x, **whole["affine"])
+        if turns is not None:
+            colour.jitter(x, turns)
+        if "gray" in chosen:
+            rows = chosen["gray"]
+            x.index_copy_(0, rows, colour.luminance(x.index_select(0, rows)).expand(-1, 3, -1, -1))
+        if "blur" in chosen:
+            rows = chosen["blur"]
+            x.index_copy_(0, rows, colour.blur(x.index_select(0, rows), chosen["sigma"]))
+        if "solarize" in chosen:
+            rows = chosen["solarize"]
             x.index_copy_(0, rows, colour.solarize(x.index_select(0, rows)))
-        if "contrast" in params:
-            colour.contrast(x, **params["contrast"])
-        if "noise" in params:
-            x.add_(params["noise"]["noise"]).clamp_(0, 1)
+        if "contrast" in whole:
+            colour.contrast(x, **whole["contrast"])
+        if "noise" in whole:
+            x.add_(whole["noise"]["noise"]).clamp_(0, 1)
         return x
 
     def _crop(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
@@ -201,28 +222,19 @@ class ImagePipeline:
             and not {"crop", "flip"} & set(params)
         ):
             return geometry.as_unit_float(batch)
-        device = _device_of(batch)
-        flipped = torch.zeros(len(batch), dtype=torch.bool, device=device)
-        if "flip" in params:
-            flipped[self._chosen(params, "flip", self.flip)] = True
+        flipped = self._happens(params, "flip") if "flip" in params else torch.zeros(len(batch), dtype=torch.bool)
         box = params.get("crop")
         if box is None:
-            square = geometry.centre_square(*geometry.image_sizes(batch))
-            box = {key: t.to(device) for key, t in square.items()}
+            box = geometry.plain_box(*geometry.image_sizes(batch), self.fit)
         return geometry.crop_and_resize(batch, box, flipped, self.size, self.interpolation)
 
-    def _chosen(self, params: Params, name: str, *probabilities: float) -> Int[Tensor, " m"]:
-        """Return the samples to which transform `name` happens: coin < p, p that of the sample's variant."""
-        coin = params[name]["coin"]
-        limit = torch.tensor(probabilities, device=coin.device)
-        happens = coin < (limit[params["variant"]["index"]] if len(probabilities) > 1 else limit)
-        return happens.nonzero()[:, 0]
-
-
-def _device_of(batch: Images) -> torch.device:
-    if isinstance(batch, Tensor):
-        return batch.device
-    return batch[0].device if len(batch) else torch.device("cpu")
+    def _happens(self, params: Params, name: str) -> Bool[Tensor, " n"]:
+        """Return whether transform `name` happens to each sample: coin < p, p that of the sample's variant."""
+        probability = getattr(self, name)
+        several = isinstance(probability, tuple) and len(probability) > 1
+        limit = torch.tensor(probability)
+        happens: Tensor = params[name]["coin"] < (limit[params["variant"]["index"]] if several else limit)
+        return happens
 
 
 def _check(batch: Images, channels: int) -> None:
@@ -235,6 +247,12 @@ def _check(batch: Images, channels: int) -> None:
             raise ValueError(f"batch: got {image.dtype}, wanted uint8, or floats in [0, 1]")
 
 
+def chunks_of(num_samples: int, largest: int) -> list[slice]:
+    """Return slices of about equal length, of at most `largest` samples, that together are all of them."""
+    length = math.ceil(num_samples / max(1, math.ceil(num_samples / largest)))
+    return [slice(start, start + length) for start in range(0, num_samples, max(1, length))]
+
+
 def in_chunks(work: Callable[[slice], None], num_samples: int, largest: int) -> None:
     """Call `work` on slices of at most `largest` samples, one thread to a slice, as many at once as torch has threads.
 
@@ -245,8 +263,7 @@ def in_chunks(work: Callable[[slice], None], num_samples: int, largest: int) -> 
     """
     if num_samples == 0:
         return
-    length = math.ceil(num_samples / math.ceil(num_samples / largest))
-    chunks = [slice(start, start + length) for start in range(0, num_samples, length)]
+    chunks = chunks_of(num_samples, largest)
     allowed, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     if allowed == 1:
         for chunk in chunks:

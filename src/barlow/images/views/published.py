@@ -11,8 +11,10 @@ normalises by the statistics of its own data, which it measures first and keeps 
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast, get_args
 
 from barlow.errors import unknown
+from barlow.images.views.geometry import Fit, Interpolation
 from barlow.images.views.located import LocatedPipeline
 from barlow.images.views.pipeline import ImagePipeline
 from barlow.seams import Views
@@ -23,6 +25,8 @@ SWAV_STD = (0.228, 0.224, 0.225)  # so in the codes of SwAV and VICRegL
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # For any other number of channels: the whole range becomes [-2, 2].
 OTHER_MEAN, OTHER_STD = 0.5, 0.25
+PLAIN_INTERPOLATION: Interpolation = "bilinear"
+"""Filter of the resize without augmentation; what is exported says so."""
 
 
 def multi_crop(*large: ImagePipeline, small: ImagePipeline, num_small: int = 6) -> tuple[ImagePipeline, ...]:
@@ -67,6 +71,14 @@ _CIFAR_STRONG = replace(_STRONG, size=32, mean=CIFAR10_MEAN, std=CIFAR10_STD)
 
 _BYOL = (replace(_COLOUR, blur=(1.0,), solarize=(0.0,)), replace(_COLOUR, blur=(0.1,), solarize=(0.2,)))
 """Barlow Twins and BYOL, same sources: the two pipelines differ in blur and solarisation only."""
+
+_PHOTOGRAPHS = replace(
+    _COLOUR,
+    crop_scale=(0.25, 1.0),
+    jitter=0.9, brightness=0.6, contrast=0.6, saturation=0.8, hue=0.2, gray=0.4, blur=(0.5,),
+)  # fmt: skip
+"""Ours, for minutes rather than days, see benchmarks/README.md: crops that keep a quarter of the picture, and colours
+so strong that two views of one picture cannot be told by their palette."""
 
 _SIMSIAM = replace(_COLOUR, crop_scale=(0.2, 1.0), interpolation="bilinear", saturation=0.4, blur=(0.5,))
 """facebookresearch/simsiam, the views of MoCo v2; there the flip comes after the blur."""
@@ -119,6 +131,7 @@ VIEWS: dict[str, tuple[ImagePipeline, ...]] = {
     "byol": _BYOL,
     # The two pipelines of BYOL, drawn per sample and view with equal chances: exchangeable views.
     "byol-iid": (replace(_COLOUR, blur=(1.0, 0.1), solarize=(0.0, 0.2)),) * 2,
+    "photographs": (_PHOTOGRAPHS,) * 2,
     # solo-learn's "asymmetric" recipe of Barlow Twins on CIFAR: no blur, solarisation in the second view.
     "cifar": (_CIFAR, replace(_CIFAR, solarize=(0.2,))),
     # The same with the pipeline drawn per sample and view, which is solarising with 0.1 in both.
@@ -165,10 +178,12 @@ def image_views(
     channels: int,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    fit: str = "square",
 ) -> Views:
     """Return the pipelines `name`, for images of `channels` channels and views of `size` pixels.
 
-    The plain view resizes the largest central square, bilinear as in the official evaluation, and normalises.
+    The plain view resizes the largest central square, or with `fit` "whole" the image, bilinear as in the official
+    evaluation, and normalises.
 
     Args:
         name: a key of `VIEWS`.
@@ -176,18 +191,25 @@ def image_views(
         channels: of the images.
         mean: per channel; default: that of the source for three channels, else 1/2.
         std: per channel; default: that of the source for three channels, else 1/4.
+        fit: "square": images that are not square show their largest central square without augmentation, and crops of
+            usual shape; "whole": they are squeezed, so that all of them is seen, and crops are as wide or high as they.
 
     Raises:
-        ValueError: no views of this name, or mean and std that do not have `channels` entries.
+        ValueError: no such fit, no views of this name, or mean and std that do not have `channels` entries.
     """
     if name not in VIEWS:
         raise unknown("views", name, VIEWS)
+    if fit not in get_args(Fit):
+        raise unknown("fit", fit, get_args(Fit))
     for argument, value in (("mean", mean), ("std", std)):
         if value is not None and len(value) != channels:
             raise ValueError(f"{argument}: got {len(value)} entries, wanted {channels}, one per channel of the images")
     sizes = sizes_in_proportion(VIEWS[name], size)
-    pipelines = tuple(_for_channels(p, s, channels, mean, std) for p, s in zip(VIEWS[name], sizes, strict=True))
-    plain = ImagePipeline(size=size, mean=pipelines[0].mean, std=pipelines[0].std, interpolation="bilinear")
+    seen = cast(Fit, fit)
+    published = (replace(pipeline, fit=seen) for pipeline in VIEWS[name])
+    pipelines = tuple(_for_channels(p, s, channels, mean, std) for p, s in zip(published, sizes, strict=True))
+    first = pipelines[0]
+    plain = ImagePipeline(size=size, mean=first.mean, std=first.std, interpolation=PLAIN_INTERPOLATION, fit=seen)
     located = tuple(LocatedPipeline(pipeline) for pipeline in pipelines) if name in LOCATED else pipelines
     return Views(pipelines=located, plain=functools.partial(plain.apply, params={}))
 

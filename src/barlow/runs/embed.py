@@ -1,0 +1,212 @@
+"""Features of many samples go to the disk as they are computed, and become a file at the end; a killed call goes on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from barlow.data.bad_samples import left_out
+from barlow.data.order import batches_of
+from barlow.evaluation.features import feature_batches
+from barlow.formats import printable
+from barlow.runs.embeddings import check_suffix, provenance_of, write_embeddings
+from barlow.seams import Source
+from barlow.training.progress import Progress
+
+BATCHES_AT_ONCE = 8
+"""Batches between two records of how far the work is: what a kill can lose."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A file of features: where it is, how many rows it has, and which samples have none.
+
+    Attributes:
+        path: the file, which names all of them.
+        num_rows: samples that have features.
+        skipped: why others have none, by name.
+        left_out: a sentence that counts them and names the first, "" where there are none.
+    """
+
+    path: Path
+    num_rows: int
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    left_out: str = ""
+
+
+def embed_to_file(
+    path: Path,
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    *,
+    plain: Callable[[Any], Any],
+    batch_size: int,
+    provenance: Mapping[str, Any],
+    unit: str = "samples",
+    quiet: bool = True,
+) -> Embedded:
+    """Write the features of a source to a file, holding no more than some batches of them in memory.
+
+    Until it is whole, the rows are in `path` + ".rows", and how far they go in `path` + ".rows.json". A call with the
+    same provenance takes them up, and the file has the bytes of one that was not interrupted. Otherwise as `extract`.
+    """
+    check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    total, step = len(source), BATCHES_AT_ONCE * batch_size
+    with _open_rows(path, {**provenance, "batch_size": batch_size, "num_samples": total}) as rows:
+        with Progress("embedding", total, start=rows.done, unit=unit, quiet=quiet) as progress:
+            progress.update(rows.done)
+            for start in range(rows.done, total, step):
+                positions = range(start, min(start + step, total))
+                _compute(rows, represent, source, positions, plain, batch_size, progress)
+        if not rows.num_rows:
+            raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(source)} asked for")
+        indices = np.setdiff1d(np.arange(len(source)), np.array(list(rows.skipped), dtype=np.int64))
+        skipped = {printable(source.describe(position)): why for position, why in rows.skipped.items()}
+        labels = None if source.labels is None else source.labels[torch.from_numpy(indices)].tolist()
+        write_embeddings(
+            path,
+            rows.array(),
+            names=_names(source, indices, rows.path),
+            labels=labels,
+            class_names=source.class_names if labels is not None else (),
+            provenance={**provenance, "skipped": skipped},
+        )
+    rows.remove()
+    return Embedded(path, rows.num_rows, skipped, left_out(source, rows.skipped))
+
+
+def _compute(
+    rows: "_Rows",
+    represent: Callable[[Any], Tensor],
+    source: Source,
+    positions: range,
+    plain: Callable[[Any], Any],
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    """Append the rows of some samples, and note how far that goes."""
+    missing = set(positions)
+    for h, indices in feature_batches(represent, source, positions, plain=plain, batch_size=batch_size):
+        rows.append(h)
+        missing -= set(indices.tolist())
+        progress.update(int(indices[-1]) + 1, samples=len(indices))
+    rows.note(positions.stop, {one: source.bad.get(one, "it came without a reason") for one in sorted(missing)})
+    progress.update(positions.stop)
+
+
+def _names(source: Source, indices: np.ndarray, rows: Path) -> np.ndarray:
+    """Names of samples, as an array that lies on the disk: of a million paths it takes several hundred megabytes."""
+    longest = max(len(printable(source.describe(int(index)))) for index in indices)
+    names = np.memmap(
+        rows.with_name(rows.name + ".names"), dtype=f"<U{max(longest, 1)}", mode="w+", shape=(len(indices),)
+    )
+    for chunk in batches_of(range(len(indices)), 4096, len(indices)):
+        names[chunk] = [printable(source.describe(int(indices[place]))) for place in chunk]
+    return names
+
+
+@dataclass
+class _Rows:
+    """Rows of float32 on the disk, and a line of JSON for every few batches of them.
+
+    Attributes:
+        done: positions of the source that are dealt with.
+        skipped: why, by position, of those without a row.
+    """
+
+    path: Path
+    file: IO[bytes]
+    notes: IO[str]
+    done: int = 0
+    num_rows: int = 0
+    width: int = 0
+    skipped: dict[int, str] = field(default_factory=dict)
+
+    def append(self, h: Tensor) -> None:
+        """Write some rows behind the others."""
+        self.file.write(h.contiguous().numpy().tobytes())
+        self.num_rows, self.width = self.num_rows + len(h), h.shape[1]
+
+    def note(self, done: int, skipped: Mapping[int, str]) -> None:
+        """Say that the rows are complete up to a position: on the disk before it is said."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.done, self.skipped = done, self.skipped | dict(skipped)
+        record = {"done": done, "rows": self.num_rows, "width": self.width, "skipped": list(skipped.items())}
+        self.notes.write(json.dumps(record) + "\n")
+        self.notes.flush()
+
+    def array(self) -> np.ndarray:
+        """Return all rows, mapped."""
+        return np.memmap(self.path, dtype=np.float32, mode="r", shape=(self.num_rows, self.width))
+
+    def remove(self) -> None:
+        """Remove what was needed only until the file was whole."""
+        for file in (self.path.with_name(self.path.name + ".names"), self.path, _notes_of(self.path)):
+            with suppress(PermissionError):  # on Windows, as long as it is mapped
+                file.unlink(missing_ok=True)
+
+
+def _notes_of(rows: Path) -> Path:
+    return rows.with_name(rows.name + ".json")
+
+
+@contextmanager
+def _open_rows(path: Path, asked: Mapping[str, Any]) -> Iterator[_Rows]:
+    """Take up the rows of an earlier call that asked for the same, or begin anew."""
+    place = path.with_name(path.name + ".rows")
+    kept = _records(_notes_of(place), asked)
+    last = kept[-1] if kept else {"done": 0, "rows": 0, "width": 0}
+    with place.open("r+b" if kept else "wb") as file, _notes_of(place).open("w", encoding="utf-8") as notes:
+        file.truncate(4 * last["rows"] * last["width"])  # what came after the last record is computed again
+        file.seek(0, os.SEEK_END)
+        notes.writelines(json.dumps(record) + "\n" for record in [asked, *kept])
+        notes.flush()
+        skipped = {int(position): why for record in kept for position, why in record["skipped"]}
+        yield _Rows(place, file, notes, last["done"], last["rows"], last["width"], skipped)
+
+
+def _records(notes: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The whole records of an earlier call, none where it asked for something else or its rows are gone."""
+    rows = notes.with_name(notes.name.removesuffix(".json"))
+    if not notes.is_file() or not rows.is_file():
+        return []
+    found = []
+    for line in notes.read_text(encoding="utf-8").split("\n")[:-1]:  # behind the last end of line nothing is whole
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    if not found or found[0] != json.loads(json.dumps(asked)):
+        return []
+    size = rows.stat().st_size
+    return [record for record in found[1:] if 4 * record["rows"] * record["width"] <= size]
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return a name that only networks with the same weights and statistics share."""
+    mixed = hashlib.blake2b(digest_size=16)
+    for name, tensor in network.state_dict().items():
+        values = tensor.detach().cpu().contiguous()
+        mixed.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        mixed.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return mixed.hexdigest()
+
+
+def free_path(folder: Path, name: str, data: Mapping[str, Any]) -> Path:
+    """Return where features of some data go: NAME.npz, or NAME-2.npz where that is a file of other data, and so on."""
+    number = 1
+    while True:
+        path = folder / (f"{name}.npz" if number == 1 else f"{name}-{number}.npz")
+        if not path.exists() or provenance_of(path).get("data") == data:
+            return path
+        number += 1
