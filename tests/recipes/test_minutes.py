@@ -55,7 +55,7 @@ def test_names_and_numbers_given_by_hand_stay() -> None:
     asked = made_for(backbone="resnet50", batch_size=32, redundancy_weight=0.1, image_size=96)
     found = settled(asked, "backbone", "batch_size", "options.redundancy_weight", "image_size", cost=0.001)
     assert (found.backbone, found.batch_size, found.image_size) == ("resnet50", 32, 96)
-    assert (found.width, found.stem) == (asked.width, asked.stem)  # those of a row belong to its network
+    assert (found.width, found.stem) == (Recipe.width, asked.stem)  # those of a row belong to its network
     assert found.options["redundancy_weight"] == 0.1
     assert found.projector == TABLE[0].projector
 

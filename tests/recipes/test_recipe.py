@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from barlow.recipes import RECIPES, Recipe, flat, recipe_for, up_to_date, with_numbers
+from barlow.recipes import OWN, RECIPES, Recipe, flat, recipe_for, up_to_date, with_numbers
 
 
 def test_options_are_added_to_those_of_the_recipe() -> None:
@@ -79,3 +79,12 @@ def test_flat_names_every_option() -> None:
     found = flat({"epochs": 3, "options": {"temperature": 0.2, "momentum": 0.9}, "momentum": 0.8})
     assert found == {"epochs": 3, "options.temperature": 0.2, "options.momentum": 0.9, "momentum": 0.8}
     assert flat({"options": None}) == {}
+
+
+def test_another_network_by_name_has_its_own_width_unless_one_is_given() -> None:
+    pictures = RECIPES["pictures"]()
+    assert (pictures.backbone, pictures.width) == ("resnet10", 32)
+    assert with_numbers(pictures, {"backbone": "resnet50"}).width == Recipe.width == 64
+    assert with_numbers(pictures, {"backbone": "resnet18", "width": 16}).width == 16
+    assert with_numbers(pictures, {"backbone": "resnet10"}).width == 32
+    assert with_numbers(pictures, {"backbone": f"{OWN}Net"}).width == 32

@@ -142,7 +142,10 @@ class Recipe:
 
 
 def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with some fields changed; `options` join those it has, unless the method changes too."""
+    """Return the recipe with some fields changed; `options` join those it has, unless the method changes too.
+
+    Another network by name has its published width, unless that is given too: the recipe's belongs to its own network.
+    """
     known = [*(a_field.name for a_field in fields(Recipe)), *TYPED_AS_FIELDS]
     for name in numbers:
         if name not in known:
@@ -150,6 +153,9 @@ def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
             raise ValueError(f"{name}: a Recipe has no such field{field_meant(name) or own}")
     changed = {name: value for name, value in numbers.items() if name not in TYPED_AS_FIELDS}
     typed = {name: numbers[name] for name in TYPED_AS_FIELDS if name in numbers} | changed.pop("options", {})
+    backbone = changed.get("backbone", recipe.backbone)
+    if backbone != recipe.backbone and not str(backbone).startswith(OWN):
+        changed.setdefault("width", Recipe.width)
     same = changed.get("method", recipe.method) == recipe.method
     return replace(recipe, **changed, options=(recipe.options if same else {}) | typed)
 
