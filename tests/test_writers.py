@@ -109,4 +109,4 @@ def test_a_folder_that_was_exchanged_under_way_keeps_the_lock_of_its_new_writer(
 def test_a_lock_that_says_nothing_holds_nobody_off(content: str, tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text(content)
     with one_writer(tmp_path, patience=0.0):
-        pass
+        assert read_writer(tmp_path) == Writer.here()

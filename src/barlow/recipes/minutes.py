@@ -5,7 +5,7 @@ they were given, and of a method that is not Barlow Twins its loss and its head 
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from barlow.recipes.barlow_twins import pictures
@@ -40,16 +40,18 @@ class Row:
     grey_views: str
 
 
-# fmt: off
+def _row(recipe: Recipe, *, grey_views: str, from_side: int, to_side: int) -> Row:
+    """Return the row whose numbers are those of a recipe, so that they stand in one place."""
+    numbers = {one.name: getattr(recipe, one.name) for one in fields(Row) if hasattr(recipe, one.name)}
+    weight = float(recipe.options["redundancy_weight"])
+    limits: dict[str, Any] = {"from_side": from_side, "to_side": to_side, "from_minutes": 0, "from_images": 0}
+    return Row(**limits, **numbers, redundancy_weight=weight, grey_views=grey_views)
+
+
 TABLE = (
-    # ---- the images --- | - from so many - | - the network ------------------------- | - the optimisation and the loss
-    #    side        to   minutes    images     px  network  width       stem  zero_init  batch  projector lambda  rate
-    Row(    40, 1_000_000,      0,        0,    48, "resnet10", 32, "imagenet",  False,     128, "256-256",  0.02, 3e-3,
-        views="photographs", grey_views="photographs"),
-    Row(     0,        39,      0,        0,    32, "resnet10", 32, "imagenet",  False,     128, "256-256",  0.02, 3e-3,
-        views="photographs", grey_views="small-grey-flip"),
+    _row(pictures(), grey_views="photographs", from_side=40, to_side=1_000_000),
+    _row(replace(pictures(), image_size=32), grey_views="small-grey-flip", from_side=0, to_side=39),
 )
-# fmt: on
 """The rows in the order in which they are asked, the one that needs most time first."""
 
 REPLACED = ("cifar", "imagenet")
