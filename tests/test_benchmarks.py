@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from barlow.audits.observation import Observation, observation_of_features
+from barlow.audits.quantities import quantities
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,3 +53,20 @@ def test_the_page_of_methods_has_every_lead_that_the_script_prints(
     assert len(leads) == 3 * (3 + 10)
     page = script.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     assert [line for line in leads if line not in page] == []
+
+
+def test_rank_me_and_lidar_of_z_are_those_of_features_that_are_z() -> None:
+    from label_free_backbones import FIGURES, embedding_figures
+
+    generator = torch.Generator().manual_seed(0)
+    image, noise = torch.randn(200, 1, 6, generator=generator), torch.randn(200, 4, 6, generator=generator)
+    h_views = image + 0.5 * noise
+    projector = torch.nn.Linear(6, 5).eval()
+    of_h = observation_of_features(h_views)
+    seen = Observation(of_h.moments, h_views[:, 0], of_h.h_a, of_h.h_b, None, None, 4, h_views)
+    with torch.inference_mode():
+        of_z = quantities(observation_of_features(projector(h_views)))[0]
+    found = embedding_figures(projector, seen)
+    assert found == pytest.approx({"rank_me_z": of_z.rank_me.value, "lidar_z": of_z.lidar.value}, rel=1e-4)
+    assert found.keys() <= FIGURES.keys()
+    assert embedding_figures(None, seen) == {"rank_me_z": None, "lidar_z": None}
