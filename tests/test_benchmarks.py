@@ -67,6 +67,8 @@ def test_rank_me_and_lidar_of_z_are_those_of_features_that_are_z() -> None:
     with torch.inference_mode():
         of_z = quantities(observation_of_features(projector(h_views)))[0]
     found = embedding_figures(projector, seen)
+    assert of_z.rank_me is not None
+    assert of_z.lidar is not None
     assert found == pytest.approx({"rank_me_z": of_z.rank_me.value, "lidar_z": of_z.lidar.value}, rel=1e-4)
     assert found.keys() <= FIGURES.keys()
     assert embedding_figures(None, seen) == {"rank_me_z": None, "lidar_z": None}
