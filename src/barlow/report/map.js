@@ -94,7 +94,9 @@
     theme.quiet = value("bar-quiet");
     theme.accent = value("c1");
     theme.hot = value("c6");
-    theme.palette = [1, 2, 3, 4, 6, 5, 7, 8].map((which) => value(`c${which}`));
+    theme.palette = [1, 2, 3, 4, 6, 5].map((which) => value(`c${which}`)).concat(darkness.matches
+      ? ["#f9a8d4", "#a3e635", "#c9a27e", "#67e8f9", "#fde047", "#a5a8f5", "#fca5a5", "#5eead4"]
+      : ["#e377c2", "#7cb518", "#6b4226", "#17a2b8", "#e0a100", "#5b5fc7", "#7f1d1d", "#0f5e59"]);
     theme.ramp = darkness.matches ? ["#4b5563", "#6d6a80", "#9a6f93", "#cf7a8f", "#f4977d", "#ffd166"]
       : ["#c3c8cf", "#b9a9bd", "#b1779c", "#a8446f", "#8c1d40", "#5c0120"];
   }
@@ -131,7 +133,7 @@
       one.entries.forEach((entry) => { entry.count = 0; });
       one.of.forEach((entry) => { one.entries[entry].count++; });
       // Quiet ones lie below, and a later outlier above an earlier one; among equals chance decides who is on top.
-      one.order = shuffled.slice().sort((a, b) => level(one, a) - level(one, b));
+      one.order = Int32Array.from(shuffled).sort((a, b) => level(one, a) - level(one, b));
     }
     return keys;
   }
@@ -181,7 +183,7 @@
     let waiting = shuffled.filter((i) => lit[i] && hasPicture(i)), shown = [];
     for (let scale = 160; waiting.length && scale < 3e6; scale *= Math.SQRT2) {
       // Between pictures of the whole map dots are to be seen; closer, pictures may touch.
-      const apart = (pictureSide(scale) * (scale < 1500 ? 1.9 - 0.8 * (scale / 1500) : 1.1)) / scale;
+      const apart = (pictureSide(scale) * (scale < 1500 ? 1.7 - 0.6 * (scale / 1500) : 1.1)) / scale;
       const cells = new Map(), left = [];
       const cellOf = (i, right, down) => (Math.floor(xy[2 * i] / apart) + right + 2) * 4194304 + Math.floor(xy[2 * i + 1] / apart) + down + 2;
       const put = (i) => { const at = cellOf(i, 0, 0); if (cells.has(at)) cells.get(at).push(i); else cells.set(at, [i]); };
@@ -210,7 +212,7 @@
   const screenX = (i) => (xy[2 * i] - view.x) * view.scale + width / 2;
   const screenY = (i) => (xy[2 * i + 1] - view.y) * view.scale + height / 2;
   const dotRadius = () => Math.min(7, Math.max(1.6, (3.6 - Math.log10(n) * 0.45) * (view.scale / 700) ** 0.28));
-  let due = false;
+  let due = false, onTop = []; // samples whose pictures are drawn above all
 
   function draw() {
     if (due) return;
@@ -220,37 +222,77 @@
 
   function drawNow() {
     const began = performance.now();
-    pen.clearRect(0, 0, width, height);
     const radius = dotRadius(), side = pictureSide(view.scale);
-    const stamps = state.key.entries.map((entry) => stamp(entry.colour(), radius, 0.85)), faint = stamp(theme.quiet, radius * 0.8, 0.22);
+    const full = discs(radius, 0.85), faint = discs(radius * 0.8, 0.22);
+    const colours = state.key.entries.map((entry) => channels(entry.colour())), quiet = channels(theme.quiet);
     const open = [];
+    wipe();
     for (const wanted of litCount < n ? [0, 1] : [1]) {
       for (const i of state.key.order) {
         if (lit[i] !== wanted) continue;
         const x = screenX(i), y = screenY(i);
         if (x < -side || y < -side || x > width + side || y > height + side) continue;
         if (wanted && isOpen(i)) { open.push(i); continue; }
-        const dot = wanted ? stamps[state.key.of[i]] : faint;
-        pen.drawImage(dot.canvas, x - dot.middle, y - dot.middle, dot.side, dot.side);
+        if (wanted) dab(full, x, y, colours[state.key.of[i]]);
+        else dab(faint, x, y, quiet);
       }
     }
+    pen.putImageData(ground, 0, 0);
     for (const i of open) framed(pen, i, screenX(i), screenY(i), side, colourOf(i), state.list.has(i) ? 3 : 1.6);
     stage.dataset.pictures = open.length;
     drawOver();
     return performance.now() - began;
   }
 
-  function stamp(colour, radius, alpha) {
-    const ratio = devicePixelRatio || 1, side = Math.ceil(2 * radius + 3), canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.ceil(side * ratio);
-    const dot = canvas.getContext("2d");
-    dot.scale(ratio, ratio);
-    dot.globalAlpha = alpha;
-    dot.fillStyle = colour;
-    dot.beginPath();
-    dot.arc(side / 2, side / 2, radius, 0, 7);
-    dot.fill();
-    return { canvas, side: canvas.width / ratio, middle: side / 2 };
+  // Dots are mixed into the pixels here: ten thousand calls of a canvas take ten times as long where no GPU helps.
+  let ground = null, pixels = null;
+  function wipe() {
+    if (ground?.width !== base.width || ground.height !== base.height) {
+      ground = pen.createImageData(base.width, base.height);
+      pixels = ground.data;
+    }
+    const [red, green, blue] = channels(theme.paper);
+    new Uint32Array(pixels.buffer).fill(((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0);
+  }
+
+  function discs(radius, alpha) { // a disc at each of 4 x 4 places within a pixel, so that dots glide
+    const real = radius * (devicePixelRatio || 1), side = Math.ceil(2 * real) + 2, masks = [];
+    for (let down = 0; down < 4; down++) for (let right = 0; right < 4; right++) {
+      const mask = new Float32Array(side * side), x = side / 2 - 0.5 + right / 4, y = side / 2 - 0.5 + down / 4;
+      for (let at = 0; at < mask.length; at++) {
+        const away = Math.hypot((at % side) + 0.5 - x, Math.floor(at / side) + 0.5 - y);
+        mask[at] = alpha * Math.min(1, Math.max(0, real + 0.5 - away));
+      }
+      masks.push(mask);
+    }
+    return { side, masks };
+  }
+
+  function dab({ side, masks }, x, y, colour) {
+    const ratio = devicePixelRatio || 1, wide = base.width, left = x * ratio - side / 2 + 0.5, above = y * ratio - side / 2 + 0.5;
+    const firstX = Math.floor(left), firstY = Math.floor(above);
+    const [red, green, blue] = colour, mask = masks[Math.floor((above - firstY) * 4) * 4 + Math.floor((left - firstX) * 4)];
+    for (let row = Math.max(0, -firstY), rows = Math.min(side, base.height - firstY); row < rows; row++) {
+      for (let column = Math.max(0, -firstX), columns = Math.min(side, wide - firstX); column < columns; column++) {
+        const alpha = mask[row * side + column];
+        if (!alpha) continue;
+        const at = 4 * ((firstY + row) * wide + firstX + column);
+        pixels[at] += (red - pixels[at]) * alpha;
+        pixels[at + 1] += (green - pixels[at + 1]) * alpha;
+        pixels[at + 2] += (blue - pixels[at + 2]) * alpha;
+      }
+    }
+  }
+
+  const known = new Map();
+  function channels(colour) { // of any colour that CSS has
+    if (!known.has(colour)) {
+      const one = make("canvas", { width: 1, height: 1 }).getContext("2d");
+      one.fillStyle = colour;
+      one.fillRect(0, 0, 1, 1);
+      known.set(colour, [...one.getImageData(0, 0, 1, 1).data.slice(0, 3)]);
+    }
+    return known.get(colour);
   }
 
   function framed(pen, i, x, y, side, colour, thick) {
@@ -272,6 +314,7 @@
 
   function drawOver() {
     top.clearRect(0, 0, width, height);
+    onTop = [];
     for (const i of state.list) if (!isOpen(i)) ring(top, screenX(i), screenY(i), dotRadius() + 2.5, theme.ink, 1.6);
     if (state.picked >= 0) drawPicked(state.picked);
     if (state.hover >= 0 && state.hover !== state.picked) ring(top, screenX(state.hover), screenY(state.hover), dotRadius() + 4, theme.accent, 2.5);
@@ -303,9 +346,17 @@
     for (const j of found) { top.moveTo(x, y); top.lineTo(screenX(j), screenY(j)); }
     top.stroke();
     top.globalAlpha = 1;
-    const side = Math.max(34, pictureSide(view.scale) * 0.9);
-    for (const j of [...found].reverse()) framed(top, j, screenX(j), screenY(j), side, theme.accent, 2.5);
-    framed(top, i, x, y, side * 1.35, theme.accent, 4);
+    // The nearest come first: where there is no room for the picture of a neighbour, it has a ring.
+    const side = Math.max(34, pictureSide(view.scale) * 0.9), taken = [];
+    onTop = [];
+    for (const j of [i, ...found]) {
+      const at = [screenX(j), screenY(j)];
+      const free = taken.every(([x, y]) => Math.abs(x - at[0]) > side * 0.9 || Math.abs(y - at[1]) > side * 0.9);
+      if (!free) { ring(top, ...at, dotRadius() + 3, theme.accent, 2); continue; }
+      taken.push(at);
+      onTop.push(j);
+    }
+    for (const j of [...onTop].reverse()) framed(top, j, screenX(j), screenY(j), j === i ? side * 1.35 : side, theme.accent, j === i ? 4 : 2.5);
   }
 
   const neighboursOf = (i) => (near ? Array.from(near.subarray(i * k, (i + 1) * k)).filter((j) => j >= 0) : []);
@@ -370,6 +421,8 @@
 
   function under(x, y, reach) {
     const side = pictureSide(view.scale) / 2;
+    const covered = onTop.find((i) => hasPicture(i) && Math.abs(screenX(i) - x) < side && Math.abs(screenY(i) - y) < side);
+    if (covered !== undefined) return covered;
     let best = -1, least = reach * reach;
     for (let i = 0; i < n; i++) {
       if (!lit[i]) continue;
