@@ -1,4 +1,4 @@
-"""A headless chromium driven as a person drives it: real mouse, wheel, fingers and keys, by its own protocol over a pipe."""
+"""A headless chromium driven as a person drives it: mouse, wheel, fingers and keys, by its own protocol over a pipe."""
 
 import base64
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NO_BROWSER = "no chromium on this machine"
 PATIENCE = 90.0
 """Seconds until an answer that does not come is an error; on a busy machine a browser takes long to start."""
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
@@ -21,7 +22,7 @@ Spot = tuple[float, float]
 
 
 class Browser:
-    """One page in one browser. `console` are the errors and warnings it logged, `asked` the addresses that it asked for."""
+    """One page in one browser; `console` are the errors and warnings it logged, `asked` the addresses it asked for."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write, self._rest, self._number = read, write, b"", 0
@@ -50,7 +51,9 @@ class Browser:
     def _next(self) -> dict[str, Any]:
         until = time.monotonic() + PATIENCE
         while b"\0" not in self._rest:
-            assert select.select([self._read], [], [], max(0.0, until - time.monotonic()))[0], "the browser does not answer"
+            assert select.select([self._read], [], [], max(0.0, until - time.monotonic()))[0], (
+                "the browser does not answer"
+            )
             came = os.read(self._read, 1 << 20)
             assert came, "the browser is gone"
             self._rest += came
@@ -69,10 +72,14 @@ class Browser:
             self.asked.append(said["request"]["url"])
 
     def open(self, page: Path, size: tuple[int, int] = (1280, 800), *, phone: bool = False, dark: bool = False) -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=phone)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=phone
+        )
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
         wanted = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=[*wanted, {"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.call(
+            "Emulation.setEmulatedMedia", features=[*wanted, {"name": "prefers-reduced-motion", "value": "reduce"}]
+        )
         self.console, self.asked = [], []
         self.call("Page.navigate", url=page.as_uri())
         self.until("document.readyState === 'complete'")

@@ -1,9 +1,9 @@
 """Features on a plane: places where samples that are alike stand together, and how far that can be believed."""
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -82,10 +82,11 @@ def project(h: Float[Tensor, "n d"], *, seed: int = 0, progress: Progress | None
     tell = progress or (lambda done, total: None)
     unit = normalize(h.double(), dim=1)
     directions = min(DIRECTIONS, *h.shape)
-    reduced = PCA(directions, random_state=seed).fit_transform(unit.numpy()) if unit.std(0).any() else np.zeros((len(h), 2))
+    varied = bool(unit.std(0).any())
+    rows = PCA(directions, random_state=seed).fit_transform(unit.numpy()) if varied else np.zeros((len(h), 2))
     tell(1, 3)
-    xy, method = _placed(reduced, seed)
-    xy = _in_square(xy)
+    places, method = _placed(rows, seed)
+    xy = _in_square(places)
     tell(2, 3)
     some = np.sort(np.random.default_rng(seed).permutation(len(h))[:MEASURED])
     trust = _trustworthiness(unit.numpy()[some], xy[some])
@@ -110,7 +111,7 @@ def _placed(rows: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], 
     if n < FEWEST or not rows.any():
         why = "few samples" if n < FEWEST else "samples that are all alike"
         return np.pad(rows, ((0, 0), (0, 2)))[:, :2], f"the first two principal directions ({why})"
-    has_umap = find_spec("umap") is not None
+    has_umap = importlib.util.find_spec("umap") is not None
     most = UMAP_ROWS if has_umap else TSNE_ROWS
     place, method = (_umap, "UMAP") if has_umap else (_tsne, "t-SNE")
     if n <= most:
@@ -121,7 +122,8 @@ def _placed(rows: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], 
     xy[part] = place(rows[part], seed)
     xy[others] = _between(rows[others], rows[part], xy[part])
     rest = number(n - most, 12)
-    return xy, f"{method} of {number(most, 12)} samples, drawn by chance; the other {rest} stand between those most like them"
+    drawn = f"{method} of {number(most, 12)} samples, drawn by chance"
+    return xy, f"{drawn}; the other {rest} stand between those most like them"
 
 
 def _umap(rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -159,7 +161,7 @@ def _in_square(xy: NDArray[np.float64]) -> NDArray[np.float32]:
     low, high = xy.min(0), xy.max(0)
     widest = (high - low).max()
     scaled = 0.5 + (xy - (low + high) / 2) / (widest if widest > 0 else 1)
-    return np.clip(scaled, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(scaled, 0, 1), dtype=np.float32)
 
 
 def _trustworthiness(rows: NDArray[np.float64], xy: NDArray[np.float32]) -> float:

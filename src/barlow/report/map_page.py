@@ -1,4 +1,4 @@
-"""A map of samples as one page that opens offline: pictures or sounds, neighbours, colours, search, a lasso; no torch."""
+"""A map of samples as one page that opens offline: pictures or sounds, neighbours, colours, search and a lasso."""
 
 import base64
 import io
@@ -31,11 +31,22 @@ WAVE_POINTS = 32
 MOST_SOUND_BYTES = 40_000_000
 """Sounds in one page; a browser takes long to open a larger one. Beyond it samples have curves, and no player."""
 POLICY = (
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data: blob:; "
-    "media-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data: blob:; '
+    "media-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'\">"
 )
 """Nothing can be fetched from anywhere, whatever stands in the names."""
-PER_SAMPLE = ("names", "thumbnails", "neighbours", "similarities", "labels", "groups", "duplicates", "outlier", "remarks")
+PER_SAMPLE = (
+    "names",
+    "thumbnails",
+    "neighbours",
+    "similarities",
+    "labels",
+    "groups",
+    "duplicates",
+    "outlier",
+    "remarks",
+)
 """Fields of MapPoints with a row a sample, where they are given."""
 
 Media = Literal["image", "audio"]
@@ -109,16 +120,18 @@ def write_map_page(path: Path, points: MapPoints) -> Path:
 
     It shows pictures where there is room for them (or plays sounds), moves by mouse, wheel, fingers and keys, lists the
     nearest neighbours of what is clicked, colours by class, group, near-copies and outliers, finds names, and what a
-    lasso is drawn around becomes a list to copy or to keep. More than `MOST_POINTS` samples are thinned, and it is said.
+    lasso is drawn around becomes a list to copy or to keep. More than `MOST_POINTS` samples are thinned, and this is
+    said on the page.
 
     ValueError: a thumbnail that cannot be read, by its name.
 
     Example:
-        write_map_page(Path("map.html"), MapPoints("Map of photos", places.xy, names, places.method, places.trustworthiness))
+        points = MapPoints("Map of photos", places.xy, names, places.method, places.trustworthiness)
+        write_map_page(Path("map.html"), points)
     """
     total = len(points.names)
     if total > MOST_POINTS:
-        points = thinned(points, shown_of(total))
+        points = thinned(points, shown_of(total, MOST_POINTS))
     return write_page(path, points.title, _body(points, total), head=POLICY)
 
 
@@ -264,8 +277,9 @@ def _picture(data: bytes | None, name: str, largest: int) -> Image.Image | None:
         return None
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            picture = opened.convert("RGBA") if "transparency" in opened.info or opened.mode in ("LA", "PA") else opened
-            picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
+            opened.load()  # before its file is closed
+            clear = "transparency" in opened.info or opened.mode in ("RGBA", "LA", "PA")
+            picture: Image.Image = opened.convert("RGBA" if clear else "RGB")
             picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"thumbnails: that of {printable(name)!r} is no picture ({error})") from error
