@@ -119,14 +119,14 @@
     if (labels) keys.push(named("label", "Class", labels, (place) => data.class_names[place], "no label"));
     if (groups) keys.push(named("group", "Group", groups, groupName, "in no group"));
     if (duplicates) {
-      const entries = [{ name: "there more than once", colour: () => theme.hot }, { name: "there once", colour: () => theme.quiet, under: true }];
+      const entries = [{ name: "there more than once", colour: () => theme.hot, large: true }, { name: "there once", colour: () => theme.quiet, under: true }];
       keys.push({ id: "duplicate", title: "Near-copies", entries, of: duplicates.map((group) => (group < 0 ? 1 : 0)) });
     }
     if (outlier) {
       const of = new Int32Array(n);
       byOutlier.forEach((i, rank) => { of[i] = RANKS.findIndex(([share]) => (n - rank) / n <= share + 1e-9); });
-      const entries = RANKS.map(([, name], step) => ({ name, colour: () => theme.ramp[step], under: step === 0 }));
-      keys.push({ id: "outlier", title: "Outliers", entries: entries, of, reversed: true });
+      const entries = RANKS.map(([, name], step) => ({ name, colour: () => theme.ramp[step], under: step === 0, large: step > 3 }));
+      keys.push({ id: "outlier", title: "Outliers", entries, of, reversed: true });
     }
     keys.push({ id: "none", title: "Nothing", entries: [{ name: "all", colour: () => theme.accent }], of: new Int32Array(n) });
     for (const one of keys) {
@@ -180,7 +180,8 @@
 
   function findRoom() {
     appears.fill(Infinity);
-    let waiting = shuffled.filter((i) => lit[i] && hasPicture(i)), shown = [];
+    // What the colours single out, such as outliers, has its pictures first.
+    let waiting = Array.from(state.key.order).reverse().filter((i) => lit[i] && hasPicture(i)), shown = [];
     for (let scale = 160; waiting.length && scale < 3e6; scale *= Math.SQRT2) {
       // Between pictures of the whole map dots are to be seen; closer, pictures may touch.
       const apart = (pictureSide(scale) * (scale < 1500 ? 1.7 - 0.6 * (scale / 1500) : 1.1)) / scale;
@@ -223,8 +224,9 @@
   function drawNow() {
     const began = performance.now();
     const radius = dotRadius(), side = pictureSide(view.scale);
-    const full = discs(radius, 0.85), faint = discs(radius * 0.8, 0.22);
+    const full = discs(radius, 0.85), large = discs(radius * 1.5, 0.95), faint = discs(radius * 0.8, 0.22);
     const colours = state.key.entries.map((entry) => channels(entry.colour())), quiet = channels(theme.quiet);
+    const forms = state.key.entries.map((entry) => (entry.large ? large : full));
     const open = [];
     wipe();
     for (const wanted of litCount < n ? [0, 1] : [1]) {
@@ -233,7 +235,7 @@
         const x = screenX(i), y = screenY(i);
         if (x < -side || y < -side || x > width + side || y > height + side) continue;
         if (wanted && isOpen(i)) { open.push(i); continue; }
-        if (wanted) dab(full, x, y, colours[state.key.of[i]]);
+        if (wanted) dab(forms[state.key.of[i]], x, y, colours[state.key.of[i]]);
         else dab(faint, x, y, quiet);
       }
     }
@@ -315,7 +317,7 @@
   function drawOver() {
     top.clearRect(0, 0, width, height);
     onTop = [];
-    for (const i of state.list) if (!isOpen(i)) ring(top, screenX(i), screenY(i), dotRadius() + 2.5, theme.ink, 1.6);
+    for (const i of state.list) if (!isOpen(i)) ring(top, screenX(i), screenY(i), dotRadius() + 1.6, theme.ink, 1.2);
     if (state.picked >= 0) drawPicked(state.picked);
     if (state.hover >= 0 && state.hover !== state.picked) ring(top, screenX(state.hover), screenY(state.hover), dotRadius() + 4, theme.accent, 2.5);
     if (path.length) {
@@ -482,7 +484,7 @@
     const drawn = path;
     path = [];
     if (event.type === "pointercancel") return drawOver();
-    if (lassoing && moved > 8) enclose(drawn, event.shiftKey && state.lasso);
+    if (lassoing && moved > 8) enclose(drawn, event.altKey);
     else if (moved <= 8) pick(under(...spot(event), event.pointerType === "touch" ? 26 : 12), { sound: true });
     else drawOver();
   }
@@ -496,10 +498,10 @@
   }, { passive: false });
   over.addEventListener("dblclick", (event) => zoom(2, ...spot(event)));
 
-  function enclose(polygon, add) {
-    if (!add) state.list.clear();
-    for (let i = 0; i < n; i++) if (lit[i] && inside(polygon, screenX(i), screenY(i))) state.list.add(i);
-    say(state.list.size ? `${many(state.list.size)} in the list` : "Nothing inside the lasso");
+  function enclose(polygon, off) {
+    const within = shuffled.filter((i) => lit[i] && inside(polygon, screenX(i), screenY(i)));
+    within.forEach((i) => (off ? state.list.delete(i) : state.list.add(i)));
+    say(within.length ? `${many(within.length)} ${off ? "off" : "put on"} the list` : "Nothing inside the lasso");
     if (state.lasso) setLasso(false);
     showList();
   }
@@ -614,6 +616,7 @@
       return made;
     });
     const parts = [headed(one.title, state.only.size ? () => { state.only.clear(); showKey(); relight(); } : null), ...rows];
+    if (order.length > 1 && !state.only.size) parts.push(make("p", { className: "hint" }, "Click one to see it alone, another to add it."));
     if (state.only.size) parts.push(make("div", { className: "acts" }, button("List them", () => add(shuffled.filter((i) => lit[i])))));
     if (one.id === "outlier") parts.push(make("h3", {}, "Those that fit least"), ...byOutlier.slice(0, 20).map((i) => row(i, outlier[i].toPrecision(3))));
     if (one.id === "duplicate") parts.push(...groupsOfCopies());
@@ -622,7 +625,7 @@
 
   function groupsOfCopies() {
     const all = new Map();
-    duplicates.forEach((group, i) => { if (group >= 0) all.set(group, [...(all.get(group) ?? []), i]); });
+    duplicates.forEach((group, i) => { if (group >= 0) all.has(group) ? all.get(group).push(i) : all.set(group, [i]); });
     const largest = [...all.values()].sort((a, b) => b.length - a.length);
     const title = `${all.size.toLocaleString("en")} group${all.size === 1 ? "" : "s"}` + (largest.length > MOST_ROWS ? `, the first ${MOST_ROWS} here` : "");
     return [make("h3", {}, title), ...largest.slice(0, MOST_ROWS).map((some) => row(some[0], `× ${some.length}`))];

@@ -168,7 +168,7 @@ def _body(points: MapPoints, total: int) -> str:
     said = {
         "title": text(points.title),
         "facts": text(_facts(points, total)),
-        "about": "".join(f"<p>{text(sentence)}</p>" for sentence in [*_about(points), *notes]),
+        "about": "".join(f"<p>{text(sentence)}</p>" for sentence in _about(points)),
         "notes": f'<p class="status" id="notes">{text(" ".join(notes))}</p>' if notes else "",
         "noun": text(points.noun),
     }
@@ -203,7 +203,7 @@ def _about(points: MapPoints) -> list[str]:
     if points.kept is not None:
         said.append(f"Of the nearest neighbours by features, {percent(points.kept)} are among the nearest on the map.")
     if points.neighbours is not None:
-        said.append(f"The neighbours of a {points.noun} that you click are those by features, wherever they stand.")
+        said.append("What a click lists are the nearest by features, wherever they stand on the map.")
     return said
 
 
