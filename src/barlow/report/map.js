@@ -25,7 +25,10 @@
     image.src = holder.textContent;
     holder.remove();
     const sheet = { image, ready: false };
-    sheet.loaded = image.decode().then(() => { sheet.ready = true; draw(); }, () => say("A sheet of pictures cannot be shown"));
+    sheet.loaded = image.decode().then(
+      () => { sheet.ready = true; draw(); },
+      () => say("A sheet of pictures cannot be shown"),
+    );
     return sheet;
   });
   const inSheet = (data.a_row || 1) ** 2;
@@ -59,7 +62,9 @@
   function shot(i, side, framed = false) {
     const canvas = document.createElement("canvas"), ratio = devicePixelRatio || 1;
     const [w, h] = waves ? [side, side * 0.56] : fitted(i, side);
-    Object.assign(canvas, { width: Math.round(w * ratio), height: Math.round(h * ratio), className: framed ? "shot framed" : "shot" });
+    canvas.width = Math.round(w * ratio);
+    canvas.height = Math.round(h * ratio);
+    canvas.className = framed ? "shot framed" : "shot";
     Object.assign(canvas.style, { width: `${w}px`, height: `${h}px` });
     const paint = () => {
       const pen = canvas.getContext("2d");
@@ -71,7 +76,10 @@
     else sheet?.loaded.then(paint);
     return canvas;
   }
-  const fitted = (i, side) => [0, 1].map((axis) => (side * sizes[2 * i + axis]) / Math.max(sizes[2 * i], sizes[2 * i + 1]));
+  function fitted(i, side) {
+    const [wide, tall] = [sizes[2 * i], sizes[2 * i + 1]], scale = side / Math.max(wide, tall);
+    return [wide * scale, tall * scale];
+  }
 
   // ---- sounds
 
@@ -81,7 +89,10 @@
     const sound = data.sounds?.[i];
     if (!sound) return;
     player = new Audio(`data:audio/wav;base64,${sound}`);
-    player.play().then(() => { element("map").dataset.played = names[i]; }, () => say("This browser does not play the sound"));
+    player.play().then(
+      () => { element("map").dataset.played = names[i]; },
+      () => say("This browser does not play the sound"),
+    );
   }
 
   // ---- colours: what samples can be coloured by, each an entry for every sample
@@ -109,9 +120,10 @@
 
   function named(id, title, of, nameOf, none) {
     const count = Math.max(-1, ...new Set(of)) + 1;
-    const entries = Array.from({ length: count }, (_, place) => ({ name: nameOf(place), colour: () => categorical(place) }));
+    const entry = (_, place) => ({ name: nameOf(place), colour: () => categorical(place) });
+    const entries = Array.from({ length: count }, entry);
     entries.push({ name: none, colour: () => theme.quiet, under: true });
-    return { id, title, entries, of: of.map((entry) => (entry < 0 ? count : entry)) };
+    return { id, title, entries, of: of.map((place) => (place < 0 ? count : place)) };
   }
 
   function everyKey() {
@@ -119,16 +131,19 @@
     if (labels) keys.push(named("label", "Class", labels, (place) => data.class_names[place], "no label"));
     if (groups) keys.push(named("group", "Group", groups, groupName, "in no group"));
     if (duplicates) {
-      const entries = [{ name: "there more than once", colour: () => theme.hot, large: true }, { name: "there once", colour: () => theme.quiet, under: true }];
-      keys.push({ id: "duplicate", title: "Near-copies", entries, of: duplicates.map((group) => (group < 0 ? 1 : 0)) });
+      const copies = { name: "there more than once", colour: () => theme.hot, large: true };
+      const rest = { name: "there once", colour: () => theme.quiet, under: true };
+      const of = duplicates.map((group) => (group < 0 ? 1 : 0));
+      keys.push({ id: "duplicate", title: "Near-copies", entries: [copies, rest], of });
     }
     if (outlier) {
       const of = new Int32Array(n);
       byOutlier.forEach((i, rank) => { of[i] = RANKS.findIndex(([share]) => (n - rank) / n <= share + 1e-9); });
-      const entries = RANKS.map(([, name], step) => ({ name, colour: () => theme.ramp[step], under: step === 0, large: step > 3 }));
+      const entries = RANKS.map(([, name], step) => ({ name, colour: () => theme.ramp[step], large: step > 3 }));
       keys.push({ id: "outlier", title: "Outliers", entries, of, reversed: true });
     }
-    keys.push({ id: "none", title: "Nothing", entries: [{ name: "all", colour: () => theme.accent }], of: new Int32Array(n) });
+    const all = { name: "all", colour: () => theme.accent };
+    keys.push({ id: "none", title: "Nothing", entries: [all], of: new Int32Array(n) });
     for (const one of keys) {
       one.entries.forEach((entry) => { entry.count = 0; });
       one.of.forEach((entry) => { one.entries[entry].count++; });
@@ -157,7 +172,10 @@
 
   readTheme();
   const keys = everyKey();
-  const state = { key: keys[0], only: new Set(), matches: null, picked: -1, hover: -1, list: new Set(), lasso: false, pictures: true };
+  const state = {
+    key: keys[0], only: new Set(), matches: null, // what is lit: entries of the key, and names that were looked for
+    picked: -1, hover: -1, list: new Set(), lasso: false, pictures: true,
+  };
   const view = { x: 0.5, y: 0.5, scale: 500 }; // the place in the middle, and pixels per unit
   const lit = new Uint8Array(n).fill(1);
   const colourOf = (i) => state.key.entries[state.key.of[i]].colour();
@@ -176,7 +194,8 @@
   // ---- room for pictures: each has a scale from which on it is shown, so that zooming in only ever adds some
 
   const appears = new Float32Array(n);
-  const pictureSide = (scale) => Math.min(Math.max(30 * (scale / 600) ** 0.3, 26), isSound ? 70 : Math.max(84, Math.min(data.cell || 0, 112)));
+  const largestSide = isSound ? 70 : Math.max(84, Math.min(data.cell || 0, 112));
+  const pictureSide = (scale) => Math.min(Math.max(30 * (scale / 600) ** 0.3, 26), largestSide);
 
   function findRoom() {
     appears.fill(Infinity);
@@ -186,8 +205,13 @@
       // Between pictures of the whole map dots are to be seen; closer, pictures may touch.
       const apart = (pictureSide(scale) * (scale < 1500 ? 1.7 - 0.6 * (scale / 1500) : 1.1)) / scale;
       const cells = new Map(), left = [];
-      const cellOf = (i, right, down) => (Math.floor(xy[2 * i] / apart) + right + 2) * 4194304 + Math.floor(xy[2 * i + 1] / apart) + down + 2;
-      const put = (i) => { const at = cellOf(i, 0, 0); if (cells.has(at)) cells.get(at).push(i); else cells.set(at, [i]); };
+      const cell = (place) => Math.floor(place / apart) + 2;
+      const cellOf = (i, right, down) => (cell(xy[2 * i]) + right) * 4194304 + cell(xy[2 * i + 1]) + down;
+      const put = (i) => {
+        const at = cellOf(i, 0, 0);
+        if (cells.has(at)) cells.get(at).push(i);
+        else cells.set(at, [i]);
+      };
       const collides = (i) => {
         for (let right = -1; right <= 1; right++) for (let down = -1; down <= 1; down++) {
           for (const j of cells.get(cellOf(i, right, down)) ?? []) {
@@ -271,9 +295,11 @@
   }
 
   function dab({ side, masks }, x, y, colour) {
-    const ratio = devicePixelRatio || 1, wide = base.width, left = x * ratio - side / 2 + 0.5, above = y * ratio - side / 2 + 0.5;
+    const ratio = devicePixelRatio || 1, wide = base.width;
+    const left = x * ratio - side / 2 + 0.5, above = y * ratio - side / 2 + 0.5;
     const firstX = Math.floor(left), firstY = Math.floor(above);
-    const [red, green, blue] = colour, mask = masks[Math.floor((above - firstY) * 4) * 4 + Math.floor((left - firstX) * 4)];
+    const mask = masks[Math.floor((above - firstY) * 4) * 4 + Math.floor((left - firstX) * 4)];
+    const [red, green, blue] = colour;
     for (let row = Math.max(0, -firstY), rows = Math.min(side, base.height - firstY); row < rows; row++) {
       for (let column = Math.max(0, -firstX), columns = Math.min(side, wide - firstX); column < columns; column++) {
         const alpha = mask[row * side + column];
@@ -319,7 +345,8 @@
     onTop = [];
     for (const i of state.list) if (!isOpen(i)) ring(top, screenX(i), screenY(i), dotRadius() + 1.6, theme.ink, 1.2);
     if (state.picked >= 0) drawPicked(state.picked);
-    if (state.hover >= 0 && state.hover !== state.picked) ring(top, screenX(state.hover), screenY(state.hover), dotRadius() + 4, theme.accent, 2.5);
+    const over = state.hover;
+    if (over >= 0 && over !== state.picked) ring(top, screenX(over), screenY(over), dotRadius() + 4, theme.accent, 2.5);
     if (path.length) {
       top.beginPath();
       path.forEach(([x, y]) => top.lineTo(x, y));
@@ -358,7 +385,9 @@
       taken.push(at);
       onTop.push(j);
     }
-    for (const j of [...onTop].reverse()) framed(top, j, screenX(j), screenY(j), j === i ? side * 1.35 : side, theme.accent, j === i ? 4 : 2.5);
+    for (const j of [...onTop].reverse()) {
+      framed(top, j, screenX(j), screenY(j), j === i ? side * 1.35 : side, theme.accent, j === i ? 4 : 2.5);
+    }
   }
 
   const neighboursOf = (i) => (near ? Array.from(near.subarray(i * k, (i + 1) * k)).filter((j) => j >= 0) : []);
@@ -406,8 +435,10 @@
     step();
   }
 
+  const allowed = (scale) => Math.min(Math.max(scale, 0.5 * Math.min(width, height)), 2e6);
+
   function zoom(factor, x = width / 2, y = height / 2) {
-    const scale = Math.min(Math.max(view.scale * factor, 0.5 * Math.min(width, height)), 2e6);
+    const scale = allowed(view.scale * factor);
     const placeX = view.x + (x - width / 2) / view.scale, placeY = view.y + (y - height / 2) / view.scale;
     Object.assign(view, { scale, x: placeX - (x - width / 2) / scale, y: placeY - (y - height / 2) / scale });
     draw();
@@ -423,13 +454,13 @@
 
   function under(x, y, reach) {
     const side = pictureSide(view.scale) / 2;
-    const covered = onTop.find((i) => hasPicture(i) && Math.abs(screenX(i) - x) < side && Math.abs(screenY(i) - y) < side);
+    const covers = (i) => Math.abs(screenX(i) - x) < side && Math.abs(screenY(i) - y) < side;
+    const covered = onTop.find((i) => hasPicture(i) && covers(i));
     if (covered !== undefined) return covered;
     let best = -1, least = reach * reach;
     for (let i = 0; i < n; i++) {
       if (!lit[i]) continue;
-      const right = Math.abs(screenX(i) - x), down = Math.abs(screenY(i) - y);
-      const away = isOpen(i) && right < side && down < side ? (right * right + down * down) * 1e-6 : right * right + down * down;
+      const away = ((screenX(i) - x) ** 2 + (screenY(i) - y) ** 2) * (isOpen(i) && covers(i) ? 1e-6 : 1);
       if (away < least) { least = away; best = i; }
     }
     return best;
@@ -439,7 +470,10 @@
 
   const pointers = new Map();
   let path = [], moved = 0, pinch = null, lassoing = false, aiming = false;
-  const spot = (event) => { const box = over.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+  const spot = (event) => {
+    const box = over.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
 
   over.addEventListener("pointerdown", (event) => {
     if (event.button) return;
@@ -494,7 +528,8 @@
   over.addEventListener("wheel", (event) => {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 18 : event.deltaMode === 2 ? 300 : 1;
-    zoom(Math.exp(-Math.max(-240, Math.min(240, event.deltaY * lines)) * (event.ctrlKey ? 0.01 : 0.0018)), ...spot(event));
+    const turned = Math.max(-240, Math.min(240, event.deltaY * lines));
+    zoom(Math.exp(-turned * (event.ctrlKey ? 0.01 : 0.0018)), ...spot(event));
   }, { passive: false });
   over.addEventListener("dblclick", (event) => zoom(2, ...spot(event)));
 
@@ -521,11 +556,15 @@
     if (i !== state.hover) {
       state.hover = i;
       card.hidden = i < 0;
-      if (i >= 0) card.replaceChildren(...(hasPicture(i) ? [shot(i, 150)] : []), make("div", {}, names[i]), make("div", { className: "aside" }, about(i).join(" · ")));
+      if (i >= 0) {
+        const said = [make("div", {}, names[i]), aside("div", about(i).join(" · "))];
+        card.replaceChildren(...(hasPicture(i) ? [shot(i, 150)] : []), ...said);
+      }
       drawOver();
     }
     if (i < 0 || !at) return;
-    card.style.left = `${at[0] + 18 + card.offsetWidth > width ? Math.max(4, at[0] - 18 - card.offsetWidth) : at[0] + 18}px`;
+    const fits = at[0] + 18 + card.offsetWidth <= width;
+    card.style.left = `${fits ? at[0] + 18 : Math.max(4, at[0] - 18 - card.offsetWidth)}px`;
     card.style.top = `${Math.max(4, Math.min(at[1] + 14, height - card.offsetHeight - 6))}px`;
   }
 
@@ -537,7 +576,11 @@
     return made;
   }
   const button = (words, onclick, settings = {}) => make("button", { type: "button", onclick, ...settings }, words);
-  const headed = (title, close) => make("h2", {}, make("span", {}, title), close ? button("×", close, { className: "close", ariaLabel: "Close" }) : "");
+  const closing = (close) => button("×", close, { className: "close", ariaLabel: "Close" });
+  const headed = (title, close) => make("h2", {}, make("span", {}, title), close ? closing(close) : "");
+  const h3 = (words) => make("h3", {}, words);
+  const acts = (...buttons) => make("div", { className: "acts" }, ...buttons);
+  const aside = (tag, words) => make(tag, { className: "aside" }, words);
 
   function about(i) {
     const said = [];
@@ -548,10 +591,10 @@
     return said;
   }
 
-  function row(i, aside = "") {
+  function row(i, beside = "") {
     const made = button("", () => pick(i, { go: true, sound: true }), { className: "row", title: about(i).join(", ") });
     const words = make("span", { className: "words" }, names[i]);
-    made.replaceChildren(hasPicture(i) ? shot(i, 44) : dotOf(i), words, make("span", { className: "aside" }, aside));
+    made.replaceChildren(hasPicture(i) ? shot(i, 44) : dotOf(i), words, aside("span", beside));
     return made;
   }
   function dotOf(i) {
@@ -565,8 +608,8 @@
     element("map").dataset.picked = i >= 0 ? names[i] : "";
     if (i >= 0 && sound) play(i);
     if (i >= 0 && go) {
-      const x = screenX(i), y = screenY(i);
-      if (x < 40 || y < 40 || x > width - 40 || y > height - 40) fly({ x: xy[2 * i], y: xy[2 * i + 1], scale: view.scale });
+      const x = screenX(i), y = screenY(i), seen = x >= 40 && y >= 40 && x <= width - 40 && y <= height - 40;
+      if (!seen) fly({ x: xy[2 * i], y: xy[2 * i + 1], scale: view.scale });
     }
     showPicked();
     drawOver();
@@ -576,20 +619,24 @@
     const i = state.picked, box = element("chosen");
     box.hidden = i < 0;
     if (i < 0) return box.replaceChildren();
-    const facts = about(i).map((fact) => make("div", { className: "aside" }, fact));
     const remark = data.remarks?.[i] ? [make("div", {}, data.remarks[i])] : [];
-    const large = make("div", { className: "big" }, ...(hasPicture(i) ? [shot(i, 128, true)] : []), make("div", { className: "words" }, make("b", {}, names[i]), ...facts, ...remark));
-    const acts = [button(state.list.has(i) ? "Off the list" : "Put on the list", () => toggle(i))];
+    const facts = about(i).map((fact) => aside("div", fact));
+    const words = make("div", { className: "words" }, make("b", {}, names[i]), ...facts, ...remark);
+    const large = make("div", { className: "big" }, ...(hasPicture(i) ? [shot(i, 128, true)] : []), words);
+    const offers = [button(state.list.has(i) ? "Off the list" : "Put on the list", () => toggle(i))];
     const found = neighboursOf(i), copies = copiesOf(i);
-    if (data.sounds?.[i]) acts.unshift(button("Play", () => play(i)));
-    if (found.length) acts.push(button("List the neighbours", () => add([i, ...found])), button("Show them all", () => show([i, ...found])));
-    const parts = [headed(data.noun[0].toUpperCase() + data.noun.slice(1), () => pick(-1)), large, make("div", { className: "acts" }, ...acts)];
-    if (copies.length) parts.push(make("h3", {}, `Near-copies of it: ${copies.length}`), ...copies.slice(0, MOST_ROWS).map((j) => row(j)));
+    if (data.sounds?.[i]) offers.unshift(button("Play", () => play(i)));
+    if (found.length) offers.push(button("List the neighbours", () => add([i, ...found])));
+    if (found.length) offers.push(button("Show them all", () => show([i, ...found])));
+    const title = data.noun.slice(0, 1).toUpperCase() + data.noun.slice(1);
+    const parts = [headed(title, () => pick(-1)), large, acts(...offers)];
+    const same = copies.slice(0, MOST_ROWS).map((j) => row(j));
+    if (copies.length) parts.push(h3(`Near-copies of it: ${copies.length}`), ...same);
     if (near) {
       const missing = k - found.length, rest = missing ? `, ${missing} more not on the map` : "";
-      parts.push(make("h3", {}, found.length ? `Nearest by features${rest}` : "No neighbour of it is on the map"));
-      const likeness = new Map(Array.from(near.subarray(i * k, (i + 1) * k), (j, rank) => [j, alike ? alike[i * k + rank].toFixed(2) : ""]));
-      parts.push(...found.map((j) => row(j, likeness.get(j))));
+      parts.push(h3(found.length ? `Nearest by features${rest}` : "No neighbour of it is on the map"));
+      const rank = (j) => near.subarray(i * k, (i + 1) * k).indexOf(j);
+      parts.push(...found.map((j) => row(j, alike ? alike[i * k + rank(j)].toFixed(2) : "")));
     }
     box.replaceChildren(...parts);
     element("panel").scrollTop = 0;
@@ -598,7 +645,8 @@
   function show(some) {
     const xs = some.map((i) => xy[2 * i]), ys = some.map((i) => xy[2 * i + 1]);
     const [left, right, up, down] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const scale = Math.min((width - 140) / Math.max(right - left, 1e-4), (height - 140) / Math.max(down - up, 1e-4), 30000);
+    const [wide, tall] = [Math.max(right - left, 1e-4), Math.max(down - up, 1e-4)];
+    const scale = Math.min((width - 140) / wide, (height - 140) / tall, 30000);
     fly({ x: (left + right) / 2, y: (up + down) / 2, scale: Math.max(scale, 60) });
   }
 
@@ -612,23 +660,31 @@
       swatch.style.background = entry.colour();
       const made = button("", () => isolate(place), { className: "row", ariaPressed: String(state.only.has(place)) });
       made.classList.toggle("off", state.only.size > 0 && !state.only.has(place));
-      made.append(swatch, make("span", { className: "words" }, entry.name), make("span", { className: "aside" }, entry.count.toLocaleString("en")));
+      const words = make("span", { className: "words" }, entry.name);
+      made.append(swatch, words, aside("span", entry.count.toLocaleString("en")));
       return made;
     });
-    const parts = [headed(one.title, state.only.size ? () => { state.only.clear(); showKey(); relight(); } : null), ...rows];
-    if (order.length > 1 && !state.only.size) parts.push(make("p", { className: "hint" }, "Click one to see it alone, another to add it."));
-    if (state.only.size) parts.push(make("div", { className: "acts" }, button("List them", () => add(shuffled.filter((i) => lit[i])))));
-    if (one.id === "outlier") parts.push(make("h3", {}, "Those that fit least"), ...byOutlier.slice(0, 20).map((i) => row(i, outlier[i].toPrecision(3))));
+    const everything = () => { state.only.clear(); showKey(); relight(); };
+    const parts = [headed(one.title, state.only.size ? everything : null), ...rows];
+    const hint = make("p", { className: "hint" }, "Click one to see it alone, another to add it.");
+    if (state.only.size) parts.push(acts(button("List them", () => add(shuffled.filter((i) => lit[i])))));
+    else if (order.length > 1) parts.push(hint);
+    if (one.id === "outlier") {
+      parts.push(h3("Those that fit least"), ...byOutlier.slice(0, 20).map((i) => row(i, outlier[i].toPrecision(3))));
+    }
     if (one.id === "duplicate") parts.push(...groupsOfCopies());
     box.replaceChildren(...parts);
   }
 
   function groupsOfCopies() {
     const all = new Map();
-    duplicates.forEach((group, i) => { if (group >= 0) all.has(group) ? all.get(group).push(i) : all.set(group, [i]); });
+    duplicates.forEach((group, i) => {
+      if (group >= 0) all.set(group, all.get(group) ?? []).get(group).push(i);
+    });
     const largest = [...all.values()].sort((a, b) => b.length - a.length);
-    const title = `${all.size.toLocaleString("en")} group${all.size === 1 ? "" : "s"}` + (largest.length > MOST_ROWS ? `, the first ${MOST_ROWS} here` : "");
-    return [make("h3", {}, title), ...largest.slice(0, MOST_ROWS).map((some) => row(some[0], `× ${some.length}`))];
+    const rest = largest.length > MOST_ROWS ? `, the first ${MOST_ROWS} here` : "";
+    const title = `${all.size.toLocaleString("en")} group${all.size === 1 ? "" : "s"}${rest}`;
+    return [h3(title), ...largest.slice(0, MOST_ROWS).map((some) => row(some[0], `× ${some.length}`))];
   }
 
   function isolate(place) {
@@ -642,7 +698,8 @@
   const search = element("search");
   search.addEventListener("input", () => {
     const wanted = search.value.trim().toLowerCase();
-    const hit = (i) => names[i].toLowerCase().includes(wanted) || (labels && labels[i] >= 0 && data.class_names[labels[i]].toLowerCase() === wanted);
+    const className = (i) => (labels && labels[i] >= 0 ? data.class_names[labels[i]].toLowerCase() : "");
+    const hit = (i) => names[i].toLowerCase().includes(wanted) || className(i) === wanted;
     state.matches = wanted ? Uint8Array.from(names, (_, i) => (hit(i) ? 1 : 0)) : null;
     relight();
     showFound(wanted);
@@ -652,10 +709,12 @@
     const box = element("found"), all = matching();
     box.hidden = !wanted;
     if (!wanted) return box.replaceChildren();
-    const parts = [headed(all.length ? `${many(all.length)} with “${wanted}”` : `No name has “${wanted}”`, () => clearSearch())];
-    if (all.length) parts.push(make("div", { className: "acts" }, button("List them", () => add(all)), button("Show them all", () => show(all))));
+    const title = all.length ? `${many(all.length)} with “${wanted}”` : `No name has “${wanted}”`;
+    const parts = [headed(title, () => clearSearch())];
+    const offers = [button("List them", () => add(all)), button("Show them all", () => show(all))];
+    if (all.length) parts.push(acts(...offers));
     parts.push(...all.slice(0, 12).map((i) => row(i)));
-    if (all.length > 12) parts.push(make("p", { className: "aside" }, `and ${(all.length - 12).toLocaleString("en")} more on the map`));
+    if (all.length > 12) parts.push(aside("p", `and ${(all.length - 12).toLocaleString("en")} more on the map`));
     box.replaceChildren(...parts);
     element("panel").scrollTop = 0;
   }
@@ -666,8 +725,11 @@
     showFound("");
   }
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && matching().length) { event.preventDefault(); pick(matching()[0], { go: true, sound: true }); }
-    if (event.key === "Escape") { event.preventDefault(); clearSearch(); over.focus(); }
+    const first = matching()[0];
+    if (event.key === "Enter" && first !== undefined) pick(first, { go: true, sound: true });
+    else if (event.key === "Escape") { clearSearch(); over.focus(); }
+    else return;
+    event.preventDefault();
   });
 
   // ---- the list: by lasso, search, key, or one by one; copied or kept as a file
@@ -690,14 +752,16 @@
     box.hidden = !all.length;
     draw();
     if (!all.length) return box.replaceChildren();
-    const acts = [button("Copy names", copy), button("Save .txt", () => save("txt", asText())), button("Save .csv", () => save("csv", asTable()))];
-    const parts = [headed(`List of ${many(all.length)}`, () => { state.list.clear(); showList(); }), make("div", { className: "acts" }, ...acts)];
+    const files = [["txt", asText], ["csv", asTable]];
+    const saves = files.map(([ending, content]) => button(`Save .${ending}`, () => save(ending, content())));
+    const clear = () => { state.list.clear(); showList(); };
+    const parts = [headed(`List of ${many(all.length)}`, clear), acts(button("Copy names", copy), ...saves)];
     const some = all.slice(0, MOST_ROWS);
     if (sizes) {
-      const pictures = some.filter(hasPicture).map((i) => button(shot(i, 40), () => pick(i, { go: true }), { title: names[i], ariaLabel: names[i] }));
-      parts.push(make("div", { className: "mosaic" }, ...pictures));
+      const small = (i) => button(shot(i, 40), () => pick(i, { go: true }), { title: names[i], ariaLabel: names[i] });
+      parts.push(make("div", { className: "mosaic" }, ...some.filter(hasPicture).map(small)));
     } else parts.push(make("div", { className: "names" }, ...some.map((i) => row(i))));
-    if (all.length > some.length) parts.push(make("p", { className: "aside" }, `and ${(all.length - some.length).toLocaleString("en")} more`));
+    if (all.length > some.length) parts.push(aside("p", `and ${(all.length - some.length).toLocaleString("en")} more`));
     box.replaceChildren(...parts);
   }
 
@@ -715,9 +779,10 @@
   }
 
   function save(ending, content) {
-    const link = make("a", { href: URL.createObjectURL(new Blob([content], { type: "text/plain" })), download: `list.${ending}` });
+    const address = URL.createObjectURL(new Blob([content], { type: "text/plain" }));
+    const link = make("a", { href: address, download: `list.${ending}` });
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
   }
 
   async function copy() {
@@ -776,7 +841,7 @@
   element("out").onclick = () => zoomBy(1 / 1.6);
   element("fit").onclick = () => fly(whole());
   element("about-button").onclick = () => setAbout(element("about").hidden);
-  const zoomBy = (factor) => { fly({ ...view, scale: Math.min(Math.max(view.scale * factor, 0.5 * Math.min(width, height)), 2e6) }); };
+  const zoomBy = (factor) => fly({ ...view, scale: allowed(view.scale * factor) });
 
   function back() {
     if (path.length) { path = []; lassoing = false; drawOver(); }
@@ -788,15 +853,16 @@
   }
   const KEYS = {
     ArrowLeft: () => pan(70, 0), ArrowRight: () => pan(-70, 0), ArrowUp: () => pan(0, 70), ArrowDown: () => pan(0, -70),
-    "+": () => zoom(1.3), "=": () => zoom(1.3), "-": () => zoom(1 / 1.3), 0: () => fly(whole()), Home: () => fly(whole()),
+    "+": () => zoom(1.3), "=": () => zoom(1.3), "-": () => zoom(1 / 1.3),
+    0: () => fly(whole()), Home: () => fly(whole()),
     "/": () => search.focus(), l: () => setLasso(!state.lasso), p: () => setPictures(!state.pictures), Escape: back,
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName)) return;
-    const onMap = event.target === over;
+    const onMap = event.target === over, act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (onMap && event.key === "Enter") pick(under(width / 2, height / 2, Math.max(width, height)), { sound: true });
     else if (onMap && event.key === " " && state.picked >= 0) toggle(state.picked);
-    else if (KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key]) KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key]();
+    else if (act) act();
     else return;
     if (onMap && (event.key.startsWith("Arrow") || "+=-".includes(event.key))) { aiming = true; drawOver(); }
     event.preventDefault();
@@ -811,6 +877,9 @@
   showKey();
 
   // For those who drive the page: where a sample stands on the screen, and how long one drawing takes.
-  element("map").where = (i) => { const box = over.getBoundingClientRect(); return [box.left + screenX(i), box.top + screenY(i)]; };
+  element("map").where = (i) => {
+    const box = over.getBoundingClientRect();
+    return [box.left + screenX(i), box.top + screenY(i)];
+  };
   element("map").drawNow = drawNow;
 })();
