@@ -60,7 +60,7 @@ def some_points(n: int = N, **changed: Any) -> MapPoints:
     names = [f"{('hats', 'shirts', 'shoes')[r]}/{c:03d}.png" for r, c in zip(row, column, strict=True)]
     names[4] = HOSTILE
     duplicates = np.full(n, -1)
-    duplicates[[6, 9]] = 0
+    duplicates[[6, 48]] = 0
     points = MapPoints(
         title="Map of <clothes>",
         xy=torch.from_numpy(xy),
@@ -218,6 +218,13 @@ class TestThinning:
         assert len(content["names"]) == 20
         kept = [list(points.names).index(name) for name in content["names"]]
         assert np.array_equal(numbers(content["labels"], "<i4"), np.asarray(points.labels)[kept])
+
+    def test_a_hundred_thousand_samples_make_a_page(self, tmp_path: Path) -> None:
+        n = 100_000
+        xy = np.random.default_rng(0).random((n, 2))
+        path = write_map_page(tmp_path / "map.html", MapPoints("Many", xy, [f"{i}.png" for i in range(n)], "UMAP"))
+        assert "100,000 samples were thinned to 20,000" in Page.of(path).text
+        assert path.stat().st_size < 1e6
 
     def test_neighbours_point_to_the_same_samples_or_to_none(self) -> None:
         points = some_points()
@@ -433,6 +440,22 @@ class TestInABrowser:
         assert shown.pixel(shown.at(31), folder) != drawn[1]
         shown.button("List them")
         assert shown.data("listed") == "20"
+
+    def test_what_the_colours_single_out_has_its_picture_first(self, shown: Map, folder: Path) -> None:
+        # At this scale there is room for a part of the pictures; sample 6 has one of them only as a near-copy.
+        seen = {}
+        for key in ("label", "duplicate"):
+            shown.colour(key)
+            seen[key] = shown.pixel((shown.at(6)[0], shown.at(6)[1] + 10), folder)
+        paper = shown.pixel(shown.between_rows(), folder)
+        assert seen["label"] == paper
+        assert np.abs(np.array(seen["duplicate"]) - COLOURS[0]).max() < 25
+
+    def test_a_near_copy_lists_the_others_of_its_group(self, shown: Map) -> None:
+        shown.browser.click(shown.at(6))
+        chosen = shown.words("#chosen")
+        assert "Near-copies of it: 1" in chosen
+        assert "hats/016.png" in chosen
 
     def test_a_name_is_found_and_enter_goes_there(self, shown: Map) -> None:
         shown.browser.click("#search")

@@ -149,6 +149,7 @@
       one.of.forEach((entry) => { one.entries[entry].count++; });
       // Quiet ones lie below, and a later outlier above an earlier one; among equals chance decides who is on top.
       one.order = Int32Array.from(shuffled).sort((a, b) => level(one, a) - level(one, b));
+      one.first = Int32Array.from(shuffled).sort((a, b) => level(one, b) - level(one, a));
     }
     return keys;
   }
@@ -200,7 +201,7 @@
   function findRoom() {
     appears.fill(Infinity);
     // What the colours single out, such as outliers, has its pictures first.
-    let waiting = Array.from(state.key.order).reverse().filter((i) => lit[i] && hasPicture(i)), shown = [];
+    let waiting = Array.from(state.key.first).filter((i) => lit[i] && hasPicture(i)), shown = [];
     for (let scale = 160; waiting.length && scale < 3e6; scale *= Math.SQRT2) {
       // Between pictures of the whole map dots are to be seen; closer, pictures may touch.
       const apart = (pictureSide(scale) * (scale < 1500 ? 1.7 - 0.6 * (scale / 1500) : 1.1)) / scale;
