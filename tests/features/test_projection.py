@@ -155,7 +155,7 @@ def test_other_features_are_refused(h: Tensor, said: str) -> None:
         project(h)
 
 
-def test_umap_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_places_more_samples_than_t_sne_does_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     class Umap:
@@ -169,5 +169,6 @@ def test_umap_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) ->
     module.UMAP = Umap  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "umap", module)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: ModuleSpec(name, None))
+    monkeypatch.setattr(projection, "TSNE_ROWS", 149)
     assert project(clusters()[0], seed=7).method == "UMAP"
     assert asked == {"n_neighbors": 15, "min_dist": 0.1, "random_state": 7}

@@ -20,8 +20,8 @@ NEIGHBOURS = 10
 """Neighbours that a map is held to."""
 MEASURED = 2_000
 """Samples on which a map is measured."""
-UMAP_ROWS, TSNE_ROWS = 20_000, 6_000
-"""Samples that are placed by the method itself, about two minutes on a laptop; the others stand by those like them."""
+UMAP_ROWS, TSNE_ROWS = 20_000, 10_000
+"""Samples that are placed by the method itself, in a minute or two of one core; the others stand by those like them."""
 LIKE_IT = 5
 """Placed samples between which another one stands."""
 FEWEST = 10
@@ -56,9 +56,9 @@ class Projected:
 def project(h: Float[Tensor, "n d"], *, seed: int = 0, progress: Progress | None = None) -> Projected:
     """Place samples on a plane so that those with similar features (by cosine) stand together.
 
-    UMAP where umap-learn is installed, t-SNE of scikit-learn elsewhere. Beyond 20,000 samples (t-SNE: 6,000) so many,
-    drawn by chance, are placed so, and each of the others stands at the mean of the 5 placed ones most like it. The
-    same features and seed give the same map on one machine.
+    By t-SNE up to 10,000 samples, since it keeps more of the neighbourhoods; for more, by UMAP where umap-learn is
+    installed. Beyond 20,000 samples (without UMAP 10,000) so many, drawn by chance, are placed so, and each of the
+    others stands between the 5 placed ones most like it. The same features and seed give the same map on one machine.
 
     Args:
         h: (n, d) features, or the rows of a `Space`.
@@ -111,9 +111,8 @@ def _placed(rows: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], 
     if n < FEWEST or not rows.any():
         why = "few samples" if n < FEWEST else "samples that are all alike"
         return np.pad(rows, ((0, 0), (0, 2)))[:, :2], f"the first two principal directions ({why})"
-    has_umap = importlib.util.find_spec("umap") is not None
-    most = UMAP_ROWS if has_umap else TSNE_ROWS
-    place, method = (_umap, "UMAP") if has_umap else (_tsne, "t-SNE")
+    by_umap = n > TSNE_ROWS and importlib.util.find_spec("umap") is not None
+    place, method, most = (_umap, "UMAP", UMAP_ROWS) if by_umap else (_tsne, "t-SNE", TSNE_ROWS)
     if n <= most:
         return place(rows, seed), method
     part = np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
