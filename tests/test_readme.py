@@ -18,7 +18,7 @@ import torch
 
 import barlow
 from barlow.cli.commands import COMMANDS
-from barlow.cli.features import Classify, Duplicates, Groups, Label, Outliers, Predict, Similar
+from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outliers, Predict, Similar
 from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
 from tests.images.data.making import write_folder
 from tests.test_architecture import FLOORS
@@ -109,6 +109,7 @@ FLAGS = {
     "duplicates": Duplicates,
     "outliers": Outliers,
     "groups": Groups,
+    "map": Map,
     "label": Label,
     "classify": Classify,
     "predict": Predict,

@@ -152,6 +152,16 @@ def test_a_filled_csv_is_a_classifier_that_predicts_new_files(
         assert float(row["probability"]) == max(shares)
 
 
+def test_the_map_has_every_sample_with_its_picture(run: barlow.Run) -> None:
+    assert command("map", run.folder, "--quiet") == 0
+    page = (run.folder / "features" / "map.html").read_text()
+    assert "122 images" in page
+    assert all(name in page for name in ("05.png", "copy.png"))
+    assert "nearly constant" in page
+    assert page.count("data:image") >= 1
+    assert "http://" not in page and "https://" not in page
+
+
 def test_labels_there_are_stay_and_the_choice_goes_on(run: barlow.Run) -> None:
     known, more = run.folder.parent / "known.csv", run.folder.parent / "more.csv"
     write_to_label(known, [], {named(run, "0/01.png"): 'a "zero", round'})

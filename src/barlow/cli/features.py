@@ -97,6 +97,11 @@ class Groups(OfRun):
 
 
 @dataclass(frozen=True)
+class Map(OfRun):
+    """Write one page to look around in, which opens offline: similar samples lie near each other; out: the page."""
+
+
+@dataclass(frozen=True)
 class Label(OfRun):
     """Choose the samples to label next: a csv to fill in, which classify reads."""
 
@@ -192,6 +197,15 @@ def groups(arguments: Sequence[str]) -> int:
     for name, members in zip(found.names, found.typical, strict=True):
         _say(f"  {len(members):6,}  {name}")
     return _page(write_groups(of, found, flags.file("groups", of)))
+
+
+def map_page(arguments: Sequence[str]) -> int:
+    """Write the map, and print where it is."""
+    flags = parse(Map, arguments)
+    from barlow.runs.features import write_map
+
+    of = flags.sampled()
+    return _page(write_map(of, flags.out or of.run.folder / "features" / "map.html", quiet=flags.quiet))
 
 
 def label(arguments: Sequence[str]) -> int:

@@ -1,6 +1,7 @@
 """From a run to the features of its samples, and to what `features/` makes of them, as figures, files and pages."""
 
 import csv
+import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from barlow.data.order import evenly_spaced
@@ -22,11 +24,13 @@ from barlow.features.classifier import Classifier, fit_classifier, judge, load_c
 from barlow.features.duplicates import Duplicates, find_duplicates, mild_view
 from barlow.features.groups import Groups, find_groups
 from barlow.features.outliers import Outliers, find_outliers
-from barlow.features.space import fit_space
+from barlow.features.projection import project
+from barlow.features.space import fit_space, neighbours
 from barlow.features.to_label import choose_to_label
 from barlow.files import durable_file, write_json
 from barlow.formats import printable
 from barlow.modalities import load_samples
+from barlow.report.map_page import MapPoints, write_map_page
 from barlow.report.samples_page import Row, Shown, write_samples_page
 from barlow.runs.build import named_backbone, untrained_backbone
 from barlow.runs.embed import free_path
@@ -43,6 +47,8 @@ MILD_VIEWS = 600
 VIEW_BATCH = 128
 MOST_ROWS = 60
 """Rows of a page: the file lists them all."""
+LARGEST_THUMBNAIL, TINY = 128, 32
+"""Sides in pixels of the pictures of a map: the most, and up to which one is kept to the bit."""
 SHEET = 12
 """Samples in a row of a page."""
 SEED = 0
@@ -473,6 +479,54 @@ def write_similar(of: Sampled, found: Similar, path: Path) -> Path:
         rows.append(Row(f"like {query}", shown))
     said = ["1 is the same direction, 0 unrelated", *filter(None, [_left_out(found.queries)])]
     return write_samples_page(path.with_suffix(".html"), f"Similar samples in {of.source.name}", said, rows)
+
+
+def write_map(of: Sampled, path: Path, *, quiet: bool = True) -> Path:
+    """Write one page to look around in: a map with pictures, neighbours, labels, groups, duplicates and outliers."""
+    space = fit_space(of.h)
+    rows = space.rows(of.h)
+    with _showing("neighbours", quiet) as show:
+        similarities, positions = neighbours(rows, min(SHEET, len(rows) - 1), show)
+    with _showing("placing", quiet) as show:
+        placed = project(rows, progress=show)
+    twice, odd, kinds = duplicates(of, quiet=quiet), outliers(of, quiet=quiet), groups(of, quiet=quiet)
+    remarks = {one.position: "; ".join(one.reasons) for one in odd.ranked}
+    points = MapPoints(
+        f"Map of {of.source.name}",
+        placed.xy,
+        of.embeddings.names,
+        placed.method,
+        trustworthiness=placed.trustworthiness,
+        kept=placed.kept,
+        thumbnails=[_jpeg(picture) for start in range(0, len(rows), VIEW_BATCH) for picture in _part(of, start)],
+        neighbours=positions,
+        similarities=similarities,
+        labels=of.embeddings.labels,
+        class_names=of.embeddings.class_names,
+        groups=kinds.of_each,
+        group_names=kinds.names,
+        duplicates=twice.group_of_each,
+        outlier=odd.scores,
+        remarks=[remarks.get(row, "") for row in range(len(rows))],
+        notes=(kinds.chosen, twice.note),
+        noun=of.run.modality.noun,
+    )
+    return write_map_page(path, points)
+
+
+def _part(of: Sampled, start: int) -> list[NDArray[np.uint8] | None]:
+    return of.pictures(range(start, min(start + VIEW_BATCH, len(of.positions))))
+
+
+def _jpeg(picture: NDArray[np.uint8] | None) -> bytes | None:
+    """A picture as the bytes of a small file; grey where it has neither 3 channels."""
+    if picture is None:
+        return None
+    image = Image.fromarray(picture if picture.shape[2] == 3 else np.ascontiguousarray(picture[:, :, 0]))
+    image.thumbnail((LARGEST_THUMBNAIL, LARGEST_THUMBNAIL))
+    file = io.BytesIO()
+    image.save(file, format="PNG" if max(image.size) <= TINY else "JPEG", quality=85)
+    return file.getvalue()
 
 
 def _shown(of: Sampled, rows: Sequence[int]) -> list[Shown]:
