@@ -159,7 +159,8 @@ def test_the_map_has_every_sample_with_its_picture(run: barlow.Run) -> None:
     assert all(name in page for name in ("05.png", "copy.png"))
     assert "nearly constant" in page
     assert page.count("data:image") >= 1
-    assert "http://" not in page and "https://" not in page
+    assert "http://" not in page
+    assert "https://" not in page
 
 
 def test_labels_there_are_stay_and_the_choice_goes_on(run: barlow.Run) -> None:
