@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"modalities"},
     {"evaluation"},
     {"runs"},
-    {"audits", "studies"},
+    {"applications", "audits", "studies"},
     {"cli", "__init__"},
     {"__main__"},
 ]

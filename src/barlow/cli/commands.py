@@ -47,6 +47,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
   barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
+  barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
@@ -102,6 +103,7 @@ def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run
         flags.data,
         recipe=flags.recipe or None,
         out=flags.out,
+        start_from=flags.start_from,
         data_root=flags.data_root,
         labels=flags.labels,
         modality=flags.modality or None,
@@ -196,6 +198,38 @@ def embed(arguments: Sequence[str]) -> int:
     if done.left_out:
         say(done.left_out)
     say(f"{done.num_rows} samples: {done.path}")
+    return 0
+
+
+def sequence(arguments: Sequence[str]) -> int:
+    """Train the stages that are not trained yet, and what stands beside them; say what was kept, write the page."""
+    from barlow.cli.sequence import parse_sequence
+
+    flags, numbers = parse_sequence(list(arguments))
+    from barlow.applications.continual.keep import keep_named
+    from barlow.applications.continual.page import sentences
+    from barlow.applications.continual.sequence import pretrain_sequence
+
+    found = pretrain_sequence(
+        flags.data,
+        keep=keep_named(flags.keep, flags.keep_options),
+        recipe=flags.recipe or None,
+        out=flags.out,
+        baselines=flags.baselines,
+        hold_out=flags.hold_out,
+        data_root=flags.data_root,
+        modality=flags.modality or None,
+        machine=flags.machine,
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
+        **numbers,
+    )
+    for line in sentences(found.results):
+        say(line)
+    say_page(found.page)
+    if not found.finished:
+        say(f"stopped after a checkpoint; the same command goes on: {found.folder}")
+        return INTERRUPTED
     return 0
 
 
@@ -303,6 +337,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "audit": audit,
     "embed": embed,
+    "sequence": sequence,
     "report": report,
     "study": study,
     "export": export,
