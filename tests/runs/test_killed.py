@@ -83,7 +83,7 @@ def folders(root: Path, kind: str) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if re.fullmatch(rf"{kind}-\d+", path.name)]
 
 
-@pytest.mark.parametrize("kind", ["run", "comparison", "study"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "study", "sequence"])
 def test_every_file_is_as_without_the_kill_and_nothing_stays_beside_them(
     kind: str, root: Path, moments: dict[str, dict[str, str]]
 ) -> None:

@@ -55,5 +55,6 @@ def parse_sequence(arguments: list[str]) -> tuple[Sequence, dict[str, Any]]:
     flags = parse(Sequence, [word for word in arguments if word not in ("-h", "--help")])
     made_for = recipe_for(flags.recipe or None, next(iter(flags.data), None))
     bare = replace(made_for, options={}, modality_options={})
-    flags = parse(Sequence, arguments, replace(flags, numbers=bare))
+    # Without the dictionary as a default, which would be other flags (--keep-options.mode) than one without.
+    flags = parse(Sequence, arguments, replace(flags, numbers=bare, keep_options={}))
     return flags, typed_numbers(arguments, flags, Sequence)

@@ -31,16 +31,17 @@ class EWC:
     Source: Kirkpatrick et al. 2017; Marsocci & Scardapane 2023 (Continual Barlow Twins). Online: Schwarz et al. 2018.
     """
 
-    relative_weight: float = 30.0
-    weight: float | None = None
+    relative_weight: int | float = 30
+    weight: int | float | None = None
     mode: Mode = "last"
-    decay: float = 1.0
+    decay: int | float = 1
     batches: int = 64
 
     def __post_init__(self) -> None:
         """Refuse what is no number or out of range."""
         check_fields(self)
         _at_least_zero(self, "relative_weight", "weight")
+        _as_floats(self, "relative_weight", "weight", "decay")
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay: got {self.decay}, wanted a number in [0, 1]")
         if self.batches < 1:
@@ -63,13 +64,14 @@ class Distill:
     Source: Fini et al. 2022 (CaSSLe), where g has a hidden layer of 2048.
     """
 
-    weight: float = 1.0
+    weight: int | float = 1
     hidden: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is no number or out of range."""
         check_fields(self)
         _at_least_zero(self, "weight", "hidden")
+        _as_floats(self, "weight")
 
 
 @dataclass(frozen=True)
@@ -133,3 +135,10 @@ def _at_least_zero(instance: Any, *names: str) -> None:
         value = getattr(instance, name)
         if value is not None and not value >= 0:
             raise ValueError(f"{name}: got {value}, wanted 0 or more")
+
+
+def _as_floats(instance: Any, *names: str) -> None:
+    """30 and 30.0 are one number, also where they stand in a record."""
+    for name in names:
+        value = getattr(instance, name)
+        object.__setattr__(instance, name, None if value is None else float(value))
