@@ -84,47 +84,73 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     if bare and keep != "none" and (other := bare["matrices"]["loss"][-1][-1]):
         line += f", {last / other:.2f} times that of the sequence with nothing kept: the price"
     said.append(f"{line}.")
+    said += _silent_probes(results, arm)
     said.append("Losses are those of the method on fixed pairs of views of held-out samples; less is better.")
     return said
 
 
+def _silent_probes(results: Mapping[str, Any], arm: Mapping[str, Any]) -> list[str]:
+    """Name the data sets whose few-label probe tells no more than their largest class."""
+    if "probe" not in arm["matrices"]:
+        return []
+    names = [
+        name
+        for name, mean, deviation, majority in zip(
+            results["domains"],
+            arm["matrices"]["probe"][-1],
+            arm["probe_deviation"][-1],
+            results["untrained"]["majority"],
+            strict=True,
+        )
+        if mean is not None and majority is not None and mean - (deviation or 0.0) <= majority
+    ]
+    what = "does not tell more than always naming the largest class, within its noise"
+    return [f"The few-label probe on {' and '.join(names)} {what}."] if names else []
+
+
 def _curves(folder: Path, results: Mapping[str, Any], keep: str) -> list[Plot]:
-    """One plot a data set: its loss over the epochs of all stages."""
+    """One plot a data set: its loss over the epochs of all stages, from the untrained network on."""
     names, found = results["domains"], []
     stages = [folder / "stages" / f"{place}-{name}" for place, name in enumerate(names, 1)]
     none = [stages[0], *(folder / "baselines" / f"none-{n}-{name}" for n, name in enumerate(names[1:], 2))]
+    ways = [(WAYS[keep], stages, "c1", "c2")]
+    if "none" in results["arms"] and keep != "none":
+        ways.append((WAYS["none"], none, "c3", "c4"))
     for place, name in enumerate(names):
-        curves = [_curve(f"{WAYS[keep]}, own statistics", stages, f"own_statistics: {name}", "c1")]
-        curves.append(_curve(f"{WAYS[keep]}, as it is", stages, f"loss: {name}", "c2"))
-        if "none" in results["arms"] and keep != "none":
-            curves.append(_curve("nothing kept, own statistics", none, f"own_statistics: {name}", "c3"))
-            curves.append(_curve("nothing kept, as it is", none, f"loss: {name}", "c4"))
-        curves = [one for one in curves if one.x]
-        stage = f"Stage {place + 1} learns from it"
-        reading = f"{stage}, before and after it the network learns from others. Own statistics: {OWN_STATISTICS}."
-        if curves:
-            found.append(
-                Plot(
-                    f"Held-out loss on {name} over all stages", reading, "epochs over all stages", curves, y_name="loss"
-                )
-            )
+        curves = []
+        for way, runs, own_color, color in ways:
+            as_it_is = _points(runs, f"loss: {name}")
+            own = _points(runs, f"own_statistics: {name}")
+            ended = [pair for pair in as_it_is if own and pair[0] < own[0][0]][-1:]
+            start = results["untrained"]["loss"][place]
+            curves.append(_curve(f"{way}, own statistics", ended + own, own_color))
+            curves.append(_curve(f"{way}, as it is", [*([] if start is None else [(0.0, start)]), *as_it_is], color))
+        reading = (
+            f"Stage {place + 1} learns from it, before and after it the network learns from others. "
+            f"Own statistics: {OWN_STATISTICS}."
+        )
+        drawn = [one for one in curves if one.x]
+        title = f"Held-out loss on {name} over all stages"
+        found.append(Plot(title, reading, "epochs over all stages", drawn, y_name="loss"))
     return found
 
 
-def _curve(name: str, stages: Sequence[Path], figure: str, color: str) -> Curve:
-    """The curve of a figure over the journals of several runs, one behind the other."""
-    x: list[float] = []
-    y: list[float] = []
+def _points(stages: Sequence[Path], figure: str) -> list[tuple[float, float]]:
+    """(epochs, value) of a figure in the journals of several runs, one behind the other."""
+    found: list[tuple[float, float]] = []
     before = 0.0
     for folder in stages:
         if not (folder / "journal.jsonl").is_file():
             break
         run = read_run(folder, arrays=False)
         epochs, values = run.curve("probe", "figures", figure)
-        x += [before + float(epoch) for epoch in epochs]
-        y += [float(value) for value in values]
+        found += [(before + float(epoch), float(value)) for epoch, value in zip(epochs, values, strict=True)]
         before += float(run.recipe.get("epochs", 0) or 0)
-    return Curve(name, x, y, color)
+    return found
+
+
+def _curve(name: str, points: Sequence[tuple[float, float]], color: str) -> Curve:
+    return Curve(name, [x for x, _ in points], [y for _, y in points], color)
 
 
 def _beside(results: Mapping[str, Any]) -> list[Table]:
@@ -163,14 +189,22 @@ def _single(name: str) -> str:
 
 
 def _matrices(results: Mapping[str, Any], kind: str) -> list[Table]:
-    names, found = results["domains"], []
+    """R of every way in one table; accuracies with their deviation over the draws of labels."""
+    names = results["domains"]
+    rows: list[list[Any]] = []
     for arm, one in results["arms"].items():
-        matrix = one["matrices"].get(kind)
-        if matrix:
-            rows: list[list[Any]] = [["untrained", *_cells(results["untrained"][kind])]]
-            rows += [[f"after {names[place]}", *_cells(row)] for place, row in enumerate(matrix)]
-            found.append(Table(f"R with {WAYS[arm]}: {KIND_TITLES[kind]}", READINGS[kind], ["stage", *names], rows))
-    return found
+        for place, row in enumerate(one["matrices"].get(kind, [])):
+            deviations = one["probe_deviation"][place] if kind == "probe" else [None] * len(names)
+            cells = [_accuracy(*pair) for pair in zip(row, deviations, strict=True)] if kind == "probe" else _cells(row)
+            rows.append([f"{WAYS[arm]}, after {names[place]}", *cells])
+    if not rows:
+        return []
+    rows.insert(0, ["untrained", *_cells(results["untrained"][kind])])
+    return [Table(f"R: {KIND_TITLES[kind]}", READINGS[kind], ["stage", *names], rows)]
+
+
+def _accuracy(mean: float | None, deviation: float | None) -> str:
+    return "" if mean is None else f"{number(mean)} ± {number(deviation or 0.0, 2)}"
 
 
 def _transfers(results: Mapping[str, Any]) -> list[Table]:
