@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"images", "report"},
     {"modalities"},
     {"evaluation"},
+    {"features"},
     {"runs"},
     {"applications", "audits", "studies"},
     {"cli", "__init__"},
