@@ -139,9 +139,7 @@ def pretrain(
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test, wrap=wrap)
     refuse_unused(numbers, objects)
-    named = {
-        name: f"{OWN}{objects[name]}" if name in objects else one for name, one in given.items() if one is not None
-    }
+    named = _named(given, objects)
     kind = modality_for(data, modality=modality, own_views="views" in objects)
     start = start_of(start_from, out)
     recipe = start.recipe if start is not None and recipe is None else recipe
@@ -162,10 +160,7 @@ def pretrain(
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
-    facts |= {"wrap": objects["wrap"]} if wrap else {}
-    if start is not None:
-        kind.suits(source, start.facts)
-        facts |= {**start.fixed(kind), **start.recorded(kind, where.path)}
+    facts |= _begun_with(kind, source, where, start, objects)
     held = None
     if test is not None:  # loaded now, so that a mistake in it is not found after the last step
         held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
@@ -380,6 +375,23 @@ def _places(
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
     return facts | ({"labels": labels} if labels == "none" else {})
+
+
+def _named(given: Mapping[str, Any], objects: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of the recipe that were given as arguments of their own: by name, or an object by that of its class."""
+    known = {name: one for name, one in given.items() if one is not None}
+    return {name: f"{OWN}{objects[name]}" if name in objects else one for name, one in known.items()}
+
+
+def _begun_with(
+    modality: Modality, source: Source, where: RunFolder, start: Start | None, objects: Mapping[str, str]
+) -> dict[str, Any]:
+    """What `recipe.json` says of something around the method, and of the run that this one starts from."""
+    facts: dict[str, Any] = {"wrap": objects["wrap"]} if "wrap" in objects else {}
+    if start is not None:
+        modality.suits(source, start.facts)
+        facts |= {**start.fixed(modality), **start.recorded(modality, where.path)}
+    return facts
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from barlow.applications.continual.matrix import transfer
+from barlow.applications.continual.matrix import Matrix, transfer
 
 LOSSES = [[10.0, 30.0, 50.0], [14.0, 20.0, 48.0], [13.0, 26.0, 40.0]]
 
@@ -18,7 +18,7 @@ def test_figures_of_losses_are_those_of_their_definitions() -> None:
 def test_forgetting_is_behind_the_best_stage_and_positive_for_accuracies_too() -> None:
     accuracies = [[0.6, 0.2], [0.5, 0.9]]
     assert transfer(accuracies, [0.1, 0.1], more_is_better=True).forgetting == pytest.approx(0.1)
-    better_in_between = [[0.6, 0.2, 0.1], [0.7, 0.5, 0.1], [0.65, 0.5, 0.9]]
+    better_in_between: Matrix = [[0.6, 0.2, 0.1], [0.7, 0.5, 0.1], [0.65, 0.5, 0.9]]
     found = transfer(better_in_between, more_is_better=True)
     assert found.forgetting == pytest.approx(0.05 / 2)
     assert found.backward == pytest.approx(0.05 / 2)
@@ -26,7 +26,7 @@ def test_forgetting_is_behind_the_best_stage_and_positive_for_accuracies_too() -
 
 
 def test_what_has_no_figure_takes_no_part() -> None:
-    own = [[10.0, None], [12.0, 20.0]]
+    own: Matrix = [[10.0, None], [12.0, 20.0]]
     found = transfer(own, [None, None], more_is_better=False)
     assert (found.average, found.backward, found.forward, found.forgetting) == (16.0, 2.0, None, 2.0)
     assert transfer([[None, None], [None, 0.5]], more_is_better=True).backward is None

@@ -1,6 +1,7 @@
 """A sequence as a whole: what it leaves, what it refuses, and that a weight of 0 changes nothing."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from barlow.applications.continual.statistics import read_statistics
 from barlow.cli.commands import main
 from barlow.images.modality import IMAGES
 from barlow.training.checkpoint import load_checkpoint
-from tests.applications.continual.tiny import PICTURES, QUIET, pictures
+from barlow.training.order import view_generator
+from tests.applications.continual.tiny import PICTURES, QUIET, VIEWS, method, pictures, source
 
 
 def sequence(out: Path, keep: Any, **more: Any) -> SequenceRun:
@@ -207,3 +209,19 @@ def test_the_command_runs_on_folders_and_says_what_came_of_it(
     assert f"page: {tmp_path / 'stream' / 'sequence.html'}" in said
     asked = json.loads((tmp_path / "stream" / "sequence.json").read_text())
     assert (asked["keep.mode"], asked["recipe.width"]) == ("online", 2)
+
+
+def test_the_snippets_of_the_page_run(whole: SequenceRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs/sequence.md").read_text(encoding="utf-8")
+    renamed = page.replace('"new_pictures/"', "pictures").replace('"aerial"', '"pictures-0"')
+    names: dict[str, Any] = {"barlow": barlow, "pictures": pictures(2, 5)}
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(barlow, "pretrain_sequence", lambda data, **given: asked.update(given) or whole)
+    monkeypatch.setattr(barlow, "pretrain", lambda data, **given: asked.update(given))
+    for snippet in re.findall(r"^```python\n(.*?)^```", renamed, re.MULTILINE | re.DOTALL):
+        exec(compile(snippet, "docs/sequence.md", "exec"), names)
+    assert asked["keep"] == barlow.EWC(relative_weight=30)
+    assert names["h"].shape[0] == 5
+    around, views = asked["wrap"](method()), VIEWS.draw(source().samples, view_generator(0, 0))
+    terms = around(views)
+    torch.testing.assert_close(terms.total, around.method(views).total + terms.parts["penalty"])
