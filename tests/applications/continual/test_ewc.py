@@ -36,7 +36,7 @@ def test_the_gradient_of_the_penalty_is_fisher_times_the_distance() -> None:
     own = method()
     held = anchor(own)
     penalty = EWCPenalty(own, [held]).penalty()
-    penalty.backward()  # type: ignore[no-untyped-call]
+    penalty.backward()
     expected = sum(
         float((held.fisher[name] * (w.detach() - held.at[name]).square()).sum()) for name, w in own.named_parameters()
     )
@@ -135,4 +135,4 @@ def test_numbers_out_of_range_and_unknown_names_are_refused() -> None:
         keep_named("none", {"weight": 1})
     for numbers in ({"relative_weight": -1.0}, {"mode": "first"}, {"decay": 2.0}, {"batches": 0}):
         with pytest.raises(ValueError, match=next(iter(numbers))):
-            EWC(**numbers)  # type: ignore[arg-type]
+            EWC(**numbers)

@@ -177,7 +177,7 @@ def test_a_pair_says_what_is_held_out_and_else_a_share_is() -> None:
 def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     out = tmp_path / "none"
     two: list[Any] = [pictures(0), pictures(1)]
-    for arguments, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"data": two[:1]}, "data: got .*, wanted a list of two or more"),
         ({"data": "digits"}, "data: got 'digits', wanted a list"),
         ({"keep": "ecw"}, "keep: got 'ecw'.*did you mean 'ewc'"),
@@ -186,7 +186,8 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path: Path) ->
         ({"minutes": 3}, "minutes: got 3, wanted epochs"),
         ({"epoch": 3}, "epoch: a Recipe has no such field; did you mean 'epochs'"),
         ({"data": [pictures(0), pictures(1, 6)]}, "data: pictures-1 has 1 samples held out"),
-    ):
+    ]
+    for arguments, message in refused:
         with pytest.raises(ValueError, match=message):
             barlow.pretrain_sequence(**{"data": two, "out": out, "machine": QUIET, **arguments})
     assert not (out / "stages").exists()

@@ -28,7 +28,7 @@ def test_weights_in_a_graph_take_part_with_other_statistics_too() -> None:
     other = {name: value + 1 for name, value in statistics_of(own).items()}
     with torch.inference_mode(), with_statistics(own, other):
         own.represent(torch.randn(4, 6))
-    own.represent(torch.randn(4, 6)).sum().backward()  # type: ignore[no-untyped-call]
+    own.represent(torch.randn(4, 6)).sum().backward()
     assert all(
         torch.equal(a, b) for a, b in zip(statistics_of(own).values(), statistics_of(method()).values(), strict=True)
     )
