@@ -329,7 +329,7 @@ def typed_numbers(arguments: Sequence[str], flags: Any, kind: Any = Pretrain) ->
 
 def _made_for(flags: Pretrain) -> Recipe:
     """The recipe asked for; torch is loaded only where a modality of one's own is to name it."""
-    if flags.start_from is not None and not flags.recipe:
+    if not flags.recipe and flags.start_from and (flags.start_from / "recipe.json").is_file():
         from barlow.runs.folder import RunFolder
 
         return RunFolder(flags.start_from).recipe()
