@@ -104,6 +104,7 @@ def run_python(code: str) -> str:
         "barlow.report.page",
         "barlow.report.side_by_side",
         "barlow.report.audit_page",
+        "barlow.report.map_page",
         "barlow.report.terminal",
         "barlow.report.study_page",
         "barlow.studies.table",
