@@ -66,7 +66,7 @@ def files_of(folder: Path) -> dict[str, Any]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".jsonl":
-            found[name] = journal(path.read_text())
+            found[name] = journal(path.read_text().replace(str(folder), "folder"))
         elif path.suffix == ".json":
             text = path.read_text().replace(str(folder), "folder")
             found[name] = without_times(json.loads(text))

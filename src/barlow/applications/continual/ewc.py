@@ -9,6 +9,7 @@ Differs from the official code of Continual Barlow Twins: the mean is over all b
 a later stage is of the loss alone, not of loss and penalty; the last batch is divided by its own size.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from barlow.training.order import view_generator
 
 FISHER = "fisher.safetensors"
 """File in the run folder of a stage."""
+KEY = "measured"
 FISHER_SEED = 20230501
 """Of the views and the order that a Fisher is measured on, which are none of the training's."""
 
@@ -88,17 +90,19 @@ def measure_fisher(
 
 def write_fisher(folder: Path, fisher: Fisher) -> None:
     """Write a Fisher to the run folder of its stage."""
-    told = {name: repr(getattr(fisher, name)) for name in ("loss", "move", "batches")}
+    told = {name: getattr(fisher, name) for name in ("loss", "move", "batches")}  # one word: several have no order
     with durable_file(folder / FISHER) as file:
-        file.write(save({name: f.contiguous() for name, f in fisher.diagonal.items()}, metadata=told))
+        file.write(
+            save({name: f.contiguous() for name, f in fisher.diagonal.items()}, metadata={KEY: json.dumps(told)})
+        )
 
 
 def read_fisher(folder: Path) -> Fisher:
     """Return what `write_fisher` wrote."""
     with safe_open(folder / FISHER, framework="pt") as file:
-        told = file.metadata()
+        told = json.loads(file.metadata()[KEY])
         diagonal = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return Fisher(diagonal, float(told["loss"]), float(told["move"]), int(told["batches"]))
+    return Fisher(diagonal, **told)
 
 
 @dataclass(frozen=True)
