@@ -20,6 +20,8 @@ FOLDERS = {
     "audits": "Theory applied to one backbone: figures with error bars",
     "audits/verdicts": "The sentences of an audit: what each figure means, and when it warns",
     "studies": "The paper's claims put to the test, one file a study",
+    "applications": "What is built on pretraining: a method, a target or a schedule over a modality",
+    "applications/continual": "Data sets learned one after another by one network, and what keeps it from forgetting",
     "report": "From a run folder to one HTML page; no torch",
     "images": "What is different about images, and nothing else",
     "images/data": "From names, paths and objects to batches of images",

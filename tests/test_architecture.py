@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"evaluation"},
     {"features"},
     {"runs"},
-    {"audits", "studies"},
+    {"applications", "audits", "studies"},
     {"cli", "__init__"},
     {"__main__"},
 ]

@@ -20,6 +20,7 @@ import barlow
 from barlow.cli.commands import COMMANDS
 from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outliers, Predict, Similar
 from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
+from barlow.cli.sequence import parse_sequence
 from tests.images.data.making import write_folder
 from tests.test_architecture import FLOORS
 
@@ -139,12 +140,14 @@ def test_every_command_of_the_pages_can_be_typed(words: list[str]) -> None:
     name, arguments = words[1], words[2:]
     if name == "pretrain":
         parse_pretrain(arguments)
+    elif name == "sequence":
+        parse_sequence(arguments)
     else:
         parse(FLAGS[name], arguments)
 
 
 def test_the_flags_of_all_commands_are_known_to_this_test_and_all_commands_are_shown() -> None:
-    assert {"pretrain", *FLAGS} == set(COMMANDS)
+    assert {"pretrain", "sequence", *FLAGS} == set(COMMANDS)
     assert {words[1] for words in commands(*NAMES)} == set(COMMANDS)
 
 
@@ -206,8 +209,14 @@ SNIPPETS = ("README.md", "docs/runs.md", "docs/audit.md", "docs/evaluation.md")
 """Pages with Python, in the order in which their snippets build on each other."""
 
 
+OF_APPLICATIONS = {"docs/sequence.md": "applications/continual/test_sequence.py"}
+"""Pages whose snippets run in the test of what they are about."""
+
+
 def test_every_page_with_python_is_among_those_whose_snippets_run() -> None:
-    assert {page for page in NAMES if blocks(page, "python")} == set(SNIPPETS)
+    assert {page for page in NAMES if blocks(page, "python")} == {*SNIPPETS, *OF_APPLICATIONS}
+    for page, test in OF_APPLICATIONS.items():
+        assert page in (ROOT / "tests" / test).read_text(encoding="utf-8")
 
 
 def test_the_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow import theory as theory
+    from barlow.applications.continual.keep import EWC as EWC, Distill as Distill, Replay as Replay
+    from barlow.applications.continual.sequence import (
+        SequenceRun as SequenceRun,
+        pretrain_sequence as pretrain_sequence,
+    )
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from barlow.runs.pretrain import pretrain as pretrain, resume as resume
     from barlow.runs.run import Run as Run, open_run as open_run
     from barlow.seams import (
+        Around as Around,
         Batch as Batch,
         Method as Method,
         Modality as Modality,
@@ -74,6 +80,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "EWC": "applications.continual.keep",
+    "Distill": "applications.continual.keep",
+    "Replay": "applications.continual.keep",
+    "SequenceRun": "applications.continual.sequence",
+    "pretrain_sequence": "applications.continual.sequence",
     "MeanOver": "statistics.collectives",
     "all_mean": "statistics.collectives",
     "gather_with_grad": "statistics.collectives",
@@ -85,6 +96,7 @@ _HOME = {
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
     "load_foreign": "images.networks.foreign",
+    "Around": "seams",
     "Batch": "seams",
     "Source": "seams",
     "load_source": "images.data.load",

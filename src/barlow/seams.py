@@ -273,6 +273,72 @@ class Method(nn.Module, ABC):
         """Called after the optimizer's step: a target network follows here."""
 
 
+class Around(Method):
+    """A method with something added to its loss, such as a penalty; all else is that of the method.
+
+    `pretrain(data, wrap=...)` takes the subclass, or a function from the method to one:
+
+        class SmallWeights(barlow.Around):
+            def forward(self, views):
+                terms = self.method(views)
+                penalty = 1e-4 * sum(weight.square().sum() for weight in self.parameters())
+                return barlow.Terms(terms.total + penalty, {**terms.parts, "penalty": penalty})
+
+    Checkpoints hold the method as they hold any other, so that a run with something around its method is opened,
+    audited and exported as one without; what is added may have parameters of its own, which are trained and kept
+    beside. Frozen networks that are neither go into a tuple, where `train()` and checkpoints do not find them.
+
+    Attributes:
+        method: what is inside, which may be an `Around` itself.
+    """
+
+    def __init__(self, method: Method) -> None:
+        nn.Module.__init__(self)  # backbone and projector are the method's, under one name only
+        self.method = method
+
+    @property
+    def backbone(self) -> nn.Module:  # type: ignore[override]
+        """The backbone of the method."""
+        return self.method.backbone
+
+    @property
+    def projector(self) -> nn.Module:  # type: ignore[override]
+        """The projector of the method."""
+        return self.method.projector
+
+    def forward(self, views: Sequence[Any]) -> Terms:
+        """Return the loss of the method."""
+        terms: Terms = self.method(views)
+        return terms
+
+    def represent(self, view: Any) -> Float[Tensor, "n d"]:
+        """Return h as the method does."""
+        return self.method.represent(view)
+
+    def start_step(self, epoch: float, epochs: int | float) -> None:
+        """Tell the method."""
+        self.method.start_step(epoch, epochs)
+
+    def after_backward(self) -> None:
+        """Tell the method."""
+        self.method.after_backward()
+
+    def after_step(self) -> None:
+        """Tell the method."""
+        self.method.after_step()
+
+    def figures(self) -> dict[str, float]:
+        """Return figures for the journal, taken between epochs in evaluation mode; by default those from inside."""
+        return self.method.figures() if isinstance(self.method, Around) else {}
+
+
+def inside(method: nn.Module) -> nn.Module:
+    """Return the method that has others around it, or itself."""
+    while isinstance(method, Around):
+        method = method.method
+    return method
+
+
 # --- The seam between data and networks: how one batch becomes two or more views of itself.
 #
 # A `View` is one augmentation pipeline. Drawing and applying are apart, so that a view can be replayed bit for

@@ -1,4 +1,4 @@
-"""Work that is killed with SIGKILL at a chosen moment and done again: a run, a comparison, a study.
+"""Work that is killed with SIGKILL at a chosen moment and done again: a run, a comparison, a study, a sequence.
 
 As a program, `python -m tests.runs.killed FOLDER`, it carries each out once undisturbed, once killed at each of
 `MOMENTS`, and prints which folders came of it. Moments are counted, not timed: before each record of the journal, in
@@ -84,6 +84,25 @@ def a_study(data: Path, folder: Path) -> None:
     cells = [Cell(f"cell-{value}", square, {"value": value}) for value in (1, 2, 3)]
     study = Study("Squares", "The paper says ...", lambda _: cells, concluded)
     carry_out("squares", study, Settings(str(data), "", 1, "quick"), folder, jobs=1, quiet=True)
+
+
+def a_sequence(data: Path, folder: Path) -> None:
+    pictures = np.load(data)["images"]
+    halves = [torch.from_numpy(pictures[:32]), torch.from_numpy(255 - pictures[32:])]
+    both = [barlow.ArraySource(half, name=name) for half, name in zip(halves, ("first", "second"), strict=True)]
+    way = barlow.EWC(batches=2)
+    numbers = replace(recipe("digits"), batch_size=8, epochs=1)
+    barlow.pretrain_sequence(both, keep=way, recipe=numbers, out=folder, baselines=(), machine=EVERY_STEP)
+
+
+def within_and_between_stages(moments: list[str]) -> list[int]:
+    """A step of the first stage, what it leaves, a step of the second, and the results."""
+    steps = [place for place, moment in enumerate(moments) if moment == "journal step"]
+    named = [
+        next(place for place, moment in enumerate(moments) if moment.startswith(f"sync {name}"))
+        for name in ("fisher.safetensors", "results.json")
+    ]
+    return [steps[1], named[0], steps[-2], named[1]]
 
 
 def cheap_arms(arms: Mapping[str, Any], *, class_names: Any, progress: Any = None) -> dict[str, Any]:
@@ -186,6 +205,12 @@ def main(root: Path) -> None:
         said[kind] = {str(moment): moments[moment] for moment in drawn}
         if kind == "run":
             said[kind] |= _finishing(work, root, moments, last)
+    sequence: Work = partial(a_sequence, data)
+    moments = moments_of(sequence, root / "sequence")
+    chosen = within_and_between_stages(moments)
+    for moment in chosen:
+        killed_and_done(sequence, root / f"sequence-{moment}", moment)
+    said["sequence"] = {str(moment): moments[moment] for moment in chosen}
     sys.stdout.write(json.dumps(said))
 
 

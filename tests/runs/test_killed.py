@@ -66,7 +66,7 @@ def files_of(folder: Path) -> dict[str, Any]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".jsonl":
-            found[name] = journal(path.read_text())
+            found[name] = journal(path.read_text().replace(str(folder), "folder"))
         elif path.suffix == ".json":
             text = path.read_text().replace(str(folder), "folder")
             found[name] = without_times(json.loads(text))
@@ -83,7 +83,7 @@ def folders(root: Path, kind: str) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if re.fullmatch(rf"{kind}-\d+", path.name)]
 
 
-@pytest.mark.parametrize("kind", ["run", "comparison", "study"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "study", "sequence"])
 def test_every_file_is_as_without_the_kill_and_nothing_stays_beside_them(
     kind: str, root: Path, moments: dict[str, dict[str, str]]
 ) -> None:

@@ -54,6 +54,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow map RUN                  one page to look around in, with pictures; opens offline
   barlow label RUN                which samples to label next, as a csv to fill in
   barlow classify RUN             a classifier from those labels or from class folders; predict MODEL NEW uses it
+  barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
@@ -109,6 +110,7 @@ def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run
         flags.data,
         recipe=flags.recipe or None,
         out=flags.out,
+        start_from=flags.start_from,
         data_root=flags.data_root,
         labels=flags.labels,
         modality=flags.modality or None,
@@ -203,6 +205,38 @@ def embed(arguments: Sequence[str]) -> int:
     if done.left_out:
         say(done.left_out)
     say(f"{done.num_rows} samples: {done.path}")
+    return 0
+
+
+def sequence(arguments: Sequence[str]) -> int:
+    """Train the stages that are not trained yet, and what stands beside them; say what was kept, write the page."""
+    from barlow.cli.sequence import parse_sequence
+
+    flags, numbers = parse_sequence(list(arguments))
+    from barlow.applications.continual.keep import keep_named
+    from barlow.applications.continual.page import sentences
+    from barlow.applications.continual.sequence import pretrain_sequence
+
+    found = pretrain_sequence(
+        flags.data,
+        keep=keep_named(flags.keep, flags.keep_options),
+        recipe=flags.recipe or None,
+        out=flags.out,
+        baselines=flags.baselines,
+        hold_out=flags.hold_out,
+        data_root=flags.data_root,
+        modality=flags.modality or None,
+        machine=flags.machine,
+        white_level=flags.white_level,
+        channels_axis=flags.channels_axis or None,
+        **numbers,
+    )
+    for line in sentences(found.results):
+        say(line)
+    say_page(found.page)
+    if not found.finished:
+        say(f"stopped after a checkpoint; the same command goes on: {found.folder}")
+        return INTERRUPTED
     return 0
 
 
@@ -318,6 +352,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "label": label,
     "classify": classify,
     "predict": predict,
+    "sequence": sequence,
     "report": report,
     "study": study,
     "export": export,

@@ -29,6 +29,8 @@ class Pretrain:
     """Go on with this run: its data and recipe are read from the folder."""
     moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
     """With --resume: where the data of the run are now, if they moved."""
+    start_from: Path | None = None
+    """Start from the backbone and heads of this finished run, with its numbers where no --recipe is given."""
     labels: Literal["auto", "required", "none"] = "auto"
     """none: leave the labels of DATA out, also from the evaluation; -1 is a sample without one."""
     data_root: Path | None = None
@@ -285,7 +287,7 @@ def _expanded(word: Any) -> Any:
 
 def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     """Return the flags of `pretrain`, its numbers complete: those of the recipe, and what was typed."""
-    _refuse_names_of_others(arguments)
+    refuse_names_of_others(arguments)
     flags = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
     typed = {name: value for name in TYPED_AS_FIELDS if (value := getattr(flags, name)) is not None}
     # Once more with the numbers of the recipe as defaults: only what was typed differs from it, and help shows them.
@@ -300,23 +302,24 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     return flags
 
 
-def _refuse_names_of_others(arguments: Sequence[str]) -> None:
+def refuse_names_of_others(arguments: Sequence[str]) -> None:
+    """Refuse flags by the names that other projects have for them, with ours."""
     for word in arguments:
         name = word.removeprefix("--").partition("=")[0]
         if word.startswith("--") and (ours := ALSO_CALLED.get(name.replace("-", "_"))):
             raise ValueError(f"--{name}: there is no such flag; did you mean --{ours.replace('_', '-')}?")
 
 
-def typed_numbers(arguments: Sequence[str], flags: Pretrain) -> dict[str, Any]:
+def typed_numbers(arguments: Sequence[str], flags: Any, kind: Any = Pretrain) -> dict[str, Any]:
     """Return the fields of the recipe that were typed, and nothing that only stands in the recipe: what is to be kept.
 
-    `flags` are what `parse_pretrain` made of the same arguments.
+    `flags` are what was made of the same arguments, the flags of a command that takes the fields of a recipe, `kind`.
     """
     words = {word.partition("=")[0].replace("_", "-").replace("--no-", "--") for word in arguments}
     typed = {name: value for name, value in vars(flags.numbers).items() if f"--{name.replace('_', '-')}" in words}
-    first = parse(Pretrain, [word for word in arguments if word not in ("-h", "--help")])
+    first: Any = parse(kind, [word for word in arguments if word not in ("-h", "--help")])
     options = first.numbers.options | {
-        name: value for name in TYPED_AS_FIELDS if (value := getattr(first, name)) is not None
+        name: value for name in TYPED_AS_FIELDS if (value := getattr(first, name, None)) is not None
     }
     by_name = {"options": options, "modality_options": first.numbers.modality_options}
     return {name: value for name, value in typed.items() if name not in by_name} | {
@@ -326,6 +329,10 @@ def typed_numbers(arguments: Sequence[str], flags: Pretrain) -> dict[str, Any]:
 
 def _made_for(flags: Pretrain) -> Recipe:
     """The recipe asked for; torch is loaded only where a modality of one's own is to name it."""
+    if not flags.recipe and flags.start_from and (flags.start_from / "recipe.json").is_file():
+        from barlow.runs.folder import RunFolder
+
+        return RunFolder(flags.start_from).recipe()
     if not flags.modality:
         return recipe_for(flags.recipe or None, flags.data)
     from barlow.modalities import modality_named

@@ -97,13 +97,17 @@ def command_of(run: RunFiles) -> str:
     plain = folded(changed)
     options, of_modality = plain.pop("options", {}), plain.pop("modality_options", {})
     plain |= {name: options.pop(name) for name in TYPED_AS_FIELDS if name in options}
-    if not path or mapping(mapping(run.start.get("data")).get("objects")):
-        by_name = {"options": options, "modality_options": of_modality}
+    data = mapping(run.start.get("data"))
+    start = str(data.get("start_from") or "")
+    if not path or mapping(data.get("objects")):
+        around = {name: f"{OWN}{one}" for name, one in mapping(data.get("objects")).items() if name == "wrap"}
+        by_name = {"options": options, "modality_options": of_modality, "start_from": start} | around
         return _call(path, asked, plain | {name: value for name, value in by_name.items() if value})
-    root = str(mapping(run.start.get("data")).get("data_root") or "")
+    root = str(data.get("data_root") or "")
     words = ["barlow", "pretrain", path]
     words += ["--data-root", root] if root else []
     words += ["--recipe", asked] if asked else []
+    words += ["--start-from", start] if start else []
     for name, value in plain.items():
         flag = name.replace("_", "-")
         words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]

@@ -1,7 +1,7 @@
 """From a Recipe to objects: the method, the optimizer's plan and the engine, each by one plain function."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from barlow.methods.heads import head_of, projector_width
 from barlow.methods.table import Builder, builder_of, options_in, options_of
 from barlow.recipes import ABOUT, OWN, WITHOUT_MOMENTUM, Recipe, flat
 from barlow.runs.floor import loss_floor
-from barlow.seams import Facts, Method, Modality, Source, Views
+from barlow.seams import Around, Facts, Method, Modality, Source, Views, inside
 from barlow.training.engine import resolve_precision
 from barlow.training.machine import Machine
 from barlow.training.optimizers import build_optimizer
@@ -145,6 +145,20 @@ def build_method(recipe: Recipe, backbone: nn.Module, num_features: int, own: Bu
             f"method: {recipe.method.removeprefix(OWN)} made a {type(method).__name__}, wanted a barlow.Method"
         )
     return method
+
+
+Wrap = Callable[[Method], Around]
+"""From a method to one with something added to its loss."""
+
+
+def wrapped(method: Method, wrap: Wrap | None) -> Method:
+    """Put something around the method of a run; ValueError where it is none of `barlow.Around`."""
+    if wrap is None:
+        return method
+    found = wrap(method)
+    if not isinstance(found, Around) or inside(found) is not method:
+        raise ValueError(f"wrap: gave a {type(found).__name__}, wanted a barlow.Around that holds the method")
+    return found
 
 
 def build_plan(recipe: Recipe, *, num_samples: int, num_features: int, checkpoint_minutes: float) -> Plan:

@@ -194,8 +194,13 @@ def _records(notes: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def weights_digest(network: nn.Module) -> str:
     """Return a name that only networks with the same weights and statistics share."""
+    return digest_of_weights(network.state_dict())
+
+
+def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """Return a name that only the same tensors under the same names have."""
     mixed = hashlib.blake2b(digest_size=16)
-    for name, tensor in network.state_dict().items():
+    for name, tensor in weights.items():
         values = tensor.detach().cpu().contiguous()
         mixed.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
         mixed.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())

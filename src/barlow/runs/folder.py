@@ -33,10 +33,15 @@ VERSIONS = ("barlow", "torch", "torchvision", "timm", "lightning-fabric", "sciki
 """Packages whose version may change a run's numbers."""
 SAME_STATISTICS = 0.003
 """Of pixels in [0, 1]: about what one image in a hundred changes that can no longer be read."""
-PLACE = ("path", "path_from_here", "data_root", "test", "test_from_here", "identity", "test_identity")
+PLACE = (
+    *("path", "path_from_here", "data_root", "test", "test_from_here", "identity", "test_identity"),
+    *("start_from", "start_from_from_here"),
+)
 """Facts that say where the data are, and by what they are found again."""
 MAY_DIFFER = (*PLACE, "labels", "objects", "noun", "input_shape", "num_classes")
 """Facts that tell no other data: they may have moved, and labels may have come; samples are compared by themselves."""
+ONLY_SOME = ("start_weights", "wrap")
+"""Facts that only some runs have: with and without one are two runs."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,9 @@ def data_differences(old: Mapping[str, Any], new: Mapping[str, Any], statistics:
     renamed = ("name",) if is_known(old) and is_known(new) else ()
     exact = [key for key in new if key in old and key not in (*MAY_DIFFER, *statistics, *renamed)]
     found = recipe_differences({key: old[key] for key in exact}, {key: new[key] for key in exact})
+    for key in ONLY_SOME:
+        if key not in exact and old.get(key, "") != new.get(key, ""):
+            found.append(f"{key} was {old.get(key, '')!r}, now {new.get(key, '')!r}")
     for key, place in (("identity", "path"), ("test_identity", "test")):
         if not found and (others := samples_differ(old, new, key)):  # of other numbers other ones are looked at
             known = " and ".join(f"{facts[place]}" for facts in (old, new) if facts.get(place))

@@ -26,7 +26,7 @@ from barlow.evaluation.scores import LabelledParts
 from barlow.formats import count
 from barlow.methods.table import Builder
 from barlow.recipes import OPTIONS, RECIPES, TYPED_AS_FIELDS, Recipe, with_numbers
-from barlow.runs.build import build_backbone, build_method, build_views
+from barlow.runs.build import Wrap, build_backbone, build_method, build_views, wrapped
 from barlow.runs.evidence import CORRELATION_SAMPLES, PROBE_SAMPLES, label_free_figures, spread
 from barlow.runs.folder import RunFolder
 from barlow.runs.timing import seconds_of_steps
@@ -158,7 +158,7 @@ class Trial:
 
     Attributes:
         facts: of the data; None where views came as an object.
-        views, backbone, method: the user's own objects, None where they go by name.
+        views, backbone, method, wrap: the user's own objects, None where they go by name.
         parts: labelled data that only the evaluation sees, if any.
         loading: seconds that loading the data took.
     """
@@ -172,6 +172,7 @@ class Trial:
     method: Builder | None = None
     parts: LabelledParts | None = None
     loading: float = 0.0
+    wrap: Wrap | None = None
 
     def fit(self, recipe: Recipe) -> Recipe:
         """Return the recipe as it would be run."""
@@ -183,7 +184,8 @@ class Trial:
         drawn = self.views or build_views(self.kind, recipe, self.facts or {})
         network = copy.deepcopy(self.backbone) or build_backbone(self.kind, recipe, self.facts or {})
         samples = next(self.source.batches(spread(len(self.source), 2), 2)).samples
-        return drawn, build_method(recipe, network, check_backbone(network, drawn.plain(samples)), self.method)
+        method = build_method(recipe, network, check_backbone(network, drawn.plain(samples)), self.method)
+        return drawn, wrapped(method, self.wrap)
 
     def agreed(self, seconds: float) -> float:
         """Return the longest of a time that each process has measured: all of them then decide alike."""

@@ -3,7 +3,7 @@
 import copy
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from barlow.methods.table import Builder
 from barlow.modalities import load_training, modality_for, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe, batch_note, with_numbers
 from barlow.runs.build import (
+    Wrap,
     build_backbone,
     build_method,
     build_plan,
@@ -38,6 +39,7 @@ from barlow.runs.build import (
     refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
+    wrapped,
 )
 from barlow.runs.evidence import figures_during_training
 from barlow.runs.finishing import finish, try_report
@@ -48,7 +50,8 @@ from barlow.runs.minutes import Sitting, Trial, Wish, in_time
 from barlow.runs.own_data import own_data, place_facts, places
 from barlow.runs.own_views import Given, check_input, facts_of_input, first_samples, own_views, with_plain
 from barlow.runs.run import Run
-from barlow.seams import Method, Modality, OnDevice, Source, check_backbone
+from barlow.runs.start import Start, start_of
+from barlow.seams import Around, Method, Modality, OnDevice, Source, check_backbone
 from barlow.training.checkpoint import load_checkpoint, restore_method
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast
 from barlow.training.journal import Journal, TensorboardMirror
@@ -81,6 +84,8 @@ def pretrain(
     backbone: str | nn.Module | None = None,
     method: str | Builder | None = None,
     test: Any = None,
+    wrap: Wrap | None = None,
+    start_from: str | Path | None = None,
     data_root: str | Path | None = None,
     labels: str | None = "auto",
     modality: str | Modality | None = None,
@@ -105,6 +110,10 @@ def pretrain(
             (backbone, head, num_features, **options).
         test: labelled data that only the evaluation sees, their test split where they have one; None: `data`, likewise.
             Where `data` have no labels, probes are fitted on a part of `test`.
+        wrap: something to add to the loss of the method, such as a penalty: a class of your own below `barlow.Around`,
+            or a function from the method to one.
+        start_from: folder of a finished run: its backbone and heads are where this one starts, and its numbers hold
+            where no recipe is named. Input stays normalised as there; steps, optimizer and schedule start anew.
         data_root: where named data sets live.
         labels: of `data`, for the evaluation: "auto" (what they carry; -1 is a sample without one), "required", or
             "none" or None, which drops them.
@@ -128,12 +137,12 @@ def pretrain(
     since = time.time() if since is None else since
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
-    objects = objects_among(**given, test=test)
+    objects = objects_among(**given, test=test, wrap=wrap)
     refuse_unused(numbers, objects)
-    named = {
-        name: f"{OWN}{objects[name]}" if name in objects else one for name, one in given.items() if one is not None
-    }
+    named = _named(given, objects)
     kind = modality_for(data, modality=modality, own_views="views" in objects)
+    start = start_of(start_from, out)
+    recipe = start.recipe if start is not None and recipe is None else recipe
     asked = with_numbers(recipe if isinstance(recipe, Recipe) else kind.recipe(recipe, data), {**numbers, **named})
     wish = Wish.of(recipe, {**numbers, **named})
     own_method = None if isinstance(method, str) else method
@@ -145,12 +154,13 @@ def pretrain(
     guard_children(fabric)
     quiet = machine.quiet or not fabric.is_global_zero
     reading = said(white_level=white_level, channels_axis=channels_axis)
-    reading |= {"facts": _settled(kind, out), "labels": labels}
+    reading |= {"facts": _settled(kind, out, start), "labels": labels}
     source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
+    facts |= _begun_with(kind, source, where, start, objects)
     held = None
     if test is not None:  # loaded now, so that a mistake in it is not found after the last step
         held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
@@ -161,13 +171,13 @@ def pretrain(
         facts |= facts_of_input(kind, source, ready.plain(samples))
         asked = asked if "image_size" in numbers else replace(asked, image_size=0)
     known = None if ready is not None and own_network is not None else facts
-    trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading)
+    trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading, wrap)
     settled, sitting = in_time(trial, where, asked, wish, since, quiet=quiet)
     torch.manual_seed(settled.seed)
     drawn = ready or build_views(kind, settled, facts)
     network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine, note, sitting).carry_out(samples, held)
+    return _Job(run, where, facts, source, fabric, machine, note, sitting, wrap, start).carry_out(samples, held)
 
 
 pretrain.__doc__ = (
@@ -188,6 +198,8 @@ class _Job:
     machine: Machine
     note: str = ""
     sitting: Sitting | None = None
+    wrap: Wrap | None = None
+    start: Start | None = None
 
     def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
@@ -201,6 +213,9 @@ class _Job:
             self.facts["input_shape"] = list(example.shape[1:])
         twin = copy.deepcopy(run.backbone)
         method = build_method(run.recipe, run.backbone, num_features, run.method)
+        if self.start is not None:
+            self.start.fill(method)
+        method = wrapped(method, self.wrap)
         plan = build_plan(
             run.recipe,
             num_samples=len(self.source),
@@ -274,7 +289,7 @@ class _Job:
                 fabric=fabric,
                 folder=self.where.path,
                 journal=journal,
-                probes=[Probe(probe_interval(plan.epochs, self.sitting.probes if self.sitting else None), figures)],
+                probes=self._probes(method, plan, figures),
                 progress=progress,
                 seconds_left=self.sitting.training_left if self.sitting else None,
             )
@@ -284,6 +299,15 @@ class _Job:
                 progress.say(sentence)
                 journal.write("note", message=sentence)
         return finished
+
+    def _probes(self, method: Method, plan: Plan, figures: Callable[[int], dict[str, float]]) -> list[Probe]:
+        """The figures of the backbone, and those of what is around the method."""
+        every = probe_interval(plan.epochs, self.sitting.probes if self.sitting else None)
+        found = [Probe(every, figures)]
+        if isinstance(method, Around):
+            around = method
+            found.append(Probe(every, lambda step: around.figures()))
+        return found
 
     def _say_notes(
         self, plan: Plan, num_features: int, journal: Journal, progress: StepProgress, *, fresh: bool
@@ -353,6 +377,23 @@ def _places(
     return facts | ({"labels": labels} if labels == "none" else {})
 
 
+def _named(given: Mapping[str, Any], objects: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of the recipe that were given as arguments of their own: by name, or an object by that of its class."""
+    known = {name: one for name, one in given.items() if one is not None}
+    return {name: f"{OWN}{objects[name]}" if name in objects else one for name, one in known.items()}
+
+
+def _begun_with(
+    modality: Modality, source: Source, where: RunFolder, start: Start | None, objects: Mapping[str, str]
+) -> dict[str, Any]:
+    """What `recipe.json` says of something around the method, and of the run that this one starts from."""
+    facts: dict[str, Any] = {"wrap": objects["wrap"]} if "wrap" in objects else {}
+    if start is not None:
+        modality.suits(source, start.facts)
+        facts |= {**start.fixed(modality), **start.recorded(modality, where.path)}
+    return facts
+
+
 @contextmanager
 def _only_writer(folder: Path, fabric: Fabric) -> Iterator[None]:
     """Hold the folder on the first process; where another run holds it, all processes end with the same words."""
@@ -369,12 +410,16 @@ def _only_writer(folder: Path, fabric: Fabric) -> Iterator[None]:
         yield
 
 
-def _settled(modality: Modality, out: str | Path | None) -> dict[str, Any] | None:
-    """How the data of a run that has begun were read, which they are again; None where nothing is settled yet."""
+def _settled(modality: Modality, out: str | Path | None, start: Start | None) -> dict[str, Any] | None:
+    """How the data of a run that has begun were read, which they are again; None where nothing is settled yet.
+
+    Those of a run that starts from another are brought to the form that its network takes.
+    """
     where = None if out is None else RunFolder(Path(out))
+    form = {} if start is None else start.shape(modality)
     if where is None or not (where.path / "recipe.json").exists() or not where.begun():
-        return None
-    return {name: fact for name, fact in where.data().items() if name in modality.reading} or None
+        return form or None
+    return form | {name: fact for name, fact in where.data().items() if name in modality.reading} or None
 
 
 def _label_mode(labels: Any) -> str:
@@ -456,11 +501,13 @@ def resume(
         raise ValueError(f"resume: {what}; call pretrain again, with the same folder")
     kind = modality_of(facts, modality)
     tests = places(where, kind, "test")
+    starts = places(where, kind, "start_from")
     return pretrain(
         own_data(where, kind, moved_to=data),
         recipe=where.recipe(),
         out=where.path,
         test=next((place for place in tests if Path(place).exists()), tests[0] if tests else None),
+        start_from=next((place for place in starts if Path(place).exists()), starts[0] if starts else None),
         data_root=facts["data_root"] or None,
         labels=facts.get("labels", "auto"),
         modality=kind,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from barlow.files import durable_file, make_folder
+from barlow.seams import Around, inside
 from barlow.training.journal import KEPT, Journal
 from barlow.training.processes import agreed
 from barlow.training.schedule import Schedule
@@ -82,7 +83,8 @@ class Resumable:
             state = {
                 "step": step,
                 "recipe": dict(self.identity),
-                "method": self.method.state_dict(),
+                "method": inside(self.method).state_dict(),
+                "around": _around(self.method),
                 "optimizer": self.optimizer.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(),  # the scale of losses in float16
                 "random": random,
@@ -179,6 +181,8 @@ def restore_method(
 ) -> None:
     """Put the weights of a checkpoint into the method of a run; ValueError where the file is of another run.
 
+    What is around the method gets its own weights too.
+
     `identity` are the numbers of this run; those that the file carries too have to be the same. Files of before carry
     none: then the first weights that do not fit are named.
     """
@@ -188,17 +192,34 @@ def restore_method(
         for name, here in identity.items()
         if name in theirs and theirs[name] != here
     ]
-    if not differing:
-        wanted, found = method.state_dict(), state["method"]
-        shapes = {name: (_shape(found.get(name)), _shape(wanted.get(name))) for name in {**wanted, **found}}
-        differing = [f"{name} is {a} there and {b} here" for name, (a, b) in shapes.items() if a != b]
+    own, around = inside(method), state.get("around", {})
+    differing = differing or [*shape_differences(own, state["method"]), *_differing(_around(method), around)]
     if differing:
         more = f" and {len(differing) - MOST_NAMED} more" if len(differing) > MOST_NAMED else ""
         raise ValueError(
             f"checkpoint: {path} is of another run: {'; '.join(differing[:MOST_NAMED])}{more}; wanted the file that "
             "this run wrote, or another folder to start anew in"
         )
-    method.load_state_dict(state["method"])
+    own.load_state_dict(state["method"])
+    method.load_state_dict(around, strict=False)  # the rest is there already
+
+
+def shape_differences(method: nn.Module, weights: Mapping[str, Any]) -> list[str]:
+    """Name the weights of a file that do not fit a method, each with both shapes."""
+    return _differing(method.state_dict(), weights)
+
+
+def _around(method: nn.Module) -> dict[str, Any]:
+    """The weights of what is around a method, without those of the method itself; nothing of a method alone."""
+    depth, one = 0, method
+    while isinstance(one, Around):
+        depth, one = depth + 1, one.method
+    return {name: value for name, value in method.state_dict().items() if not name.startswith("method." * depth)}
+
+
+def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    shapes = {name: (_shape(found.get(name)), _shape(wanted.get(name))) for name in {**wanted, **found}}
+    return [f"{name} is {a} there and {b} here" for name, (a, b) in shapes.items() if a != b]
 
 
 def _shape(value: Any) -> str:
