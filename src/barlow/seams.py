@@ -121,6 +121,9 @@ class Source(Protocol):
         labels: (len,) int64, -1 for a sample without a label, or None: the normal case.
         class_names: names of the classes, empty without labels.
         bad: reason by position for every sample that was asked for and could not be read.
+
+    A source whose data bring a split of their own also has it as `parts` (`data/parts.py`); its `labels` are then
+    those of samples that are not tested on.
     """
 
     name: str
@@ -321,6 +324,15 @@ class AdjustableView(View, Protocol):
     def drawn_by(self, transform: str) -> Any:
         """Return the numbers a transform is drawn by: equal for two views that draw it from one distribution."""
         ...
+
+
+def is_shared(view: View) -> bool:
+    """Whether the parameters of a view belong to the whole batch, as a mask of edges does: its attribute `shared`.
+
+    Then the samples of a batch are no independent draws of the augmentation, and the batch is what an error is taken
+    over; several processes draw the same parameters; and a pass costs the same however many samples are asked for.
+    """
+    return bool(getattr(view, "shared", False))
 
 
 def nothing_applied(view: View, batch: Any) -> Any:
