@@ -516,6 +516,9 @@ class Modality:
             (kind "model") or a file of weights (kind "checkpoint").
         audit_views: data -> name of the views that an audit draws where nobody says which; "": those of the recipe.
         bars: name -> raw features of a plain view (n, d), to stand beside the trained ones.
+        predictors: name -> (source, labels, train, validation, seed) -> a class for every sample: what learns from
+            labels itself, to stand beside the features on a split of the data's own; labels of others are -1.
+        readings: (source, features) -> name -> number: what else features are good for, such as clusters.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
         show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
         example: (recipe, facts) -> network input (2, ...), for export.
@@ -550,6 +553,8 @@ class Modality:
     pretrained: Callable[..., Pretrained] | None = None
     audit_views: Callable[[Any], str] = lambda data: ""
     bars: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"raw samples": flattened})
+    predictors: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    readings: Callable[[Source, Any], Mapping[str, float]] | None = None
     supervised: Callable[[Views], View | None] = lambda views: None
     show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input

@@ -16,6 +16,8 @@ from barlow.graphs.data.source import GraphSource, NodeSource, facts_of
 from barlow.graphs.networks.encoders import ENCODERS, encoder
 from barlow.graphs.networks.layers import smoothing
 from barlow.graphs.networks.network import POOLS, GraphNetwork, pooled
+from barlow.graphs.readings import readings
+from barlow.graphs.supervised import supervised_gcn
 from barlow.graphs.views.masking import GraphView
 from barlow.recipes import OWN, Recipe, recipe_for_graph, recipe_for_graphs
 from barlow.seams import Facts, Modality, Source, Views
@@ -29,13 +31,17 @@ OPTIONS: Mapping[str, int | float | str] = {
     "edge_drop_b": -1.0,
     "undirected": 0,
     "fanout": "auto",
+    "hidden_edges": 0.0,
     "normalise": "rows",
     "direction": "both",
     "pool": "sum",
 }
 """What `--modality-options` may say of graphs, and what holds where it does not. Probabilities of view b below 0 are
 those of view a; `undirected` 1 drops both directions of an edge together; `fanout` is neighbours per layer ("10-10"),
-"all" the whole graph, and auto the whole graph up to 30,000 nodes; `pool` reads whole graphs: sum, mean or max."""
+"all" the whole graph, and auto the whole graph up to 30,000 nodes; `hidden_edges` is a share of the edges that the
+network never sees, to be predicted; `pool` reads whole graphs: sum, mean or max."""
+READING = ("normalise", "direction", "hidden_edges")
+"""Options that say how a graph is read: other graphs of a run are read so too."""
 SAMPLED, SAMPLED_BATCH = 10, 512
 """Neighbours per layer and nodes a step, as in Bielak et al. (2022), where fanout is auto and the graph is large."""
 SMOOTHING_STEPS = 2
@@ -63,13 +69,14 @@ def load(data: Any, *, recipe: Recipe | None = None, facts: Facts | None = None,
     if isinstance(data, (NodeSource, GraphSource)):
         return data
     options = options_of(recipe) if recipe is not None else dict(OPTIONS)
-    reading = {name: (facts or {}).get(name, options[name]) for name in ("normalise", "direction")}
+    reading = {name: (facts or {}).get(name, options[name]) for name in READING}
     source = load_graph(
         data, labels=labels, data_root=data_root, most_bad=MOST_BAD if facts is None or recipe is not None else ANY,
-        **reading,
+        normalise=reading["normalise"], direction=reading["direction"],
     )  # fmt: skip
-    if isinstance(source, NodeSource) and recipe is not None:
-        source = source.sampled(fanout_of(recipe, len(source)))
+    if isinstance(source, NodeSource):
+        fanout = () if recipe is None else fanout_of(recipe, len(source))
+        source = source.sampled(fanout).without(float(reading["hidden_edges"]))
     if len(source) < min_samples:
         raise ValueError(f"data: got {len(source)} samples, wanted at least {min_samples}")
     return source
@@ -80,7 +87,7 @@ def fanout_of(recipe: Recipe, num_nodes: int) -> tuple[int, ...]:
     asked = options_of(recipe)["fanout"]
     if asked != "auto":
         return read_fanout(asked)
-    layers = {"gcn1": 1, "gcn2": 2}.get(recipe.backbone, 3)
+    layers = {"gcn1": 1, "gcn2": 2, "gcn2-flat": 2}.get(recipe.backbone, 3)
     return (SAMPLED,) * layers if num_nodes > SAMPLED_FROM else ()
 
 
@@ -215,7 +222,9 @@ GRAPHS = Modality(
     check=check,
     notes=notes,
     bars={"raw features": raw_features, "A²X": smoothed_features},
-    reading=("normalise", "direction"),
+    predictors={"supervised GCN": supervised_gcn},
+    readings=readings,
+    reading=READING,
 )
 """One graph: its nodes are the samples."""
 
@@ -226,5 +235,7 @@ GRAPH_SETS = replace(
     accepts=looks_like_graphs,
     named=(),
     recipe=recipe_for_graphs,
+    predictors={},
+    readings=None,
 )
 """Many graphs, each a sample."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from barlow.errors import unknown
-from barlow.recipes import barlow_twins, byol, graphs, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
+from barlow.recipes import barlow_twins, byol, cca_ssg, graphs, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,
@@ -68,6 +68,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "sigreg-small-grey": sigreg.small_grey,
     "sigreg-pictures": sigreg.pictures,
     **graphs.GRAPH_RECIPES,
+    "cca_ssg": cca_ssg.any_graph_of,
+    "cca_ssg-cora": cca_ssg.cora,
+    "cca_ssg-citeseer": cca_ssg.citeseer,
+    "cca_ssg-pubmed": cca_ssg.pubmed,
 }
 
 MADE_FOR = {
@@ -95,7 +99,8 @@ def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures
     made_for = MADE_FOR.get(data if isinstance(data, str) else "", otherwise)
     if not name or name == "barlow_twins":
         return RECIPES[made_for]()
-    for full_name in (name, f"{name}-{made_for}"):
+    of_its_own = f"{name}-{data}" if isinstance(data, str) else name
+    for full_name in (of_its_own, name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
     if made_for in ("digits", *graphs.GRAPH_RECIPES) and f"{name}-small-grey" in RECIPES:

@@ -72,6 +72,7 @@ def finish(
             score = measure(
                 run.backbone, twin, parts, plain=views.plain, bars=bars, quiet=quiet, kept=kept,
                 seconds=(1 - EVIDENCE) * seconds, sizes=_sizes(where), decided=partial(_note_sizes, journal, quiet),
+                modality=run.modality,
             )  # fmt: skip
             evaluation = dict(score.evaluation)
             for sentence in lost_in(tested):  # those of the training data are in the journal already

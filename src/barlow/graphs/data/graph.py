@@ -211,3 +211,12 @@ def normalised_rows(x: Tensor | SparseMatrix) -> Tensor | SparseMatrix:
         return x.with_values(x.values / torch.where(sums == 0, 1.0, sums)[x.rows])
     sums = x.sum(dim=1, keepdim=True)
     return x / torch.where(sums == 0, 1.0, sums)
+
+
+def hide_edges(graph: Graph, share: float, seed: int = 0) -> tuple[Graph, Int64[Tensor, "2 p"]]:
+    """Return a graph without some of its edges, both directions of each, and those edges."""
+    low, high = graph.edges.min(dim=0).values, graph.edges.max(dim=0).values
+    pairs, place = torch.unique(low * graph.num_nodes + high, return_inverse=True)
+    gone = torch.rand(len(pairs), generator=torch.Generator().manual_seed(seed)) < share
+    away = pairs[gone]
+    return graph.changed(edges=graph.edges[:, ~gone[place]]), torch.stack([away // graph.num_nodes, away % graph.num_nodes])

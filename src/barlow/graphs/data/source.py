@@ -11,7 +11,7 @@ from torch import Tensor
 from barlow.data.bad_samples import MOST_BAD, NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels
 from barlow.data.order import batches_of
-from barlow.graphs.data.graph import Graph, Graphs, Nodes, merged
+from barlow.graphs.data.graph import Graph, Graphs, Nodes, hide_edges, merged
 from barlow.graphs.data.sampling import Sampler
 from barlow.graphs.data.sparse import SparseMatrix
 from barlow.data.parts import Parts
@@ -51,6 +51,7 @@ class NodeSource:
             graph = graph.changed(x=_blanked(graph.x, wrong))
             self.notes += (f"{len(self.bad)} nodes with features that are not finite are blank to their neighbours",)
         self.graph = graph
+        self.hidden = torch.empty(2, 0, dtype=torch.int64)
         self.reading: Mapping[str, Any] = {}
         self.fanout = fanout
         self._sampler = Sampler(graph, fanout)
@@ -59,6 +60,16 @@ class NodeSource:
         """Return the same source with neighbours drawn in batches that are learnt from; none: the whole graph."""
         other = copy.copy(self)
         other.fanout, other._sampler = fanout, Sampler(self.graph, fanout)
+        return other
+
+    def without(self, share: float) -> "NodeSource":
+        """Return the same source with a share of its edges hidden, the same ones every time."""
+        other = copy.copy(self)
+        other.reading = {**self.reading, "hidden_edges": share}
+        if share:
+            other.graph, other.hidden = hide_edges(self.graph, share)
+            other.notes += (f"{other.hidden.shape[1]} edges are hidden, to be predicted",)
+            other._sampler = Sampler(other.graph, other.fanout)
         return other
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@
 |------|---------------------------------------------------------------------------------------------------|-----------------|
 | gcn1 | F -> d                                                                                            | CCA-SSG, Citeseer |
 | gcn2 | F -> 2d, BatchNorm, PReLU, -> d                                                                   | G-BT            |
+| gcn2-flat | F -> d, BatchNorm, PReLU, -> d                                                               | CCA-SSG, Cora   |
 | gcn3 | F -> d, BatchNorm, PReLU, -> d, BatchNorm, PReLU, -> d                                            | G-BT, ogbn-arxiv |
 | gat  | 4 heads of 256, 4 heads of 256, 6 heads of d averaged; a linear skip beside each, ELU between     | G-BT, PPI       |
 | gin  | three GIN layers of d with BatchNorm and ReLU, side by side: 3 d features                         | InfoGraph, GraphCL |
@@ -113,6 +114,7 @@ class GIN(nn.Module):
 ENCODERS: dict[str, Callable[[int, int], nn.Module]] = {
     "gcn1": lambda inputs, width: GCN(inputs, (width,)),
     "gcn2": lambda inputs, width: GCN(inputs, (2 * width, width)),
+    "gcn2-flat": lambda inputs, width: GCN(inputs, (width, width)),
     "gcn3": lambda inputs, width: GCN(inputs, (width, width, width)),
     "gat": lambda inputs, width: GAT(inputs, width),
     "gin": lambda inputs, width: GIN(inputs, width),

@@ -17,6 +17,7 @@ SLOPE = 0.2
 """Of the leaky ReLU in GAT."""
 
 
+@torch.inference_mode(False)  # what is known of a graph is used in training too
 def neighbours_and_self(graph: Graph, steps: int) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
     """Return targets, sources and weights of the edges that count `steps` steps away, one self-loop a node, and a shape.
 
@@ -42,6 +43,7 @@ def neighbours_and_self(graph: Graph, steps: int) -> tuple[Tensor, Tensor, Tenso
     return result
 
 
+@torch.inference_mode(False)
 def smoothing(graph: Graph, steps: int = 0) -> SparseMatrix:
     """Return D^-1/2 (A + I) D^-1/2, D from the incoming edges and the loop; known for each graph once it was made."""
     key = "smoothing", steps if graph.hops else 0
