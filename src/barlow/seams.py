@@ -519,6 +519,7 @@ class Modality:
         predictors: name -> (source, labels, train, validation, seed) -> a class for every sample: what learns from
             labels itself, to stand beside the features on a split of the data's own; labels of others are -1.
         readings: (source, features) -> name -> number: what else features are good for, such as clusters.
+        portrait: source -> arrays by name for `evidence.npz`, which the page draws the data from.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
         show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
         example: (recipe, facts) -> network input (2, ...), for export.
@@ -555,6 +556,7 @@ class Modality:
     bars: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"raw samples": flattened})
     predictors: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
     readings: Callable[[Source, Any], Mapping[str, float]] | None = None
+    portrait: Callable[[Source], Mapping[str, Any]] = lambda source: {}
     supervised: Callable[[Views], View | None] = lambda views: None
     show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input

@@ -31,6 +31,9 @@ PER_CLASS = (1, 2, 5, 20)
 HEADLINE = 5
 """Labels a class that stand in the table as few labels."""
 DRAWS = 5
+"""Draws of few labels where nobody says how many."""
+MOST_PREDICTED = 3
+"""Splits on which what learns from labels itself is trained; features are scored on all of them."""
 
 Predictor = Callable[[Int64[Tensor, " n"], Int64[Tensor, " f"], Int64[Tensor, " v"], int], Int64[Tensor, " n"]]
 """(labels, -1 for all that is neither fitted nor chosen on; positions to fit on; to choose on; seed) -> predictions."""
@@ -85,7 +88,7 @@ def evaluate_own_parts(
     parts: Parts,
     *,
     predictors: Mapping[str, Predictor] | None = None,
-    draws: int = DRAWS,
+    draws: int | None = None,
     per_class: Sequence[int] = PER_CLASS,
     progress: Callable[[int, str], None] | None = None,
 ) -> dict[str, Any]:
@@ -95,7 +98,7 @@ def evaluate_own_parts(
         arms: features of all samples by name.
         parts: the splits, and the labels of all samples.
         predictors: what learns from labels itself, such as a supervised network, by name.
-        draws: of few labels, from the training part of the first split; the same for every arm.
+        draws: of few labels, from the training part of the first split, the same for every arm; None: 5.
         per_class: labels a class; numbers of which no class has more are left out.
         progress: called with (arms done, the arm at work).
 
@@ -106,8 +109,8 @@ def evaluate_own_parts(
     labels = parts.labels.values
     assert labels is not None
     first = parts.splits[0]
-    amounts = _amounts(labels[first.train], per_class)
-    few = {k: [first.train[one] for one in few_of_each(labels[first.train], per_class=k, draws=draws)] for k in amounts}
+    amounts, number = _amounts(labels[first.train], per_class), draws or DRAWS
+    few = {k: [first.train[one] for one in few_of_each(labels[first.train], per_class=k, draws=number)] for k in amounts}
     rows, others = [], predictors or {}
     for done, (name, features) in enumerate(arms.items()):
         if progress:
@@ -180,7 +183,7 @@ def _predicted(predict: Predictor, parts: Parts, few: Mapping[int, list[Tensor]]
         found = predict(given, split.train, split.validation, seed)
         return float((found[split.test] == labels[split.test]).double().mean())
 
-    linear = [score(split, seed) for seed, split in enumerate(parts.splits)]
+    linear = [score(split, seed) for seed, split in enumerate(parts.splits[:MOST_PREDICTED])]
     first = parts.splits[0]
     curve = {
         k: [score(OwnSplit(one, first.validation, first.test), seed) for seed, one in enumerate(drawn)]

@@ -16,6 +16,7 @@ from barlow.graphs.data.source import GraphSource, NodeSource, facts_of
 from barlow.graphs.networks.encoders import ENCODERS, encoder
 from barlow.graphs.networks.layers import smoothing
 from barlow.graphs.networks.network import POOLS, GraphNetwork, pooled
+from barlow.graphs.portrait import portrait
 from barlow.graphs.readings import readings
 from barlow.graphs.supervised import supervised_gcn
 from barlow.graphs.views.masking import GraphView
@@ -224,6 +225,7 @@ GRAPHS = Modality(
     bars={"raw features": raw_features, "A²X": smoothed_features},
     predictors={"supervised GCN": supervised_gcn},
     readings=readings,
+    portrait=portrait,
     reading=READING,
 )
 """One graph: its nodes are the samples."""

@@ -68,7 +68,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "sigreg-small-grey": sigreg.small_grey,
     "sigreg-pictures": sigreg.pictures,
     **graphs.GRAPH_RECIPES,
-    "cca_ssg": cca_ssg.any_graph_of,
+    "cca_ssg-small-grey": cca_ssg.small_grey,
+    "cca_ssg-gbt": cca_ssg.any_graph_of,
     "cca_ssg-cora": cca_ssg.cora,
     "cca_ssg-citeseer": cca_ssg.citeseer,
     "cca_ssg-pubmed": cca_ssg.pubmed,
@@ -93,8 +94,8 @@ def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures
     """Return a recipe by name, or the one made for the data.
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
-    Fashion-MNIST, "simclr-pictures" for a folder. On the digits, and on graphs, it is their recipe with the method's loss
-    and head. `otherwise` is the recipe of data without a name.
+    Fashion-MNIST, "simclr-pictures" for a folder. Where it has none, as on the digits and on graphs, it is that of the
+    data with the method's loss and head. `otherwise` is the recipe of data without a name.
     """
     made_for = MADE_FOR.get(data if isinstance(data, str) else "", otherwise)
     if not name or name == "barlow_twins":
@@ -103,7 +104,7 @@ def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures
     for full_name in (of_its_own, name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    if made_for in ("digits", *graphs.GRAPH_RECIPES) and f"{name}-small-grey" in RECIPES:
+    if f"{name}-small-grey" in RECIPES:
         return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])

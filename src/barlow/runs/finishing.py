@@ -87,6 +87,7 @@ def finish(
     arrays = gather_evidence(
         run.backbone, method.projector, twin, samples, held_out, views, show, amounts=amounts, kept=kept
     )
+    arrays |= run.modality.portrait(source)
     with durable_file(run.folder / "evidence.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     took = time.perf_counter() - started
