@@ -31,7 +31,11 @@ def test_good_features_are_told_from_noise_by_every_protocol() -> None:
     assert rows["good"]["linear"] > 0.75 > 0.5 > rows["noise"]["linear"]
     assert rows["good"]["knn"] > 0.7
     curve = [point["mean"] for point in rows["good"]["labels_per_class"]]
-    assert [point["per_class"] for point in rows["good"]["labels_per_class"]] == [1, 2, 5]  # all have 20: the whole part
+    assert [point["per_class"] for point in rows["good"]["labels_per_class"]] == [
+        1,
+        2,
+        5,
+    ]  # all have 20: the whole part
     assert curve[0] < curve[-1]
     assert rows["good"]["few_labels"]["per_class"] == 5
     assert (found["train_samples"], found["validation_samples"], found["test_samples"]) == (60, 60, 120)
@@ -47,7 +51,9 @@ def test_test_labels_decide_the_accuracy_alone() -> None:
 
     turned = y.clone()
     turned[SPLIT.test] = (y[SPLIT.test] + 1) % 3
-    one, other = (evaluate_own_parts({"h": h}, parts(labels), predictors={"p": predict}, draws=2) for labels in (y, turned))
+    one, other = (
+        evaluate_own_parts({"h": h}, parts(labels), predictors={"p": predict}, draws=2) for labels in (y, turned)
+    )
     assert one["rows"][0]["chosen"] == other["rows"][0]["chosen"]
     assert abs(one["rows"][0]["linear"] + other["rows"][0]["linear"]) <= 1  # what was right is wrong now
     assert one["rows"][0]["linear"] > 0.6 > 0.4 > other["rows"][0]["linear"]
@@ -76,6 +82,8 @@ def test_several_splits_give_their_mean_and_spread_and_bad_samples_fall_out() ->
     kept = torch.arange(N)[torch.arange(N) != 5]
     some = Features(h.h[kept], None, kept)
     found = evaluate_own_parts({"h": some}, both, draws=2)["rows"][0]
-    single = [evaluate_own_parts({"h": some}, Parts("x", as_labels(y, N), [s]), draws=2)["rows"][0] for s in both.splits]
+    single = [
+        evaluate_own_parts({"h": some}, Parts("x", as_labels(y, N), [s]), draws=2)["rows"][0] for s in both.splits
+    ]
     assert found["linear"] == sum(row["linear"] for row in single) / 2
     assert found["linear_error"] == abs(single[0]["linear"] - single[1]["linear"]) / 2**0.5

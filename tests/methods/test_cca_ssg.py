@@ -16,7 +16,9 @@ SHARDS = (3, 7)
 
 def embeddings(n: int, d: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(n + d)
-    shared = torch.randn(n, d, generator=generator, dtype=torch.float64) @ torch.randn(d, d, generator=generator).double()
+    shared = (
+        torch.randn(n, d, generator=generator, dtype=torch.float64) @ torch.randn(d, d, generator=generator).double()
+    )
     noise = torch.randn(2, n, d, generator=generator, dtype=torch.float64)
     return (shared + noise[0] + 1).requires_grad_(), (shared + noise[1] - 2).requires_grad_()
 
@@ -77,7 +79,9 @@ def test_scale_and_offset_of_a_feature_and_the_order_of_samples_change_nothing()
 
 
 def test_gradcheck() -> None:
-    assert torch.autograd.gradcheck(lambda a, b: cca_ssg_loss(a, b, decorrelation_weight=WEIGHT).total, embeddings(5, 3))
+    assert torch.autograd.gradcheck(
+        lambda a, b: cca_ssg_loss(a, b, decorrelation_weight=WEIGHT).total, embeddings(5, 3)
+    )
 
 
 def test_shards_equal_the_whole_batch_in_value_and_gradient() -> None:
@@ -88,7 +92,9 @@ def test_shards_equal_the_whole_batch_in_value_and_gradient() -> None:
 
     def work(rank: int, all_mean: AllMean, gather: object) -> Tensor:
         mean = barlow.MeanOver(all_mean, sum(SHARDS))
-        return cca_ssg_loss(parts_a[rank], parts_b[rank], decorrelation_weight=WEIGHT, form="direct", all_mean=mean).total
+        return cca_ssg_loss(
+            parts_a[rank], parts_b[rank], decorrelation_weight=WEIGHT, form="direct", all_mean=mean
+        ).total
 
     losses = in_lockstep(2, work)
     torch.testing.assert_close(losses[0], whole)

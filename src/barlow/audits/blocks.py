@@ -1,9 +1,9 @@
-"""Which samples go through a network together, and in what order their rows stand, so that errors are over what is independent.
+"""Which samples go through a network together, and in what order their rows stand: errors are over what is independent.
 
 Usually that is the sample: blocks are every 20th row. Where the parameters of a view belong to the whole batch
-(`View.shared`: a mask of edges) all samples of a batch share one draw, so the batch is the block: samples are cut into as
-many batches as there are blocks, and their rows are arranged so that every 20th row is of one batch. All that leaves out
-blocks of rows then leaves out batches.
+(`View.shared`: a mask of edges) all samples of a batch share one draw, so the batch is the block: samples are cut into
+as many batches as there are blocks, and their rows are arranged so that every 20th row is of one batch. All that leaves
+out blocks of rows then leaves out batches.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Arrangement:
     by_batch: bool
 
     def rows(self, found: Tensor, num_blocks: int = BATCHES) -> Tensor:
-        """Return rows, one a sample as they were read, so that row i is of batch i mod `num_blocks` where that matters."""
+        """Return rows, one a sample as they were read; by batch, row i is then of block i mod `num_blocks`."""
         if not self.by_batch or len(found) != len(self.order):
             return found
         places = torch.arange(len(found)).view(BATCHES // num_blocks, num_blocks, self.batch_size)
@@ -55,8 +55,8 @@ def arranged(source: Source, view: View, num_images: int, batch_size: int) -> Ar
     each = len(good) // BATCHES
     if each < 2:
         raise ValueError(
-            f"num_images: got {len(good)}, wanted at least {2 * BATCHES}: {type(view).__name__} draws for a whole batch, "
-            f"and errors take {BATCHES} batches"
+            f"num_images: got {len(good)}, wanted at least {2 * BATCHES}: {type(view).__name__} draws for a whole "
+            f"batch, and errors take {BATCHES} batches"
         )
     mixed = good[torch.randperm(len(good), generator=torch.Generator().manual_seed(SEED))]
     return Arrangement(mixed[: each * BATCHES].tolist(), each, True)

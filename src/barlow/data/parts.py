@@ -48,7 +48,9 @@ class Parts:
                 if not len(positions):
                     raise ValueError(f"parts: the {part} part of the {self.name} is empty")
                 if int(positions.min()) < 0 or int(positions.max()) >= number:
-                    raise ValueError(f"parts: the {part} part of the {self.name} has positions outside {number} samples")
+                    raise ValueError(
+                        f"parts: the {part} part of the {self.name} has positions outside {number} samples"
+                    )
             whole = torch.cat([split.train, split.validation, split.test])
             if len(whole.unique()) < len(whole):
                 raise ValueError(f"parts: some samples are in two parts of the {self.name}, wanted each in one")
@@ -75,7 +77,7 @@ class Parts:
 
 
 def of_masks(name: str, labels: Labels, train: Any, validation: Any, test: Any) -> Parts | None:
-    """Make parts of masks (n,) or (n, number of splits); None where there are no labels. Unlabelled samples fall out."""
+    """Make parts of masks (n,) or (n, number of splits); None without labels. Unlabelled samples fall out."""
     if labels.values is None:
         return None
     known = labels.values != UNKNOWN

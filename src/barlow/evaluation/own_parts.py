@@ -1,4 +1,4 @@
-"""Kinds of features side by side on a split of the data's own: fitted on one part, chosen on another, scored on the third.
+"""Kinds of features on a split of the data's own: fitted on one part, chosen on another, scored on the third.
 
 Labels of the test part are looked at where accuracies are counted and nowhere else. Every kind of features chooses how
 it is scaled (each feature by its spread, or each row by its length) together with the penalty, because for features
@@ -110,7 +110,9 @@ def evaluate_own_parts(
     assert labels is not None
     first = parts.splits[0]
     amounts, number = _amounts(labels[first.train], per_class), draws or DRAWS
-    few = {k: [first.train[one] for one in few_of_each(labels[first.train], per_class=k, draws=number)] for k in amounts}
+    few = {
+        k: [first.train[one] for one in few_of_each(labels[first.train], per_class=k, draws=number)] for k in amounts
+    }
     rows, others = [], predictors or {}
     for done, (name, features) in enumerate(arms.items()):
         if progress:

@@ -54,9 +54,7 @@ def few_label_draws(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, 
     return few_of_each(labels, per_class=per_class, draws=draws, seed=seed)
 
 
-def few_of_each(
-    labels: Int64[Tensor, " n"], *, per_class: int, draws: int, seed: int = 0
-) -> list[Int64[Tensor, " m"]]:
+def few_of_each(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, seed: int = 0) -> list[Int64[Tensor, " m"]]:
     """Draw as `few_label_draws` does, also one sample of every class: for what is chosen on other samples."""
     if per_class < 1:
         raise ValueError(f"per_class: got {per_class}, wanted at least 1")

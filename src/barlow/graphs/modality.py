@@ -54,7 +54,8 @@ def options_of(recipe: Recipe) -> dict[str, Any]:
     for name, value in recipe.modality_options.items():
         if name not in OPTIONS:
             raise ValueError(
-                f"modality_options: graphs have no {name!r}, they have {', '.join(OPTIONS)}{did_you_mean(name, OPTIONS)}"
+                f"modality_options: graphs have no {name!r}, they have {', '.join(OPTIONS)}"
+                f"{did_you_mean(name, OPTIONS)}"
             )
         if isinstance(OPTIONS[name], (int, float)) and not isinstance(value, (int, float)):
             raise ValueError(f"modality_options: {name}: got {value!r}, wanted a number")
@@ -102,7 +103,9 @@ def suits(source: Source, facts: Facts) -> None:
     wanted = facts.get("num_features")
     has = facts_of_width(source)
     if wanted and has and has != wanted:
-        raise ValueError(f"data: {source.name} has {has} features a node, wanted {wanted} as the network was trained on")
+        raise ValueError(
+            f"data: {source.name} has {has} features a node, wanted {wanted} as the network was trained on"
+        )
 
 
 def facts_of_width(source: Any) -> int:
@@ -157,7 +160,9 @@ def names(recipe: Recipe) -> None:
         read_fanout(options["fanout"])
     views(recipe, {})
     if recipe.method == "vicregl":
-        raise ValueError("method: vicregl matches positions of feature maps, which graphs do not have; wanted another one")
+        raise ValueError(
+            "method: vicregl matches positions of feature maps, which graphs do not have; wanted another one"
+        )
 
 
 def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu: bool) -> None:
@@ -166,7 +171,7 @@ def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu
     fanout = () if not isinstance(samples, Nodes) else fanout_of(recipe, samples.graph.num_nodes)
     if fanout and depth and len(fanout) != depth:
         raise ValueError(
-            f"fanout: got {'-'.join(map(str, fanout))} for a network of {depth} layers, wanted {depth} numbers, one each"
+            f"fanout: got {'-'.join(map(str, fanout))} for a network of {depth} layers, wanted {depth} numbers"
         )
 
 
@@ -175,7 +180,9 @@ def notes(recipe: Recipe, source: Source) -> Collection[str]:
     fanout = fanout_of(recipe, len(source)) if isinstance(source, NodeSource) else ()
     if not fanout:
         return []
-    return [f"neighbours are sampled in training, {'-'.join(map(str, fanout))} of them a layer; features take all of them"]
+    return [
+        f"neighbours are sampled in training, {'-'.join(map(str, fanout))} of them a layer; features take all of them"
+    ]
 
 
 # --- what stands beside the features

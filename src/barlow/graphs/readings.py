@@ -46,9 +46,7 @@ def clustering(h: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], seed: int =
     return float(normalized_mutual_info_score(classes, found))
 
 
-def link_prediction(
-    h: Float[Tensor, "n d"], hidden: Int64[Tensor, "2 p"], graph: Graph, seed: int = 0
-) -> float:
+def link_prediction(h: Float[Tensor, "n d"], hidden: Int64[Tensor, "2 p"], graph: Graph, seed: int = 0) -> float:
     """Return how often an edge that was hidden has more similar ends than a pair without an edge (AUC).
 
     Similarity is the cosine of the centred features. The pairs are as many, drawn at random, and no edges of either

@@ -45,7 +45,10 @@ def supervised_gcn(source: Any, labels: Tensor, train: Tensor, validation: Tenso
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SupervisedGCN(graph.num_features, int(labels.max()) + 1)
-        groups = [{"params": network.first.parameters(), "weight_decay": DECAY}, {"params": network.second.parameters()}]
+        groups = [
+            {"params": network.first.parameters(), "weight_decay": DECAY},
+            {"params": network.second.parameters()},
+        ]
         optimizer = torch.optim.Adam(groups, lr=RATE)
         best, found = -1.0, torch.zeros_like(labels)
         for _ in range(EPOCHS):

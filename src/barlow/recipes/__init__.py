@@ -6,7 +6,20 @@ from functools import partial
 from typing import Any
 
 from barlow.errors import unknown
-from barlow.recipes import barlow_twins, byol, cca_ssg, graphs, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
+from barlow.recipes import (
+    barlow_twins,
+    byol,
+    cca_ssg,
+    graphs,
+    optimal_projector,
+    sigreg,
+    simclr,
+    simsiam,
+    swav,
+    vicreg,
+    vicregl,
+    wmse,
+)
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,

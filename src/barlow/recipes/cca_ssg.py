@@ -7,9 +7,9 @@ from barlow.recipes.graphs import any_graph, cora as gbt_cora
 from barlow.recipes.recipe import EVERY, Recipe
 
 ZHANG = (
-    "Zhang et al. 2021 (arXiv 2106.12484) and the settings of the official code: Adam 1e-3 without decay or schedule, two "
-    "layers of 512. Differs: BatchNorm and PReLU between them, as in G-BT, where theirs is a ReLU; here the rate warms "
-    "up and falls"
+    "Zhang et al. 2021 (arXiv 2106.12484) and the settings of the official code: Adam 1e-3 without decay or schedule, "
+    "two layers of 512. Differs: BatchNorm and PReLU between them, as in G-BT, where theirs is a ReLU; here the rate "
+    "warms up and falls"
 )
 
 

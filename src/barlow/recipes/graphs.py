@@ -7,8 +7,9 @@ from barlow.recipes.recipe import EVERY, Recipe
 
 BIELAK = (
     "Bielak, Kajdanowicz & Chawla 2022 (arXiv 2106.02466) and the official code (its dvc.lock for the masks): no "
-    "projector, lambda 1/d, AdamW with weight decay 1e-5 on every parameter, warm-up from 0, cosine to 0, features divided by the sum "
-    "of their row. Masks were searched for by labelled validation accuracy. Differs: variances divide by N, not N - 1"
+    "projector, lambda 1/d, AdamW with weight decay 1e-5 on every parameter, warm-up from 0, cosine to 0, features "
+    "divided by the sum of their row. Masks were searched for by labelled validation accuracy. Differs: variances "
+    "divide by N, not N - 1"
 )
 
 
@@ -128,6 +129,10 @@ MADE_FOR = {
     "cora": "gbt-cora",
     "citeseer": "gbt",
     "pubmed": "gbt",
-    **{name.removeprefix("gbt-"): name for name in GRAPH_RECIPES if name.count("-") and name not in ("gbt-cora", "gbt-sets", "gbt-ppi")},
+    **{
+        name.removeprefix("gbt-"): name
+        for name in GRAPH_RECIPES
+        if name.count("-") and name not in ("gbt-cora", "gbt-sets", "gbt-ppi")
+    },
 }
 """Data sets by name and the recipe that each gets."""

@@ -42,8 +42,8 @@ def graph(run: RunFiles) -> str:
     if homophily is not None and homophily.size == 1:
         lines.append(["edges within a class (homophily)", percent(float(homophily.reshape(-1)[0]))])
     explanation = (
-        "Neighbours are drawn to each other, colours are classes. Where most edges stay within a class, the mean of the "
-        "neighbours' features says much already: the bar A²X is what it says without training."
+        "Neighbours are drawn to each other, colours are classes. Where most edges stay within a class, the mean of "
+        "the neighbours' features says much already: the bar A²X is what it says without training."
     )
     drawn = grid(_drawing(run), _bars("Edges to a node", degrees, "edges"), kind="grid pair")
     return section("graph", "The graph", explanation, table([], lines, numeric=False), drawn)

@@ -154,7 +154,12 @@ def test_odd_edges_are_tidied_and_said() -> None:
     source = nodes((torch.ones(5, 3), edges))
     assert source.graph.edges.T.tolist() == [[1, 0], [0, 1], [3, 2], [2, 3]]
     said = " ".join(source.notes)
-    for words in ("1 self-loops", "1 edges came more than once", "1 edges had one direction only", "1 nodes have no neigh"):
+    for words in (
+        "1 self-loops",
+        "1 edges came more than once",
+        "1 edges had one direction only",
+        "1 nodes have no neigh",
+    ):
         assert words in said
     kept = nodes((torch.ones(5, 3), edges), direction="kept")
     assert kept.graph.edges.T.tolist() == [[1, 0], [0, 1], [2, 3]]
@@ -210,8 +215,8 @@ def test_graphs_are_told_from_images(tmp_path: Path) -> None:
     for data, name in (
         ("cora", "graphs"), (archive, "graphs"), ((x, edges), "graphs"), (write_planetoid(tmp_path / "P"), "graphs"),
         (folder, "graph-sets"), ([SimpleNamespace(x=x, edge_index=edges)] * 3, "graph-sets"),
-        (tmp_path / "images.npz", "images"), (tmp_path, "images"), ("digits", "images"), (torch.zeros(4, 3, 8, 8), "images"),
-        ([tmp_path / "a.png"], "images"),
+        (tmp_path / "images.npz", "images"), (tmp_path, "images"), ("digits", "images"),
+        (torch.zeros(4, 3, 8, 8), "images"), ([tmp_path / "a.png"], "images"),
     ):  # fmt: skip
         assert modality_for(data).name == name, data
     assert not looks_like_graph(np.zeros((3, 4)))

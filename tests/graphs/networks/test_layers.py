@@ -52,7 +52,11 @@ def test_gat_equals_that_of_pyg_in_value_and_gradient(make: object, concatenated
     torch.testing.assert_close(h, expected, rtol=1e-5, atol=1e-6)
     h.square().sum().backward()
     expected.square().sum().backward()
-    for one, other in ((ours.weight, theirs.lin.weight), (ours.of_source, theirs.att_src), (ours.of_target, theirs.att_dst)):
+    for one, other in (
+        (ours.weight, theirs.lin.weight),
+        (ours.of_source, theirs.att_src),
+        (ours.of_target, theirs.att_dst),
+    ):
         torch.testing.assert_close(one.grad, other.grad.view_as(one), rtol=1e-4, atol=1e-4)
 
 

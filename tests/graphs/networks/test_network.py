@@ -78,7 +78,9 @@ def test_a_module_of_ones_own_takes_features_and_edges() -> None:
     assert h.shape == (2, 6)
 
 
-@pytest.mark.parametrize(("pool", "expected"), [("sum", [3.0, 0.0, 5.0]), ("mean", [1.5, 0.0, 5.0]), ("max", [2.0, 0.0, 5.0])])
+@pytest.mark.parametrize(
+    ("pool", "expected"), [("sum", [3.0, 0.0, 5.0]), ("mean", [1.5, 0.0, 5.0]), ("max", [2.0, 0.0, 5.0])]
+)
 def test_graphs_are_read_as_said_and_one_without_nodes_is_zero(pool: str, expected: list[float]) -> None:
     h = torch.tensor([[1.0], [2.0], [5.0]])
     found = pooled(h, torch.tensor([0, 0, 2]), 3, pool)

@@ -22,10 +22,11 @@ def is_graph_archive(path: Path) -> bool:
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz: `x` (n, F) or its CSR parts x_data, x_indices, x_indptr and x_shape, `edge_index`
-    (2, E), and where they are there `y` (n,) and train_mask, val_mask, test_mask, (n,) or (n, number of splits).
+    """Return the arrays of an .npz with a graph.
 
-    Also the form of the Amazon and Coauthor files: adj_* and attr_* as CSR parts, `labels`.
+    `x` (n, F) or its CSR parts x_data, x_indices, x_indptr and x_shape; `edge_index` (2, E); and where they are there
+    `y` (n,) and train_mask, val_mask, test_mask, (n,) or (n, number of splits). Also the form of the Amazon and
+    Coauthor files: adj_* and attr_* as CSR parts, `labels`.
     """
     with np.load(path, allow_pickle=False) as archive:
         names = set(archive.files)

@@ -35,12 +35,12 @@ class Graph:
 
     @property
     def num_nodes(self) -> int:
-        """m."""
+        """Number of nodes m."""
         return len(self.x)
 
     @property
     def num_features(self) -> int:
-        """F."""
+        """Width F."""
         return int(self.x.shape[1])
 
     @property
@@ -58,7 +58,11 @@ class Graph:
         if where == self.device or (where.type == self.device.type and where.index is None):
             return self
         if ("on", where) not in self._known:
-            parts = {name: one.to(where) for name in ("x", "edges", "weight", "degree") if (one := getattr(self, name)) is not None}
+            parts = {
+                name: one.to(where)
+                for name in ("x", "edges", "weight", "degree")
+                if (one := getattr(self, name)) is not None
+            }
             self._known["on", where] = replace(self, **parts, _known={})
         moved: Graph = self._known["on", where]
         return moved
@@ -190,7 +194,9 @@ def tidy(edges: Int64[Tensor, "2 e"], num_nodes: int, *, undirected: bool = True
         back = torch.unique((once % num_nodes) * num_nodes + once // num_nodes)
         both = torch.unique(torch.cat([once, back]))
         if count := len(both) - len(once):
-            notes.append(f"{count} edges had one direction only and have both now; --modality-options direction kept leaves them")
+            notes.append(
+                f"{count} edges had one direction only and have both now; --modality-options direction kept leaves them"
+            )
         once = both
     return Tidied(torch.stack([once % num_nodes, once // num_nodes]), tuple(notes))
 
@@ -219,4 +225,6 @@ def hide_edges(graph: Graph, share: float, seed: int = 0) -> tuple[Graph, Int64[
     pairs, place = torch.unique(low * graph.num_nodes + high, return_inverse=True)
     gone = torch.rand(len(pairs), generator=torch.Generator().manual_seed(seed)) < share
     away = pairs[gone]
-    return graph.changed(edges=graph.edges[:, ~gone[place]]), torch.stack([away // graph.num_nodes, away % graph.num_nodes])
+    return graph.changed(edges=graph.edges[:, ~gone[place]]), torch.stack(
+        [away // graph.num_nodes, away % graph.num_nodes]
+    )

@@ -101,10 +101,16 @@ def load_graph(
 def looks_like_graph(data: Any) -> bool:
     """Whether this is one graph, whose nodes are the samples."""
     if isinstance(data, (str, Path)):
-        return str(data) in PLACES or (not isinstance(kind := _kind(Path(data).expanduser()), type(None)) and kind != "tu")
+        return str(data) in PLACES or (
+            not isinstance(kind := _kind(Path(data).expanduser()), type(None)) and kind != "tu"
+        )
     if isinstance(data, NodeSource):
         return True
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(one, (Tensor, np.ndarray)) for one in data):
+    if (
+        isinstance(data, (tuple, list))
+        and len(data) == 2
+        and all(isinstance(one, (Tensor, np.ndarray)) for one in data)
+    ):
         x, edges = data
         return x.ndim == 2 and edges.ndim == 2 and edges.shape[0] == 2 and "int" in str(edges.dtype)
     return _is_data(data) or (_is_pyg_dataset(data) and len(data) == 1)
@@ -128,7 +134,9 @@ def _is_data(one: Any) -> bool:
 
 def _is_pyg_dataset(data: Any) -> bool:
     names = {kind.__module__.split(".")[0] for kind in type(data).__mro__}
-    return "torch_geometric" in names and hasattr(data, "__len__") and hasattr(data, "__getitem__") and not _is_data(data)
+    return (
+        "torch_geometric" in names and hasattr(data, "__len__") and hasattr(data, "__getitem__") and not _is_data(data)
+    )
 
 
 def _kind(path: Path) -> str | None:
@@ -154,12 +162,14 @@ def _place(data: str | Path, data_root: str | Path | None) -> Path:
             hint = did_you_mean(str(data).lower().replace("_", "-"), PLACES)
             what = "holds no graph" if path.exists() else "is not there"
             raise ValueError(
-                f"data: {path} {what}, wanted the raw files of Planetoid or of a TUDataset, an .npz with edge_index and "
-                f"x, or one of the names {', '.join(PLACES)}{hint}"
+                f"data: {path} {what}, wanted the raw files of Planetoid or of a TUDataset, an .npz with edge_index "
+                f"and x, or one of the names {', '.join(PLACES)}{hint}"
             )
         return path
     if data_root is None:
-        raise ValueError(f"data_root: {data} is read from a folder, wanted --data-root FOLDER with {PLACES[str(data)][0]}")
+        raise ValueError(
+            f"data_root: {data} is read from a folder, wanted --data-root FOLDER with {PLACES[str(data)][0]}"
+        )
     root = Path(data_root).expanduser()
     candidates = [root / place for place in PLACES[str(data)]]
     for path in candidates:
@@ -210,7 +220,9 @@ def _of_data(data: Any) -> dict[str, Any]:
 
 def _features(found: Mapping[str, Any], how: Reading) -> Tensor | SparseMatrix:
     if "x" in found:
-        x: Tensor | SparseMatrix = torch.as_tensor(np.asarray(found["x"])) if not isinstance(found["x"], Tensor) else found["x"]
+        x: Tensor | SparseMatrix = (
+            torch.as_tensor(np.asarray(found["x"])) if not isinstance(found["x"], Tensor) else found["x"]
+        )
         if x.layout != torch.strided:
             x = x.to_dense()
         if x.ndim != 2 or not x.shape[1]:
@@ -296,5 +308,7 @@ def _graph_source(
     parts = own_parts.folds_of(labels)
     more = [f"evaluated on: {parts.name}"] if parts else []
     counted = sum(bool(notes) for _, notes in made)
-    more += [f"{counted} graphs have self-loops, edges that come twice or in one direction only; all are tidied"] * bool(counted)
+    more += [
+        f"{counted} graphs have self-loops, edges that come twice or in one direction only; all are tidied"
+    ] * bool(counted)
     return GraphSource(graphs, name=name, labels=labels, parts=parts, notes=more, most_bad=most_bad)

@@ -1,4 +1,4 @@
-"""The eight files of a Planetoid data set (Cora, Citeseer, PubMed): ind.NAME.x, .y, .tx, .ty, .allx, .ally, .graph, .test.index.
+"""The eight files of a Planetoid data set (Cora, Citeseer, PubMed): ind.NAME.x, y, tx, ty, allx, ally, graph and index.
 
 The rows of test nodes stand in the order of test.index; ids that are missing there (15 in Citeseer) are nodes with no
 features and no label. The public split: the first rows to fit on, the next 500 to choose on, test.index to test on.
@@ -37,7 +37,9 @@ def read_planetoid(files: list[Path]) -> dict[str, np.ndarray]:
     links = read_pickle(parts["graph"])
     first = allx._shape[0]
     if len(index) != tx._shape[0] or len(index) == 0 or index.min() < first:
-        raise ValueError(f"data: {files[-1]} has {len(index)} test nodes, wanted the {tx._shape[0]} rows of tx from {first}")
+        raise ValueError(
+            f"data: {files[-1]} has {len(index)} test nodes, wanted the {tx._shape[0]} rows of tx from {first}"
+        )
     number = max(int(index.max()) + 1, max(map(int, links), default=0) + 1)
     labels = np.full(number, UNKNOWN, dtype=np.int64)
     labels[:first], labels[index] = _classes(ally), _classes(ty)
@@ -82,5 +84,3 @@ def _one_hot(path: Path) -> Any:
 def _classes(one_hot: np.ndarray) -> np.ndarray:
     """Return the class of each row, -1 for one of zeros."""
     return np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), UNKNOWN)
-
-

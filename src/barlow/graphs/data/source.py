@@ -11,10 +11,10 @@ from torch import Tensor
 from barlow.data.bad_samples import MOST_BAD, NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels
 from barlow.data.order import batches_of
+from barlow.data.parts import Parts
 from barlow.graphs.data.graph import Graph, Graphs, Nodes, hide_edges, merged
 from barlow.graphs.data.sampling import Sampler
 from barlow.graphs.data.sparse import SparseMatrix
-from barlow.data.parts import Parts
 from barlow.seams import Batch
 
 

@@ -58,7 +58,9 @@ class SparseMatrix:
     def with_values(self, values: Tensor) -> "SparseMatrix":
         """Return a matrix with other values in the same places; what is known of the places stays known."""
         other = SparseMatrix(self.rows, self.columns, values, self.shape)
-        other.__dict__.update({name: self.__dict__[name] for name in ("pointers", "by_column") if name in self.__dict__})
+        other.__dict__.update(
+            {name: self.__dict__[name] for name in ("pointers", "by_column") if name in self.__dict__}
+        )
         return other
 
     @cached_property
@@ -90,7 +92,10 @@ class SparseMatrix:
 def multiply(matrix: SparseMatrix, values: Tensor, dense: Tensor) -> Tensor:
     """Return the product without gradient."""
     if dense.device.type in ("cpu", "cuda"):
-        with torch.autocast(dense.device.type, enabled=False), warnings.catch_warnings():  # torch calls its CSR a beta, once a process
+        with (
+            torch.autocast(dense.device.type, enabled=False),
+            warnings.catch_warnings(),
+        ):  # torch calls its CSR a beta, once a process
             warnings.simplefilter("ignore", UserWarning)
             place = (matrix.pointers, matrix.columns)
             return torch.sparse_csr_tensor(*place, values, matrix.shape, check_invariants=False) @ dense

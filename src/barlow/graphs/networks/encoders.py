@@ -1,20 +1,20 @@
-"""Encoders by name: the graph networks of the papers, each maps a graph to features of its nodes.
+"""Encoders by name: the graph networks of the papers. Each maps a graph to features of its nodes.
 
-| name | layers                                                                                            | from            |
-|------|---------------------------------------------------------------------------------------------------|-----------------|
-| gcn1 | F -> d                                                                                            | CCA-SSG, Citeseer |
-| gcn2 | F -> 2d, BatchNorm, PReLU, -> d                                                                   | G-BT            |
-| gcn2-flat | F -> d, BatchNorm, PReLU, -> d                                                               | CCA-SSG, Cora   |
-| gcn3 | F -> d, BatchNorm, PReLU, -> d, BatchNorm, PReLU, -> d                                            | G-BT, ogbn-arxiv |
-| gat  | 4 heads of 256, 4 heads of 256, 6 heads of d averaged; a linear skip beside each, ELU between     | G-BT, PPI       |
-| gin  | three GIN layers of d with BatchNorm and ReLU, side by side: 3 d features                         | InfoGraph, GraphCL |
+| name      | layers                                                                     | from                 |
+|-----------|----------------------------------------------------------------------------|----------------------|
+| gcn1      | F -> d                                                                     | CCA-SSG, Citeseer    |
+| gcn2      | F -> 2d, BatchNorm, PReLU, -> d                                            | G-BT                 |
+| gcn2-flat | F -> d, BatchNorm, PReLU, -> d                                             | CCA-SSG, Cora        |
+| gcn3      | F -> d, BatchNorm, PReLU, -> d, BatchNorm, PReLU, -> d                     | G-BT, ogbn-arxiv     |
+| gat       | 4 x 256, 4 x 256, mean of 6 x d heads; a linear skip each, ELU between     | G-BT, PPI            |
+| gin       | three GIN layers of d with ReLU and BatchNorm, side by side: 3 d features  | InfoGraph, GraphCL   |
 """
 
+import itertools
 from collections.abc import Callable
 
-from torch import Tensor, nn
-
 import torch
+from torch import Tensor, nn
 
 from barlow.errors import unknown
 from barlow.graphs.data.graph import Graph
@@ -92,7 +92,7 @@ class GIN(nn.Module):
         widths = [inputs] + [width] * depth
         self.layers = nn.ModuleList(
             GINLayer(nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU(), nn.Linear(b, b)))
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(depth))
 

@@ -1,8 +1,8 @@
 """Layers of graph networks: GCN, GAT and GIN, equal to those of PyG, on sparse products.
 
-    GCN   H' = D^-1/2 (A + I) D^-1/2 H W + b                                  (Kipf and Welling 2017)
-    GAT   h'_i = sum_j a_ij W h_j,  a_ij = softmax_j LeakyReLU(u . W h_i + v . W h_j), j in N(i) and i   (Velickovic 2018)
-    GIN   h'_i = MLP((1 + eps) h_i + sum_j h_j)                               (Xu et al. 2019)
+GCN   H' = D^-1/2 (A + I) D^-1/2 H W + b                                  (Kipf and Welling 2017)
+GAT   h'_i = sum_j a_ij W h_j,  a_ij = softmax_j LeakyReLU(u . W h_i + v . W h_j), j in N(i) and i   (Velickovic 2018)
+GIN   h'_i = MLP((1 + eps) h_i + sum_j h_j)                               (Xu et al. 2019)
 """
 
 import torch
@@ -19,7 +19,7 @@ SLOPE = 0.2
 
 @torch.inference_mode(False)  # what is known of a graph is used in training too
 def neighbours_and_self(graph: Graph, steps: int) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-    """Return targets, sources and weights of the edges that count `steps` steps away, one self-loop a node, and a shape.
+    """Return targets, sources and weights of the edges that count `steps` steps away, a loop a node, and a shape.
 
     Sorted by target, and a node's own loop is the last of its row.
     """

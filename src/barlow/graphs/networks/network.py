@@ -19,7 +19,8 @@ class GraphNetwork(nn.Module):
     """An encoder and how its samples are read: nodes as they are, graphs as the sum, mean or largest of their nodes.
 
     In evaluation a whole graph goes through the network once: its features are kept until a weight or the graph is
-    another one, so that 500 nodes at a time do not cost as many passes. They do not depend on which nodes are asked for.
+    another one, so that 500 nodes at a time do not cost as many passes. They do not depend on which nodes are asked
+    for.
 
     Example:
         network = barlow.GraphNetwork(torch_geometric.nn.GraphSAGE(1433, 256, 2))

@@ -4,8 +4,9 @@ Both are drawn once for the whole batch and so belong to it (`shared`), as in Bi
 rescaled, and the two directions of an edge fall independently. With `undirected` they fall together, which is ours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,10 +33,10 @@ class GraphView:
     feature_mask: float = 0.1
     edge_drop: float = 0.4
     undirected: bool = False
-    shared = True
+    shared: ClassVar[bool] = True
     """Its parameters belong to the whole batch, not to one sample each."""
-    parts = {}
-    joined = ()
+    parts: ClassVar[Mapping[str, Mapping[str, tuple[str, float]]]] = {}
+    joined: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in ("feature_mask", "edge_drop"):
