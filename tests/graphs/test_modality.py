@@ -180,7 +180,7 @@ def test_large_graphs_are_sampled_and_small_ones_are_not() -> None:
 def test_sampled_training_runs_through_the_same_command_and_shows_what_it_does(archive: Path, tmp_path: Path) -> None:
     run = barlow.pretrain(
         archive, out=tmp_path / "run", machine=QUIET, **{**SMALL, "epochs": 1}, batch_size=48, labels="none",
-        modality_options={"fanout": "3-3"},
+        precision="bf16-mixed", modality_options={"fanout": "3-3"},
     )  # fmt: skip
     assert run.finished
     assert "neighbours are sampled in training, 3-3" in (run.folder / "journal.jsonl").read_text()

@@ -214,6 +214,11 @@ def smoothed(graph: Graph, steps: int = SMOOTHING_STEPS) -> Float[Tensor, "m f"]
     return found
 
 
+def example(recipe: Recipe, facts: Facts) -> Tensor:
+    """Refuse: a graph is no tensor that an ONNX file could take."""
+    raise ValueError("to: got onnx, but a graph network takes a graph, which such a file has no form for; wanted embed")
+
+
 GRAPHS = Modality(
     name="graphs",
     noun="node",
@@ -233,6 +238,7 @@ GRAPHS = Modality(
     predictors={"supervised GCN": supervised_gcn},
     readings=readings,
     portrait=portrait,
+    example=example,
     reading=READING,
 )
 """One graph: its nodes are the samples."""

@@ -89,17 +89,18 @@ class Graph:
         return self.hops[steps], self.hops[steps + 1], counts[steps]
 
 
-@dataclass(frozen=True, eq=False)
 class Nodes:
     """Some nodes of a graph, beside all of it that their features depend on.
+
+    No dataclass: mixed precision would copy all tensors of one in every step.
 
     Attributes:
         graph: the whole graph, or sampled neighbourhoods.
         seeds: (n,) which nodes of it are the samples.
     """
 
-    graph: Graph
-    seeds: Int64[Tensor, " n"]
+    def __init__(self, graph: Graph, seeds: Int64[Tensor, " n"]) -> None:
+        self.graph, self.seeds = graph, seeds
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -116,7 +117,6 @@ class Nodes:
         return Nodes(graph, self.seeds)
 
 
-@dataclass(frozen=True, eq=False)
 class Graphs:
     """Whole graphs, one a sample, as one graph without edges between them.
 
@@ -126,9 +126,8 @@ class Graphs:
         number: of graphs.
     """
 
-    graph: Graph
-    owner: Int64[Tensor, " m"]
-    number: int
+    def __init__(self, graph: Graph, owner: Int64[Tensor, " m"], number: int) -> None:
+        self.graph, self.owner, self.number = graph, owner, number
 
     def __len__(self) -> int:
         return self.number
