@@ -59,5 +59,5 @@ def test_a_split_that_cannot_be_is_refused() -> None:
         Parts("own", labels, [OwnSplit(one, two, one)])
     with pytest.raises(ValueError, match="the test part of the own is empty"):
         Parts("own", labels, [OwnSplit(one, two, one[:0])])
-    with pytest.raises(ValueError, match="positions beyond 3 samples"):
+    with pytest.raises(ValueError, match="positions outside 3 samples"):
         Parts("own", labels, [OwnSplit(one, two, torch.tensor([3]))])

@@ -1,5 +1,6 @@
 """Features on a split of the data's own: choices on validation alone, test labels out of every fit."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -86,4 +87,4 @@ def test_several_splits_give_their_mean_and_spread_and_bad_samples_fall_out() ->
         evaluate_own_parts({"h": some}, Parts("x", as_labels(y, N), [s]), draws=2)["rows"][0] for s in both.splits
     ]
     assert found["linear"] == sum(row["linear"] for row in single) / 2
-    assert found["linear_error"] == abs(single[0]["linear"] - single[1]["linear"]) / 2**0.5
+    assert found["linear_error"] == pytest.approx(abs(single[0]["linear"] - single[1]["linear"]) / 2**0.5)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 def test_an_audit_takes_edges_and_columns_for_its_transforms(folder: Path) -> None:
     found = barlow.audit(folder, num_images=120, num_views=3, mlp=False, quiet=True).figures
     assert {effect["name"] for effect in found["augmentations"]} == {"columns", "edges"}
-    assert all(effect["total_effect"]["error"] > 0 for effect in found["augmentations"])
+    assert all(effect["total_effect_error"] > 0 for effect in found["augmentations"])
     assert found["subject"]["kind"] == "run"
 
 
@@ -277,6 +278,16 @@ def test_a_pyg_data_object_and_a_module_of_ones_own(tmp_path: Path) -> None:
     assert run.finished
     assert run.summary["evaluation"]["split"].startswith("20 random splits")
     assert run.backbone.num_features == 8
+
+
+def test_the_snippet_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "graphs.md").read_text(encoding="utf-8")
+    pretrain = barlow.pretrain
+    monkeypatch.setattr(barlow, "pretrain", lambda data, **how: pretrain(data, **{**how, "epochs": 1}, machine=QUIET))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(page.split("```py\n")[1].split("```")[0], "docs/graphs.md", "exec"), names)
+    assert names["h"].shape == (300, 256)
 
 
 def test_the_bar_is_what_neighbourhoods_say() -> None:

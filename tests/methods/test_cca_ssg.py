@@ -110,7 +110,7 @@ def test_collapse_is_finite() -> None:
     assert z.grad.isfinite().all()
 
 
-def test_wrong_arguments_are_named() -> None:
+def test_wrong_arguments_are_named(as_users_call_it: None) -> None:
     z = torch.randn(4, 3)
     with pytest.raises(ValueError, match="decorrelation_weight: got -1"):
         cca_ssg_loss(z, z, decorrelation_weight=-1)

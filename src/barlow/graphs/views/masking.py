@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Int64
 from torch import Tensor
 
 from barlow.errors import unknown
@@ -88,7 +88,7 @@ def masked(x: Tensor | SparseMatrix, kept: Tensor) -> Tensor | SparseMatrix:
     return x * kept
 
 
-def first_of_pair(graph: Graph) -> Float[Tensor, " e"]:
+def first_of_pair(graph: Graph) -> Int64[Tensor, " e"]:
     """Return for each edge the place of the one that stands for it and its opposite; known once for a graph."""
     if "pairs" not in graph._known:
         low, high = graph.edges.min(dim=0).values, graph.edges.max(dim=0).values
