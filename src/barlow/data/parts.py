@@ -95,15 +95,18 @@ def random_parts(
 ) -> Parts | None:
     """Split the labelled samples at random, several times: 10% to fit on, 10% to choose on and the rest to test on.
 
-    The protocol of Bielak et al. (2022) and others for graphs without a split of their own. None without labels.
+    The protocol of Bielak et al. (2022) and others for graphs without a split of their own. None without labels, and
+    where they are too few for three parts.
     """
     if labels.values is None:
         return None
     known = (labels.values != UNKNOWN).nonzero()[:, 0]
+    first, second = round(train * len(known)), round((train + validation) * len(known))
+    if not 0 < first < second < len(known):
+        return None
     splits = []
     for k in range(number):
         order = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(seed + k))]
-        first, second = round(train * len(known)), round((train + validation) * len(known))
         splits.append(OwnSplit(*(part.sort().values for part in (order[:first], order[first:second], order[second:]))))
     percent = f"{100 * train:g}/{100 * validation:g}/{100 * (1 - train - validation):g}"
     return Parts(f"{number} random splits of {percent}%", labels, splits)

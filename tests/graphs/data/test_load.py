@@ -17,7 +17,7 @@ from barlow.graphs.data.source import GraphSource, NodeSource
 from barlow.graphs.data.sparse import SparseMatrix
 from barlow.images.data.load import looks_like_images
 from barlow.modalities import modality_for
-from tests.graphs.small import blocks, write_archive, write_planetoid, write_tu
+from tests.graphs.small import blocks, masks, write_archive, write_planetoid, write_tu
 
 
 def nodes(data: Any, **how: Any) -> NodeSource:
@@ -184,6 +184,13 @@ def test_labels_may_be_missing_and_labels_of_several_columns_are_left_out() -> N
     source = nodes(SimpleNamespace(x=x, edge_index=edges, y=y))
     assert source.parts is not None
     assert all(int(split.test.min()) >= 30 for split in source.parts.splits)
+    half = masks(60) | {"val_mask": np.zeros(60, dtype=bool)}
+    without = nodes(SimpleNamespace(x=x, edge_index=edges, y=y, **half))
+    assert without.parts is not None
+    assert without.parts.name.startswith("20 random splits")
+    assert any("validation part of its own split is empty, so nodes are split at random" in n for n in without.notes)
+    few = nodes(SimpleNamespace(x=x[:3], edge_index=edges[:, :0], y=y[30:33]))
+    assert few.parts is None
     several = nodes(SimpleNamespace(x=x, edge_index=edges, y=torch.ones(60, 4)))
     assert several.parts is None
     assert any("labels of 4 columns" in note for note in several.notes)

@@ -255,11 +255,15 @@ def _node_source(
     graph, notes = _graph(found, how)
     labels, multi = _labels(found.get("y"), graph.num_nodes)
     labels = choose_labels(choice, labels, "the graph carries none", graph.num_nodes)
-    parts = None
+    parts, unusable = None, list[str]()
     if labels.values is not None:
-        parts = _own_parts(found, labels) or own_parts.random_parts(labels)
+        try:
+            parts = _own_parts(found, labels)
+        except ValueError as error:  # labels are optional, and those of no use end no run
+            unusable = [f"{str(error).removeprefix('parts: ')}, so nodes are split at random"]
+        parts = parts or own_parts.random_parts(labels)
     alone = graph.num_nodes - len(graph.edges.unique())
-    more = [f"{alone} nodes have no neighbours: their features are their own alone"] if alone else []
+    more = [*unusable, *([f"{alone} nodes have no neighbours: their features are their own alone"] if alone else [])]
     more += [f"labels of {multi} columns are left out: a probe here takes one class a node"] if multi else []
     more += [f"evaluated on: {parts.name}"] if parts else []
     return NodeSource(
