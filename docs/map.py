@@ -29,6 +29,7 @@ FOLDERS = {
     "graphs/data": "From names, paths and objects to nodes of a graph, or to many graphs",
     "graphs/views": "From one graph to two or more views of it",
     "graphs/networks": "Graph networks on torch's sparse products",
+    "features": "What people do with features: similar, duplicates, outliers, groups, what to label, a classifier",
     "evaluation": "What features are worth: neighbours, linear probe, few labels, fine-tuning, published protocols",
     "training": "The loop and what it stands on: optimizers, checkpoints, journal, processes",
     "data": "What samples of any kind need: arrays, workers, labels, bad samples, subsets",
