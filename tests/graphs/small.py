@@ -3,6 +3,7 @@
 import pickle
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -39,7 +40,7 @@ def masks(n: int) -> dict[str, np.ndarray]:
 
 def write_archive(path: Path, n: int = 90, **more: np.ndarray) -> Path:
     x, edges, y = blocks(n)
-    arrays = {"x": x.numpy(), "edge_index": edges.numpy(), "y": y.numpy(), **masks(n), **more}
+    arrays: dict[str, Any] = {"x": x.numpy(), "edge_index": edges.numpy(), "y": y.numpy(), **masks(n), **more}
     np.savez(path, **arrays)
     return path
 

@@ -18,8 +18,9 @@ from barlow.audits.subjects import Networks
 from barlow.cli import main
 from barlow.evaluation import own_parts
 from barlow.graphs import readings, supervised
+from barlow.graphs.data.load import SAMPLED_FROM
 from barlow.graphs.data.source import NodeSource
-from barlow.graphs.modality import GRAPHS, SAMPLED_FROM, fanout_of, fit, load, names, smoothed_features
+from barlow.graphs.modality import GRAPHS, fanout_of, fit, load, names, smoothed_features
 from barlow.graphs.networks.encoders import encoder
 from barlow.graphs.networks.network import GraphNetwork
 from barlow.graphs.readings import clustering, link_prediction
@@ -30,7 +31,7 @@ from barlow.training.order import Share, draw_views
 from tests.graphs.small import blocks, graph, write_archive, write_tu
 
 QUIET = Machine(quiet=True, accelerator="cpu")
-SMALL = {"width": 16, "epochs": 6}
+SMALL: dict[str, Any] = {"width": 16, "epochs": 6}
 
 
 @pytest.fixture(scope="module", autouse=True)

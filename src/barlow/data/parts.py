@@ -58,7 +58,8 @@ class Parts:
     @property
     def tested(self) -> Int64[Tensor, " t"]:
         """Samples that any of the splits tests on."""
-        return torch.cat([split.test for split in self.splits]).unique()
+        every: Tensor = torch.cat([split.test for split in self.splits]).unique()
+        return every
 
     def shown(self) -> Labels:
         """Return the labels without those of samples that are tested on; none where nothing is left."""

@@ -149,7 +149,7 @@ def _probed(features: Features, parts: Parts, few: Mapping[int, list[Tensor]]) -
     knn, linear, chosen = [], [], []
     for split in splits:
         setting = choose_knn(*_known(h, labels, split))
-        numbers = {"num_neighbours": setting.num_neighbours, "temperature": setting.temperature}
+        numbers: dict[str, Any] = {"num_neighbours": setting.num_neighbours, "temperature": setting.temperature}
         knn.append(knn_accuracy(h[split.train], labels[split.train], h[split.test], labels[split.test], **numbers))
         choice = choose_classifier(scaled, labels, split.train, split.validation)
         linear.append(accuracy(choice, scaled, labels, split.test))

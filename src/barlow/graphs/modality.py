@@ -1,6 +1,6 @@
 """Graphs as modalities: nodes of one graph, and many graphs; all that the core knows of them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -134,7 +134,7 @@ def views(recipe: Recipe, facts: Facts) -> Views:
     """Build the two pipelines; one object twice where both are drawn alike."""
     options = options_of(recipe)
     first = GraphView(float(options["feature_mask"]), float(options["edge_drop"]), bool(options["undirected"]))
-    other = {
+    other: dict[str, Any] = {
         name: float(value)
         for name, value in (("feature_mask", options["feature_mask_b"]), ("edge_drop", options["edge_drop_b"]))
         if value >= 0
@@ -175,7 +175,7 @@ def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu
         )
 
 
-def notes(recipe: Recipe, source: Source) -> Collection[str]:
+def notes(recipe: Recipe, source: Source) -> Sequence[str]:
     """Say whether neighbours are sampled."""
     fanout = fanout_of(recipe, len(source)) if isinstance(source, NodeSource) else ()
     if not fanout:

@@ -45,7 +45,7 @@ def supervised_gcn(source: Any, labels: Tensor, train: Tensor, validation: Tenso
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SupervisedGCN(graph.num_features, int(labels.max()) + 1)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": network.first.parameters(), "weight_decay": DECAY},
             {"params": network.second.parameters()},
         ]

@@ -2,13 +2,14 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from barlow.formats import number, percent, text
 from barlow.report.charts import Line, histogram, line_chart
-from barlow.report.run_folder import Array, RunFiles, finite, mapping
+from barlow.report.run_folder import Array, Record, RunFiles, finite, mapping
 from barlow.report.sections import NETWORK_COLORS, grid, section, table
 from barlow.report.words import rows
 
@@ -72,7 +73,7 @@ def few_labels(run: RunFiles) -> str:
     return section("labels", "Few labels", explanation, chart, _readings(found))
 
 
-def _readings(found: list[dict[str, object]]) -> str:
+def _readings(found: Sequence[Record]) -> str:
     """What else the features are good for, one line a row."""
     named = {str(row["features"]): mapping(row.get("readings")) for row in found}
     columns = list(dict.fromkeys(name for one in named.values() for name in one))

@@ -79,7 +79,8 @@ def test_with_all_neighbours_a_sampled_batch_has_the_features_of_the_whole_graph
     seeds = torch.tensor([4, 31, 7])
     for name in ("gcn2", "gat", "gin"):
         model = GraphNetwork(encoder(name, g.num_features, 8)).eval()
-        sampled = Sampler(g, (99,) * model.encoder.depth).neighbourhood(seeds, 0)
+        depth = int(model.encoder.depth)  # type: ignore[arg-type]
+        sampled = Sampler(g, (99,) * depth).neighbourhood(seeds, 0)
         with torch.no_grad():
             torch.testing.assert_close(model(sampled), model(Nodes(g, seeds)), rtol=1e-4, atol=1e-5)
 

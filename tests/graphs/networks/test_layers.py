@@ -92,6 +92,7 @@ def test_smoothing_is_the_matrix_of_the_paper() -> None:
 
 def test_a_node_without_neighbours_hears_itself_alone_and_everything_stays_finite() -> None:
     g = odd()
+    assert isinstance(g.x, Tensor)
     layer = GCNLayer(5, 4)
     h = layer(g.x, g, 0)
     torch.testing.assert_close(h[5], g.x[5] @ layer.weight.T)

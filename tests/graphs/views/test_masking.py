@@ -22,6 +22,7 @@ def test_columns_are_blank_for_all_nodes_and_the_features_are_not_rescaled() -> 
     params = view.sample(batch, torch.Generator().manual_seed(0))
     made = view.apply(batch, params)
     kept = params["columns"]["kept"]
+    assert isinstance(batch.graph.x, Tensor)
     assert 0 < int(kept.sum()) < 12
     assert torch.equal(made.graph.x, batch.graph.x * kept)
     assert torch.equal(made.graph.edges, batch.graph.edges)

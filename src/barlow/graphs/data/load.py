@@ -219,14 +219,14 @@ def _of_data(data: Any) -> dict[str, Any]:
 
 
 def _features(found: Mapping[str, Any], how: Reading) -> Tensor | SparseMatrix:
+    x: Tensor | SparseMatrix
     if "x" in found:
-        x: Tensor | SparseMatrix = (
-            torch.as_tensor(np.asarray(found["x"])) if not isinstance(found["x"], Tensor) else found["x"]
-        )
-        if x.layout != torch.strided:
-            x = x.to_dense()
-        if x.ndim != 2 or not x.shape[1]:
-            raise ValueError(f"x: got shape {tuple(x.shape)}, wanted (n, F)")
+        given = found["x"]
+        dense = given.detach().cpu() if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+        dense = dense if dense.layout == torch.strided else dense.to_dense()
+        if dense.ndim != 2 or not dense.shape[1]:
+            raise ValueError(f"x: got shape {tuple(dense.shape)}, wanted (n, F)")
+        x = dense
     else:
         pointers = torch.as_tensor(np.asarray(found["x_pointers"])).long()
         rows = torch.repeat_interleave(torch.arange(len(pointers) - 1), pointers.diff())

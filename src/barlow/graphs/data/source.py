@@ -42,7 +42,8 @@ class NodeSource:
         """Blank out nodes with features that are no numbers: their neighbours would have none either."""
         self.name, self.parts, self.notes, self._describe = name, parts, tuple(notes), describe
         shown = labels if parts is None else parts.shown()
-        self.labels, self.class_names = shown.values, shown.class_names
+        self.labels = shown.values
+        self.class_names: Sequence[str] = shown.class_names
         wrong = _not_finite(graph.x)
         judged = BadSamples(graph.num_nodes, describe, most_bad)
         judged.record(dict.fromkeys(wrong.tolist(), NOT_FINITE).items())
@@ -116,7 +117,8 @@ class GraphSource:
         """Leave out graphs without a node, or with features that are no numbers."""
         self.name, self.notes, self.graphs, self.parts = name, tuple(notes), list(graphs), parts
         shown = labels if parts is None else parts.shown()
-        self.labels, self.class_names = shown.values, shown.class_names
+        self.labels = shown.values
+        self.class_names: Sequence[str] = shown.class_names
         judged = BadSamples(len(self.graphs), self.describe, most_bad)
         judged.record(
             (place, "no nodes" if not graph.num_nodes else NOT_FINITE)
@@ -171,7 +173,8 @@ def facts_of(source: Any) -> Mapping[str, Any]:
 
 def _not_finite(x: Tensor | SparseMatrix) -> Tensor:
     if isinstance(x, SparseMatrix):
-        return x.rows[~x.values.isfinite()].unique()
+        wrong: Tensor = x.rows[~x.values.isfinite()].unique()
+        return wrong
     return (~x.isfinite().all(dim=1)).nonzero()[:, 0]
 
 

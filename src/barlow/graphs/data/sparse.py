@@ -40,8 +40,9 @@ class SparseMatrix:
 
     def to(self, device: torch.device | str) -> "SparseMatrix":
         """Return the same matrix on a device."""
-        parts = (part.to(device) for part in (self.rows, self.columns, self.values))
-        return self if self.values.device == torch.device(device) else SparseMatrix(*parts, self.shape)
+        if self.values.device == torch.device(device):
+            return self
+        return SparseMatrix(self.rows.to(device), self.columns.to(device), self.values.to(device), self.shape)
 
     def dense(self) -> Float[Tensor, "m n"]:
         """Return all entries; those that stand in one place are added up."""

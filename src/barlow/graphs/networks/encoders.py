@@ -77,9 +77,10 @@ class GAT(nn.Module):
         h: Tensor | SparseMatrix = graph.x
         for number, (layer, skip) in enumerate(zip(self.layers, self.skips, strict=True)):
             steps = self.depth - 1 - number
+            assert isinstance(skip, nn.Linear)
             beside = transformed(h, skip.weight)[: graph.within(steps)[0]] + skip.bias
-            h = layer(h, graph, steps) + beside
-            h = nn.functional.elu(h) if steps else h
+            heard: Tensor = layer(h, graph, steps) + beside
+            h = nn.functional.elu(heard) if steps else heard
         assert isinstance(h, Tensor)
         return h
 
@@ -106,8 +107,9 @@ class GIN(nn.Module):
         h: Tensor | SparseMatrix = graph.x
         found: list[Tensor] = []
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            h = norm(nn.functional.relu(layer(h, graph, self.depth - 1 - number)))
-            found.append(h)
+            heard: Tensor = norm(nn.functional.relu(layer(h, graph, self.depth - 1 - number)))
+            h = heard
+            found.append(heard)
         return torch.cat([one[: len(found[-1])] for one in found], dim=1)
 
 
