@@ -56,7 +56,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def trained(recipe: Recipe, source: NodeSource, *, untrained: bool = False) -> tuple[torch.nn.Module, float]:
-    """Train one recipe with the library's loop, without figures on the way; return the network and the seconds of CPU that took."""
+    """Train one recipe with the library's loop, without figures on the way; return it and the seconds of CPU."""
     recipe, facts = fitted(GRAPHS, recipe, source)
     machine = Machine(quiet=True, accelerator="cpu")
     fabric = build_fabric(recipe, machine)
@@ -137,8 +137,8 @@ def cora(data_root: str, seeds: int) -> None:
             return probed(features(trained(still, source)[0], source), per_class=())
 
         def taught(seed: int = seed) -> dict[str, Any]:
-            def predict(*given: Any) -> Tensor:
-                return supervised_gcn(source, *given[:3], 100 * seed + given[3])
+            def predict(labels: Tensor, train: Tensor, validation: Tensor, number: int) -> Tensor:
+                return supervised_gcn(source, labels, train, validation, 100 * seed + number)
 
             bars = evaluate_own_parts({}, parts, predictors={"supervised": predict}, draws=10 if seed == 0 else 1)
             return dict(bars["rows"][0])

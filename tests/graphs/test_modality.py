@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     monkeypatch.setattr(loop, "_descend", dies)
     how = {"out": tmp_path / "run", "machine": replace(QUIET, checkpoint_minutes=0.0), **SMALL}
     with pytest.raises(RuntimeError, match="killed"):
-        barlow.pretrain(archive, **how)  # type: ignore[arg-type]
+        barlow.pretrain(archive, **how)
     monkeypatch.setattr(loop, "_descend", step)
     run = barlow.resume(tmp_path / "run", machine=QUIET)
     assert run.finished
