@@ -93,7 +93,7 @@ def test_an_archive_an_object_and_a_pair_are_the_same_graph(tmp_path: Path) -> N
     assert nodes(data).parts is not None
     assert nodes(data).parts.name.startswith("20 random splits of 10/10/80%")  # type: ignore[union-attr]
     assert of_file.parts is not None
-    assert of_file.parts.name == "its own split"
+    assert of_file.parts.name == "split of the data"
 
 
 def test_csr_parts_and_the_form_of_amazon_and_coauthor(tmp_path: Path) -> None:
@@ -188,7 +188,9 @@ def test_labels_may_be_missing_and_labels_of_several_columns_are_left_out() -> N
     without = nodes(SimpleNamespace(x=x, edge_index=edges, y=y, **half))
     assert without.parts is not None
     assert without.parts.name.startswith("20 random splits")
-    assert any("validation part of its own split is empty, so nodes are split at random" in n for n in without.notes)
+    assert any(
+        "validation part of the split of the data is empty, so nodes are split at random" in n for n in without.notes
+    )
     few = nodes(SimpleNamespace(x=x[:3], edge_index=edges[:, :0], y=y[30:33]))
     assert few.parts is None
     several = nodes(SimpleNamespace(x=x, edge_index=edges, y=torch.ones(60, 4)))

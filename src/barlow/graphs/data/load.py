@@ -281,7 +281,7 @@ def _own_parts(found: Mapping[str, Any], labels: Labels) -> own_parts.Parts | No
     else:
         return None
     masks = [mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask) for mask in masks]
-    return own_parts.of_masks("its own split", labels, *masks)
+    return own_parts.of_masks("split of the data", labels, *masks)
 
 
 def _labels(y: Any, number: int) -> tuple[Labels, int]:
