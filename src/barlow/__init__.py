@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.graphs.data.load import load_graph as load_graph
+    from barlow.graphs.networks.network import GraphNetwork as GraphNetwork
+    from barlow.graphs.views.masking import GraphView as GraphView
     from barlow.images.data.load import load_source as load_source
     from barlow.images.data.shapes import ShapesSource as ShapesSource, shape_views as shape_views
     from barlow.images.networks.foreign import load_foreign as load_foreign
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from barlow.images.views.published import image_views as image_views
     from barlow.methods.barlow_twins import barlow_twins_loss as barlow_twins_loss
     from barlow.methods.byol import byol_loss as byol_loss
+    from barlow.methods.cca_ssg import cca_ssg_loss as cca_ssg_loss
     from barlow.methods.heads import HeadSpec as HeadSpec
     from barlow.methods.optimal_projector import optimal_projector_loss as optimal_projector_loss
     from barlow.methods.sigreg import sigreg_loss as sigreg_loss
@@ -100,9 +104,13 @@ _HOME = {
     "Batch": "seams",
     "Source": "seams",
     "load_source": "images.data.load",
+    "load_graph": "graphs.data.load",
+    "GraphNetwork": "graphs.networks.network",
+    "GraphView": "graphs.views.masking",
     "Machine": "training.machine",
     "barlow_twins_loss": "methods.barlow_twins",
     "byol_loss": "methods.byol",
+    "cca_ssg_loss": "methods.cca_ssg",
     "optimal_projector_loss": "methods.optimal_projector",
     "sigreg_loss": "methods.sigreg",
     "simclr_loss": "methods.simclr",

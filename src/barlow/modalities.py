@@ -17,6 +17,18 @@ def _images() -> Modality:
     return IMAGES
 
 
+def _graphs() -> Modality:
+    from barlow.graphs.modality import GRAPHS
+
+    return GRAPHS
+
+
+def _graph_sets() -> Modality:
+    from barlow.graphs.modality import GRAPH_SETS
+
+    return GRAPH_SETS
+
+
 def _load_nothing(data: Any, **_: Any) -> Source:
     raise ValueError(f"data: got {data!r}, wanted a Source: samples of no known modality have no other form")
 
@@ -25,6 +37,8 @@ SAMPLES = Modality(name="samples", noun="sample", load=_load_nothing)
 """Samples of which nothing is known: a `Source`, views and a network, all of them the user's own objects."""
 
 MODALITIES: dict[str, Callable[[], Modality]] = {
+    "graphs": _graphs,
+    "graph-sets": _graph_sets,
     "images": _images,
     "samples": lambda: SAMPLES,
 }

@@ -121,6 +121,9 @@ class Source(Protocol):
         labels: (len,) int64, -1 for a sample without a label, or None: the normal case.
         class_names: names of the classes, empty without labels.
         bad: reason by position for every sample that was asked for and could not be read.
+
+    A source whose data bring a split of their own also has it as `parts` (`data/parts.py`); its `labels` are then
+    those of samples that are not tested on.
     """
 
     name: str
@@ -389,6 +392,15 @@ class AdjustableView(View, Protocol):
         ...
 
 
+def is_shared(view: View) -> bool:
+    """Whether the parameters of a view belong to the whole batch, as a mask of edges does: its attribute `shared`.
+
+    Then the samples of a batch are no independent draws of the augmentation, and the batch is what an error is taken
+    over; several processes draw the same parameters; and a pass costs the same however many samples are asked for.
+    """
+    return bool(getattr(view, "shared", False))
+
+
 def nothing_applied(view: View, batch: Any) -> Any:
     """Return the view of a batch without any transform; ValueError for a view that cannot leave one out."""
     try:
@@ -570,6 +582,10 @@ class Modality:
             (kind "model") or a file of weights (kind "checkpoint").
         audit_views: data -> name of the views that an audit draws where nobody says which; "": those of the recipe.
         bars: name -> raw features of a plain view (n, d), to stand beside the trained ones.
+        predictors: name -> (source, labels, train, validation, seed) -> a class for every sample: what learns from
+            labels itself, to stand beside the features on a split of the data's own; labels of others are -1.
+        readings: (source, features) -> name -> number: what else features are good for, such as clusters.
+        portrait: source -> arrays by name for `evidence.npz`, which the page draws the data from.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
         show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
         example: (recipe, facts) -> network input (2, ...), for export.
@@ -604,6 +620,9 @@ class Modality:
     pretrained: Callable[..., Pretrained] | None = None
     audit_views: Callable[[Any], str] = lambda data: ""
     bars: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=lambda: {"raw samples": flattened})
+    predictors: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    readings: Callable[[Source, Any], Mapping[str, float]] | None = None
+    portrait: Callable[[Source], Mapping[str, Any]] = lambda source: {}
     supervised: Callable[[Views], View | None] = lambda views: None
     show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from barlow.images.views.located import LocatedView
 from barlow.methods.barlow_twins import Normalization, barlow_twins, barlow_twins_loss
 from barlow.methods.byol import byol
+from barlow.methods.cca_ssg import cca_ssg
 from barlow.methods.forward import TwoViews
 from barlow.methods.heads import HeadSpec
 from barlow.methods.optimal_projector import optimal_projector
@@ -139,5 +140,6 @@ CASES: dict[str, Case] = {
     "wmse": Case(by(wmse, "linear-2", w_size=3), num_views=3, cut=whiten_shards),
     "optimal_projector": Case(by(optimal_projector, "none")),
     "byol": Case(by(byol, "16-8", predictor_width=16)),
+    "cca_ssg": Case(by(cca_ssg, "16-8")),
     "sigreg": Case(by(sigreg, "16-8", num_directions=16)),
 }

@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from barlow.audits.blocks import Arrangement, arranged
 from barlow.audits.quantities import measured
 from barlow.audits.transforms import Transform, transform_named, transforms_of
 from barlow.figures import Direction
-from barlow.runs.evidence import spread
 from barlow.seams import AdjustableView, Params, Source, View, Views, nothing_applied
 from barlow.theory.effects import half_distance_share, squared_distances
 from barlow.theory.intraclass import intraclass_correlations
@@ -90,7 +90,8 @@ def transform_effects(
     pairs: list[Tensor] = []
     squares: dict[str, list[Tensor]] = {}
     transforms: tuple[Transform, ...] = ()
-    for samples, [(drawn, other)] in _draws(source, [view], num_images, seed, batch_size):
+    plan = _plan(source, view, num_images, batch_size)
+    for samples, [(drawn, other)] in _draws(source, [view], plan, seed):
         transforms = transforms or tuple(
             t for t in transforms_of(view, drawn, parts=parts) if only is None or t.name in only
         )
@@ -105,10 +106,10 @@ def transform_effects(
             if directions is not None:
                 row = torch.cat([row, _along(h - replaced, directions).square()], dim=1)
             squares.setdefault(transform.name, []).append(row)
-    h_views = torch.cat(pairs)
+    h_views = plan.rows(torch.cat(pairs))
     components = variance_components(h_views)
     along = None if directions is None else variance_components(_along(h_views, directions)).total
-    return {name: _effect(name, torch.cat(rows), components, along) for name, rows in squares.items()}
+    return {name: _effect(name, plan.rows(torch.cat(rows)), components, along) for name, rows in squares.items()}
 
 
 def _effect(
@@ -179,7 +180,8 @@ def strength_curve(
     pipelines = [view, *(view.scaled(transform, magnitude) for magnitude in magnitudes)]
     pairs: list[Tensor] = []
     squares: list[list[Tensor]] = [[] for _ in magnitudes]
-    for samples, draws in _draws(source, pipelines, num_images, seed, batch_size):
+    plan = _plan(source, view, num_images, batch_size)
+    for samples, draws in _draws(source, pipelines, plan, seed):
         moving = transform_named(view, transform, draws[0][0])
         pairs.append(torch.stack([_features(represent, view.apply(samples, params)) for params in draws[0]], dim=1))
         for found, pipeline, (drawn, other) in zip(squares, pipelines[1:], draws[1:], strict=True):
@@ -188,10 +190,10 @@ def strength_curve(
                 continue
             views = (pipeline.apply(samples, params) for params in (drawn, moving.replace(drawn, other)))
             found.append(squared_distances(*(_features(represent, made) for made in views)))
-    total_trace = variance_components(torch.cat(pairs)).total_trace
+    total_trace = variance_components(plan.rows(torch.cat(pairs))).total_trace
     points = []
     for magnitude, found in zip(magnitudes, squares, strict=True):
-        share = half_distance_share(torch.cat(found), total_trace)
+        share = half_distance_share(plan.rows(torch.cat(found)), total_trace)
         points.append(CurvePoint(float(magnitude), float(share.value), float(share.standard_error)))
     return points
 
@@ -232,15 +234,19 @@ def followed(directions: Directions, effects: Mapping[str, TransformEffect]) -> 
     return rows
 
 
-def _draws(
-    source: Source, views: Sequence[View], num_images: int, seed: int, batch_size: int
-) -> Iterator[tuple[Any, list[tuple[Params, Params]]]]:
-    """Yield samples with two draws of each view, all views from the same random numbers."""
+def _plan(source: Source, view: View, num_images: int, batch_size: int) -> Arrangement:
     if num_images < 3:
         raise ValueError(f"num_images: got {num_images}, wanted at least 3")
+    return arranged(source, view, num_images, batch_size)
+
+
+def _draws(
+    source: Source, views: Sequence[View], plan: Arrangement, seed: int
+) -> Iterator[tuple[Any, list[tuple[Params, Params]]]]:
+    """Yield samples with two draws of each view, all views from the same random numbers."""
     generator = torch.Generator().manual_seed(seed)
     num_read = 0
-    for batch in source.batches(spread(len(source), num_images), batch_size):
+    for batch in source.batches(plan.order, plan.batch_size):
         first, second = torch.randint(2**63 - 1, (2,), generator=generator).tolist()
         num_read += len(batch.indices)
         yield (

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from barlow.runs.evidence import spread
+from barlow.audits.blocks import arranged
 from barlow.seams import Source, View, Views
 from barlow.theory.invariance import variance_components
 from barlow.theory.spectrum import covariance_eigenvalues, effective_rank
@@ -76,7 +76,8 @@ def layer_shares(
     blocks = [] if projector is None else projector_blocks(projector)
     generator = torch.Generator().manual_seed(seed)
     layers: dict[str, list[Tensor]] = {}
-    for batch in source.batches(spread(len(source), num_images), batch_size):
+    plan = arranged(source, view, num_images, batch_size)
+    for batch in source.batches(plan.order, plan.batch_size):
         drawn: dict[str, list[Tensor]] = {}
         for _ in range(num_views):
             made = view.apply(batch.samples, view.sample(batch.samples, generator))
@@ -88,7 +89,7 @@ def layer_shares(
         raise ValueError("source: no sample could be read, wanted at least 3")
     shares: dict[str, LayerShare] = {}
     for name in list(layers):
-        shares[name] = _share(name, torch.cat(layers.pop(name)))  # one layer in float64 at a time
+        shares[name] = _share(name, plan.rows(torch.cat(layers.pop(name))))  # one layer in float64 at a time
     return shares
 
 

@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from barlow.audits.blocks import arranged
 from barlow.audits.settings import FEWEST_IMAGES, AuditSettings
 from barlow.audits.subjects import Networks, Subject
 from barlow.runs.evidence import spread
-from barlow.seams import Source, View, Views
+from barlow.seams import Source, View, Views, is_shared
 from barlow.theory.moments import Moments
 from barlow.training.progress import Progress
 
@@ -44,6 +45,7 @@ class Observation:
         h_views: (n, K, d) of every view, where something is to be fitted on them; else None.
         num_forwards: views that went through the network, those of all samples together.
         seconds: how long that took.
+        by_batch: whether the batch is the block that errors are over, and row i of batch i mod G.
     """
 
     moments: Moments
@@ -56,6 +58,14 @@ class Observation:
     h_views: Float[Tensor, "n k d"] | None = None
     num_forwards: int = 0
     seconds: float = 0.0
+    by_batch: bool = False
+
+    def pairs(self, most: int) -> Tensor:
+        """Return the rows of at most `most` samples, evenly spread, or as many of each batch."""
+        n = len(self.h_a)
+        if self.by_batch:
+            return torch.arange(min(n, most // self.moments.num_blocks * self.moments.num_blocks))
+        return torch.linspace(0, n - 1, min(n, most)).long()
 
     def forwards_within(self, seconds: float) -> float:
         """Return how many views go through the network in as long as these took, or in `seconds` if that is longer."""
@@ -86,11 +96,13 @@ def observe(
     kept: dict[str, list[Tensor]] = {name: [] for name in ("h", "h_a", "h_b", "views")}
     first, *others = set_apart(views)
     done = 0
-    for batch in source.batches(spread(len(source), num_images), BATCH_SIZE):
+    plan = arranged(source, first, num_images, BATCH_SIZE)
+    for number, batch in enumerate(source.batches(plan.order, plan.batch_size)):
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
-        moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2], seconds))
-        moments.add(h_views)  # the block of the i-th sample is i mod G, as in the figures of pairs
+        moments = moments or Moments(h_views.shape[2], num_blocks=plan.blocks(num_blocks(h_views.shape[2], seconds)))
+        # The block of the i-th sample is i mod G, as in the figures of pairs; or that of its batch.
+        moments.add(h_views, torch.full((len(h_views),), number) if plan.by_batch else None)
         kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
         if keep_views:
@@ -102,13 +114,14 @@ def observe(
             progress.update(done)
     if moments is None:
         raise ValueError("source: no sample could be read")
-    whole = {name: torch.cat(rows) for name, rows in kept.items() if rows}
+    whole = {name: plan.rows(torch.cat(rows), moments.num_blocks) for name, rows in kept.items() if rows}
     z_a, z_b = (
         None if networks.projector is None else project(networks.projector, whole[name]) for name in ("h_a", "h_b")
     )
     return Observation(
         moments, whole["h"], whole["h_a"], whole["h_b"], z_a, z_b, num_views, whole.get("views"),
         num_forwards=done * forwards_per_image(views, num_views), seconds=time.perf_counter() - started,
+        by_batch=plan.by_batch,
     )  # fmt: skip
 
 
@@ -144,6 +157,8 @@ def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: i
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
+    if is_shared(views.pipelines[0]):  # a pass takes as long for any number of samples
+        return min(len(source), most)
     batch = next(source.batches(spread(len(source), TIMED_IMAGES), TIMED_IMAGES))
     generator = torch.Generator().manual_seed(0)
     times: list[float] = []

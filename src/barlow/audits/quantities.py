@@ -75,8 +75,8 @@ def _statistics(c: Covariances, basis: Tensor) -> Tensor:
 
 def _of_pairs(seen: Observation) -> dict[str, Measured]:
     """What takes single embeddings and no sums: their errors as well are from leaving out blocks of samples."""
-    n, num_blocks = len(seen.h_a), seen.moments.num_blocks
-    few = torch.linspace(0, n - 1, min(n, PAIR_IMAGES)).long()
+    num_blocks = seen.moments.num_blocks
+    few = seen.pairs(PAIR_IMAGES)
     h_a, h_b = seen.h_a[few], seen.h_b[few]
     z_a, z_b = (h_a, h_b) if seen.z_a is None or seen.z_b is None else (seen.z_a[few], seen.z_b[few])
     found = {"rank_me": _rank_me(seen.h_a if seen.h is None else seen.h, num_blocks)}

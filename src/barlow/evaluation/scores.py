@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from barlow.data.bad_samples import left_out
 from barlow.data.labels import UNKNOWN, Labels
+from barlow.data.parts import Parts, of_source
 from barlow.data.subsets import relabelled, split_labelled, subset
 from barlow.evaluation.arms import evaluate_arms
 from barlow.evaluation.budget import SEED, Sizes, Take, decide
@@ -21,6 +23,7 @@ from barlow.evaluation.finetune import (
     labelled_positions,
     num_epochs,
 )
+from barlow.evaluation.own_parts import evaluate_own_parts
 from barlow.evaluation.published import PublishedProtocol
 from barlow.evaluation.sgd_linear import BARLOW_TWINS, augmented_features, sgd_linear_accuracy
 from barlow.evaluation.splits import spread_over_classes
@@ -46,12 +49,16 @@ class LabelledParts:
     Attributes:
         seen_in_pretraining: whether the test samples, without labels, may have been pretrained on.
         notes: sentences for the user about where the parts come from and what was left out.
+        own: a split of the data's own; `train` and `test` are then all samples, and it says which are which.
+        whole: what `own` is the split of, as its modality knows it.
     """
 
     train: Source
     test: Source
     seen_in_pretraining: bool = False
     notes: Sequence[str] = ()
+    own: Parts | None = None
+    whole: Source | None = None
 
     def on(self, device: torch.device) -> "LabelledParts":
         """Return the same parts with their samples on a device."""
@@ -172,8 +179,11 @@ def parts_with_test(
 def split_parts(source: Source) -> LabelledParts | None:
     """Split a labelled source class by class with a fixed seed; None where there are no labels.
 
-    Samples without a label (-1) are in neither part.
+    Samples without a label (-1) are in neither part. A split that the source brings is kept to.
     """
+    if (own := of_source(source)) is not None:
+        whole = relabelled(source, own.labels)
+        return LabelledParts(whole, whole, seen_in_pretraining=True, own=own, whole=source)
     if source.labels is None:
         return None
     known = _with_labels(source)
@@ -290,6 +300,7 @@ def measure(
     decided: Callable[[Sizes], None] | None = None,
     kept: KeptFeatures | None = None,
     quiet: bool = True,
+    modality: Modality | None = None,
 ) -> Score:
     """Evaluate the backbone, its untrained twin and the raw samples, every one tuned in the same way on training data.
 
@@ -301,7 +312,7 @@ def measure(
     many of each class are looked at as fit, the same for every arm, and "sampling" in the evaluation says so. How many
     is told to `decided` before they are, and `sizes` is what was told in an earlier call, to be kept to; None: as many
     as fit, without `seconds` all. `kept` are features that others want as well. The protocols beside the probes are
-    not counted.
+    not counted. `modality` adds what it has beside features. On a split of the data's own all samples are looked at.
 
     ValueError, before anything is computed: a share of the labels that leaves less than two of a class, or one to
     fine-tune on where the published protocol does not; `seconds` that are no positive number.
@@ -312,6 +323,8 @@ def measure(
             protocols.candidates_for(fraction)
     networks = {"trained": backbone.eval()} | ({} if untrained is None else {"untrained": untrained.eval()})
     kept = kept or KeptFeatures()
+    if parts.own is not None:
+        return _on_own_parts(networks, parts, parts.own, plain, bars, protocols, kept, modality, quiet)
     both = (parts.train, parts.test)
     takes = {name: _take(network, both, plain, kept) for name, network in networks.items()}
     takes |= {name: _take(values, both, plain) for name, values in bars.items()}
@@ -336,6 +349,38 @@ def measure(
     if notes := [*parts.notes, *filter(None, map(left_out, (parts.train, parts.test)))]:
         more["notes"] = notes
     return Score({**evaluation, **more, "test_seen_in_pretraining": parts.seen_in_pretraining})
+
+
+def _on_own_parts(
+    networks: Mapping[str, nn.Module],
+    parts: LabelledParts,
+    own: Parts,
+    plain: Callable[[Any], Any],
+    bars: Mapping[str, Callable[[Any], Tensor]],
+    protocols: Protocols,
+    kept: KeptFeatures,
+    modality: Modality | None,
+    quiet: bool,
+) -> Score:
+    """The figures of `measure` on a split that the data bring."""
+    if protocols != ONLY_PROBES:
+        raise ValueError(
+            f"protocol: {parts.train.name} brings a split of its own, on which neighbours, probe and few labels are "
+            "measured; wanted none of the other protocols"
+        )
+    arms = {name: kept.extract(network, parts.train, plain=plain) for name, network in networks.items()}
+    arms |= {name: extract(values, parts.train, plain=plain) for name, values in bars.items()}
+    rivals = {} if modality is None else {
+        name: partial(predict, parts.whole) for name, predict in modality.predictors.items()
+    }  # fmt: skip
+    with Progress("evaluation", total=len(arms) + len(rivals), quiet=quiet) as progress:
+        evaluation = evaluate_own_parts(arms, own, predictors=rivals, progress=progress.update)
+    if modality is not None and modality.readings is not None and parts.whole is not None:
+        for row in evaluation["rows"]:
+            if row["features"] in arms:
+                row["readings"] = modality.readings(parts.whole, arms[row["features"]])
+    notes = [f"measured on {own.name}", *parts.notes, *filter(None, [left_out(parts.train)])]
+    return Score({**evaluation, "notes": notes, "test_seen_in_pretraining": parts.seen_in_pretraining})
 
 
 def _sgd_linear(

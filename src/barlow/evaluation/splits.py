@@ -51,6 +51,13 @@ def few_label_draws(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, 
     """
     if per_class < 2:
         raise ValueError(f"per_class: got {per_class}, wanted at least 2, or nothing can be cross-validated")
+    return few_of_each(labels, per_class=per_class, draws=draws, seed=seed)
+
+
+def few_of_each(labels: Int64[Tensor, " n"], *, per_class: int, draws: int, seed: int = 0) -> list[Int64[Tensor, " m"]]:
+    """Draw as `few_label_draws` does, also one sample of every class: for what is chosen on other samples."""
+    if per_class < 1:
+        raise ValueError(f"per_class: got {per_class}, wanted at least 1")
     if draws < 1:
         raise ValueError(f"draws: got {draws}, wanted at least 1")
     generator = torch.Generator().manual_seed(seed)

@@ -10,6 +10,7 @@ from barlow.arguments import checked
 from barlow.errors import did_you_mean, unknown
 from barlow.methods.barlow_twins import barlow_twins
 from barlow.methods.byol import byol
+from barlow.methods.cca_ssg import cca_ssg
 from barlow.methods.optimal_projector import optimal_projector
 from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
@@ -35,6 +36,7 @@ METHODS: dict[str, Builder] = {
     "optimal_projector": optimal_projector,
     "byol": byol,
     "sigreg": sigreg,
+    "cca_ssg": cca_ssg,
 }
 
 

@@ -2,13 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from barlow.errors import unknown
-from barlow.recipes import barlow_twins, byol, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
+from barlow.recipes import (
+    barlow_twins,
+    byol,
+    cca_ssg,
+    graphs,
+    optimal_projector,
+    sigreg,
+    simclr,
+    simsiam,
+    swav,
+    vicreg,
+    vicregl,
+    wmse,
+)
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,
+    EVERY as EVERY,
     OPTIONS as OPTIONS,
     OWN as OWN,
     TYPED_AS_FIELDS as TYPED_AS_FIELDS,
@@ -65,6 +80,12 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "sigreg-cifar": sigreg.cifar,
     "sigreg-small-grey": sigreg.small_grey,
     "sigreg-pictures": sigreg.pictures,
+    **graphs.GRAPH_RECIPES,
+    "cca_ssg-small-grey": cca_ssg.small_grey,
+    "cca_ssg-gbt": cca_ssg.any_graph_of,
+    "cca_ssg-cora": cca_ssg.cora,
+    "cca_ssg-citeseer": cca_ssg.citeseer,
+    "cca_ssg-pubmed": cca_ssg.pubmed,
 }
 
 MADE_FOR = {
@@ -77,26 +98,35 @@ MADE_FOR = {
     "cifar100": "cifar",
     "svhn": "cifar",
     "imagenet": "imagenet",
+    **graphs.MADE_FOR,
 }
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
 
 
-def recipe_for(name: str | None, data: Any = None) -> Recipe:
+def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures") -> Recipe:
     """Return a recipe by name, or the one made for the data.
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
-    Fashion-MNIST, "simclr-pictures" for a folder. On the digits it is their recipe with the method's loss and head.
+    Fashion-MNIST, "simclr-pictures" for a folder. Where it has none, as on the digits and on graphs, it is that of the
+    data with the method's loss and head. `otherwise` is the recipe of data without a name.
     """
-    made_for = MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
+    made_for = MADE_FOR.get(data if isinstance(data, str) else "", otherwise)
     if not name or name == "barlow_twins":
         return RECIPES[made_for]()
-    for full_name in (name, f"{name}-{made_for}"):
+    of_its_own = f"{name}-{data}" if isinstance(data, str) else name
+    for full_name in (of_its_own, name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    if made_for == "digits" and f"{name}-small-grey" in RECIPES:
-        return _with_loss_of(RECIPES["digits"](), RECIPES[f"{name}-small-grey"]())
+    if f"{name}-small-grey" in RECIPES:
+        return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])
+
+
+recipe_for_graph = partial(recipe_for, otherwise="gbt")
+"""The recipe of a graph whose nodes are the samples."""
+recipe_for_graphs = partial(recipe_for, otherwise="gbt-sets")
+"""The recipe of many graphs."""
 
 
 def batch_note(recipe: Recipe) -> str:
@@ -108,7 +138,7 @@ def batch_note(recipe: Recipe) -> str:
     if recipe.name not in RECIPES:
         return ""
     made = RECIPES[recipe.name]()
-    if recipe.batch_size == made.batch_size or recipe.learning_rate != made.learning_rate:
+    if recipe.batch_size == made.batch_size or made.batch_size == EVERY or recipe.learning_rate != made.learning_rate:
         return ""
     ratio = recipe.batch_size / made.batch_size
     root = recipe.optimizer.startswith("adam")
@@ -120,6 +150,11 @@ def batch_note(recipe: Recipe) -> str:
     )
 
 
+def _made_otherwise(recipe: Recipe, lender: Recipe) -> bool:
+    """Whether the views of a method are none of a pair of pictures, and the data are pictures."""
+    return recipe.name not in graphs.GRAPH_RECIPES and lender.views != RECIPES["small-grey"]().views
+
+
 def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
     return replace(
         recipe,
@@ -127,7 +162,7 @@ def _with_loss_of(recipe: Recipe, lender: Recipe) -> Recipe:
         source=f"ours, untuned: {recipe.name} with the loss and the head of {lender.name}",
         published="",
         # pairs of views keep to their data; many crops, or known places, belong to the method and go with it
-        views=recipe.views if lender.views == RECIPES["small-grey"]().views else lender.views,
+        views=lender.views if _made_otherwise(recipe, lender) else recipe.views,
         method=lender.method,
         projector=lender.projector,
         projector_norm=lender.projector_norm,

@@ -18,6 +18,8 @@ OWN = "own:"
 TYPED_AS_FIELDS = ("redundancy_weight", "normalization")
 """Options of Barlow Twins that can be typed like fields: `pretrain(normalization="raw")`, `--redundancy-weight 0.01`.
 A recipe holds them in `options`, like those of any method, and methods that do not have them refuse them."""
+EVERY = 1 << 30
+"""A `batch_size` that stands for all samples: the batch is at most their number."""
 OPTIONS = ("options", "modality_options")
 """Fields that hold numbers by name: of the method, and of the modality of the data."""
 ALSO_CALLED = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from barlow.files import durable_file
 from barlow.formats import printable, text
-from barlow.report import evidence, record, sections
+from barlow.report import evidence, graph, record, sections
 from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
 
@@ -38,6 +38,8 @@ def body_of(run: RunFiles) -> str:
     """Return the sections of a run that have data, in the order in which a person wants to know them."""
     parts = [
         sections.evaluation(run),
+        graph.few_labels(run),
+        graph.graph(run),
         sections.kept_evaluations(run),
         sections.loss(run),
         sections.probes(run),

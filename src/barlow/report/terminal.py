@@ -41,17 +41,17 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
     rows = summary.get("evaluation", {}).get("rows", [])
     published = summary.get("evaluation", {}).get("published_protocol")
     if rows:
-        few = rows[0]["few_labels"]
-        table = Table("features", "kNN", "linear, all labels", f"linear, {few['per_class']} labels per class")
+        amount = rows[0].get("few_labels", {}).get("per_class", "few")
+        table = Table("features", "kNN", "linear, all labels", f"linear, {amount} labels per class")
         if "sgd_linear" in rows[0]:
             table.add_column(f"linear, {_linear_protocol(published['linear'] if published else {})}")
         tuned = [f"fine-tuned, {100 * found['fraction']:g}% of labels" for found in rows[0].get("finetune", ())]
         for title in tuned:
             table.add_column(title)
         for row in rows:
-            few = row["few_labels"]
-            cells = [f"{100 * row['knn']:.1f}", f"{100 * row['linear']:.1f}"]
-            cells.append(f"{100 * few['mean']:.1f} ± {100 * few['std']:.1f}")
+            few = row.get("few_labels")
+            cells = [f"{100 * row[name]:.1f}" if name in row else "" for name in ("knn", "linear")]
+            cells.append(f"{100 * few['mean']:.1f} ± {100 * few['std']:.1f}" if few else "")
             cells += [f"{100 * row['sgd_linear']:.1f}"] if "sgd_linear" in row else []
             cells += [f"{100 * found['accuracy']:.1f}" for found in row.get("finetune", ())] or [""] * len(tuned)
             table.add_row(row["features"], *cells)

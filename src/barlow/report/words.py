@@ -20,6 +20,7 @@ METHOD_NAMES: Mapping[str, str] = {
     "optimal_projector": "Optimal projector",
     "byol": "BYOL",
     "sigreg": "SIGReg",
+    "cca_ssg": "CCA-SSG",
 }
 PROTOCOLS = ("few_labels", "linear", "knn")
 NETWORKS = ("trained", "untrained")

@@ -15,7 +15,7 @@ from typing import Any
 from barlow.files import write_json
 from barlow.methods.table import builder_of
 from barlow.modalities import modality_for, place_to_keep, said
-from barlow.recipes import TYPED_AS_FIELDS, Recipe, recipe_for, up_to_date, with_numbers
+from barlow.recipes import TYPED_AS_FIELDS, Recipe, up_to_date, with_numbers
 from barlow.report.page import sparing_a_page
 from barlow.report.side_by_side import Entry, finished_runs, rows_of, write_side_by_side
 from barlow.runs.folder import RecipeChangedError, RunFolder, changed_numbers, started_with
@@ -250,12 +250,12 @@ def _asked(recipes: Sequence[str | Recipe], data: Any, numbers: Mapping[str, Any
     """Recipes by the names that were typed."""
     if isinstance(recipes, str) or not recipes:
         raise ValueError(f"recipes: got {recipes!r}, wanted a list of one or more recipes or methods")
-    asked: dict[str, Recipe] = {}
+    asked, made_for = dict[str, Recipe](), modality_for(data).recipe
     for given in recipes:
         name = given.name if isinstance(given, Recipe) else given
         if name in asked or not name or Path(name).name != name:
             raise ValueError(f"recipes: {name!r} is there twice or is no name for a folder")
-        asked[name] = _with_typed(name, given if isinstance(given, Recipe) else recipe_for(given, data), numbers)
+        asked[name] = _with_typed(name, given if isinstance(given, Recipe) else made_for(given, data), numbers)
     return asked
 
 

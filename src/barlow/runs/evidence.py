@@ -17,7 +17,7 @@ from barlow.evaluation.budget import round_down
 from barlow.evaluation.features import KeptFeatures, extract
 from barlow.evaluation.knn import knn_accuracy
 from barlow.evaluation.scores import CALIBRATION_SAMPLES
-from barlow.seams import Source, Views
+from barlow.seams import Source, Views, is_shared
 from barlow.statistics.correlation import standardize
 from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
 from barlow.theory.moments import Moments
@@ -81,10 +81,11 @@ def amounts_within(seconds: float, per_sample: float, num_samples: int, num_held
 def seconds_per_sample(represent: Callable[[Any], Tensor], source: Source, views: Views) -> float:
     """Return what a view of one sample takes, the faster of two small batches after a first one."""
     generator, times = torch.Generator().manual_seed(EVIDENCE_SEED), []
+    number = PROBE_SAMPLES if _at_once(views, TIMED) == TIMED else TIMED  # of a whole graph a pass costs the same
     with torch.inference_mode():
         for _ in range(3):
             started = time.perf_counter()
-            batch = next(source.batches(spread(len(source), TIMED), TIMED))
+            batch = next(source.batches(spread(len(source), number), number))
             represent(
                 views.pipelines[0].apply(batch.samples, views.pipelines[0].sample(batch.samples, generator))
             ).cpu()
@@ -112,7 +113,7 @@ def label_free_figures(
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     plain: list[Tensor] = []
     moments: Moments | None = None
-    for batch in source.batches(spread(len(source), most), 256):
+    for batch in source.batches(spread(len(source), most), _at_once(views, most)):
         samples = batch.samples
         plain.append(represent(views.plain(samples)).float().cpu())
         drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
@@ -123,6 +124,11 @@ def label_free_figures(
         raise ValueError("source: none of the samples for the figures could be read")
     rank = effective_rank(covariance_eigenvalues(torch.cat(plain)))
     return {"effective_rank": rank, **_invariance(moments, limit)}
+
+
+def _at_once(views: Views, samples: int) -> int:
+    """Samples in a batch: all of them where a view is of the whole batch, and a pass costs the same for any number."""
+    return max(1, samples) if any(map(is_shared, views.pipelines)) else 256
 
 
 def _invariance(moments: Moments, limit: Callable[[Tensor], float] | None) -> dict[str, float]:
@@ -219,7 +225,7 @@ def _correlation(
     """The Pearson matrix of z over a large sample, in blocks of rows: diagonal, histogram of the rest, a corner."""
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     projected: list[list[Tensor]] = [[], []]
-    for batch in source.batches(order, 256):
+    for batch in source.batches(order, _at_once(views, len(order))):
         for z, view in zip(projected, views.draw(batch.samples, generator)[:2], strict=True):
             z.append(project(represent(view)).float().cpu())
     z_a, z_b = (standardize(torch.cat(z)) for z in projected)

@@ -72,6 +72,7 @@ def finish(
             score = measure(
                 run.backbone, twin, parts, plain=views.plain, bars=bars, quiet=quiet, kept=kept,
                 seconds=(1 - EVIDENCE) * seconds, sizes=_sizes(where), decided=partial(_note_sizes, journal, quiet),
+                modality=run.modality,
             )  # fmt: skip
             evaluation = dict(score.evaluation)
             for sentence in lost_in(tested):  # those of the training data are in the journal already
@@ -86,6 +87,7 @@ def finish(
     arrays = gather_evidence(
         run.backbone, method.projector, twin, samples, held_out, views, show, amounts=amounts, kept=kept
     )
+    arrays |= run.modality.portrait(source)
     with durable_file(run.folder / "evidence.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     took = time.perf_counter() - started

@@ -243,6 +243,7 @@ class Run:
                 protocols=protocols,
                 seconds=seconds,
                 quiet=quiet,
+                modality=self.modality,
             )
         warn_of_lost(found.train, found.test)
         if not keep:

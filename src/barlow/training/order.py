@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from barlow.data.order import hash_seed
-from barlow.seams import Params, Source, View, Views, seeded_batches, to_device
+from barlow.seams import Params, Source, View, Views, is_shared, seeded_batches, to_device
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 
 
@@ -80,6 +80,8 @@ def draw_views(views: Views, share: Share, *, seed: int, step: int) -> list[Any]
     are neither a tensor nor a list of tensors cannot be stood in for; then each process draws for itself.
     """
     if len(share.places) == share.whole:
+        return views.draw(share.samples, view_generator(seed, step))
+    if all(map(is_shared, views.pipelines)):  # of the whole batch: every process draws what one would
         return views.draw(share.samples, view_generator(seed, step))
     if not isinstance(share.samples, (Tensor, list)):
         return views.draw(share.samples, view_generator(seed, step, int(share.places[0])))

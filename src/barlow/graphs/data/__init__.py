@@ -1,0 +1,1 @@
+"""From names, paths and objects to nodes of a graph, or to many graphs."""

@@ -1,0 +1,1 @@
+"""Graph networks on torch's sparse products: no compiled extension is needed."""

@@ -1,0 +1,1 @@
+"""From one graph to two or more views of it."""
