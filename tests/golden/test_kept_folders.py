@@ -27,7 +27,12 @@ def as_said_today(found: Any) -> Any:
         return [as_said_today(one) for one in found]
     if isinstance(found, dict):
         if "redundancy_weight" in found and "method" in found:
-            found = {"fit": "square", "minutes": 0, **up_to_date(found)}  # a later field; so were images seen before
+            found = {
+                "fit": "square",
+                "minutes": 0,
+                "modality_options": {},
+                **up_to_date(found),
+            }  # a later field; so were images seen before
         return {name: as_said_today(one) for name, one in found.items()}
     return found
 

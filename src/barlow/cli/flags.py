@@ -69,10 +69,10 @@ def check_resume(flags: Pretrain, made_for: Recipe) -> None:
 
 
 def _as_typed(name: str, value: object) -> str:
-    option = name.removeprefix("options.")
-    if option != name and option not in TYPED_AS_FIELDS:
-        return f"--options {option} {value}"
-    return f"--{option.replace('_', '-')} {value}"
+    field_name, _, option = name.partition(".")
+    if option and option not in TYPED_AS_FIELDS:
+        return f"--{field_name.replace('_', '-')} {option} {value}"
+    return f"--{(option or name).replace('_', '-')} {value}"
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,8 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     # But not its options: a dict with defaults would be other flags (--options.temperature) than one without.
     made_for = _made_for(flags)
     shown: dict[str, Any] = {name: made_for.options.get(name) for name in TYPED_AS_FIELDS}
-    flags = parse(Pretrain, arguments, replace(flags, numbers=replace(made_for, options={}), **shown))
+    bare = replace(made_for, options={}, modality_options={})
+    flags = parse(Pretrain, arguments, replace(flags, numbers=bare, **shown))
     numbers = with_numbers(made_for, asdict(flags.numbers) | typed)
     flags = replace(flags, numbers=numbers, redundancy_weight=None, normalization=None)
     check_resume(flags, made_for)
@@ -317,9 +318,10 @@ def typed_numbers(arguments: Sequence[str], flags: Pretrain) -> dict[str, Any]:
     options = first.numbers.options | {
         name: value for name in TYPED_AS_FIELDS if (value := getattr(first, name)) is not None
     }
-    return {name: value for name, value in typed.items() if name != "options"} | (
-        {"options": options} if options else {}
-    )
+    by_name = {"options": options, "modality_options": first.numbers.modality_options}
+    return {name: value for name, value in typed.items() if name not in by_name} | {
+        name: value for name, value in by_name.items() if value
+    }
 
 
 def _made_for(flags: Pretrain) -> Recipe:

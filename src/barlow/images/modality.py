@@ -170,6 +170,8 @@ def backbone(recipe: Recipe, facts: Facts) -> Backbone:
 
 def names(recipe: Recipe) -> None:
     """Refuse views, networks and files of weights that do not exist; objects of the user's own have no names."""
+    if recipe.modality_options:
+        raise ValueError(f"modality_options: got {', '.join(recipe.modality_options)}, but images have none")
     if not recipe.views.startswith(OWN) and recipe.views not in VIEWS:
         raise unknown("views", recipe.views, VIEWS)
     if recipe.backbone.startswith(OWN):

@@ -9,11 +9,13 @@ from barlow.recipes import barlow_twins, byol, optimal_projector, sigreg, simclr
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,
+    OPTIONS as OPTIONS,
     OWN as OWN,
     TYPED_AS_FIELDS as TYPED_AS_FIELDS,
     WITHOUT_MOMENTUM as WITHOUT_MOMENTUM,
     Recipe as Recipe,
     flat as flat,
+    folded as folded,
     up_to_date as up_to_date,
     with_numbers as with_numbers,
 )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from barlow.recipes.barlow_twins import pictures
-from barlow.recipes.recipe import Recipe, flat, with_numbers
+from barlow.recipes.recipe import Recipe, flat, folded, with_numbers
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def for_minutes(
 def _in_place_of(recipe: Recipe, kept: Collection[str]) -> Recipe:
     """The recipe for any pictures, with what was given by hand."""
     given = {name: value for name, value in flat(asdict(recipe)).items() if name in kept}
-    options = {name.removeprefix("options."): given.pop(name) for name in list(given) if name.startswith("options.")}
-    return with_numbers(pictures(), given | {"options": options})
+    return with_numbers(pictures(), folded(given))
 
 
 def _with_row(recipe: Recipe, row: Row, kept: Collection[str], short_side: int, channels: int) -> Recipe:

@@ -18,6 +18,8 @@ OWN = "own:"
 TYPED_AS_FIELDS = ("redundancy_weight", "normalization")
 """Options of Barlow Twins that can be typed like fields: `pretrain(normalization="raw")`, `--redundancy-weight 0.01`.
 A recipe holds them in `options`, like those of any method, and methods that do not have them refuse them."""
+OPTIONS = ("options", "modality_options")
+"""Fields that hold numbers by name: of the method, and of the modality of the data."""
 ALSO_CALLED = {
     "lr": "learning_rate",
     "base_lr": "learning_rate",
@@ -69,6 +71,8 @@ class Recipe:
     whole: all of them, squeezed to squares, in crops, features, evaluation and export."""
     views: str = "byol"
     """Augmentation pipelines by name: byol, byol-iid, cifar, small-grey, ..."""
+    modality_options: dict[str, int | float | str] = field(default_factory=dict)
+    """Numbers and words that only this kind of data has: sample_rate 16000 hop 160 for sound."""
 
     # --- the network
     backbone: str = "resnet18"
@@ -144,6 +148,8 @@ class Recipe:
 def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some fields changed; `options` join those it has, unless the method changes too.
 
+    So do `modality_options`, always.
+
     Another network by name has its published width, unless that is given too: the recipe's belongs to its own network.
     """
     known = [*(a_field.name for a_field in fields(Recipe)), *TYPED_AS_FIELDS]
@@ -157,7 +163,8 @@ def with_numbers(recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:
     if backbone != recipe.backbone and not str(backbone).startswith(OWN):
         changed.setdefault("width", Recipe.width)
     same = changed.get("method", recipe.method) == recipe.method
-    return replace(recipe, **changed, options=(recipe.options if same else {}) | typed)
+    of_modality = recipe.modality_options | changed.pop("modality_options", {})
+    return replace(recipe, **changed, options=(recipe.options if same else {}) | typed, modality_options=of_modality)
 
 
 def field_meant(name: str) -> str:
@@ -185,7 +192,24 @@ def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a recipe with each option of the method as a field of its own: "options.temperature"."""
-    options = record.get("options")
-    named = {f"options.{name}": value for name, value in options.items()} if isinstance(options, Mapping) else {}
-    return {name: value for name, value in record.items() if name != "options"} | named
+    """Return the fields of a recipe with each option as a field of its own: "options.temperature".
+
+    Those of the modality stand as "modality_options.hop".
+    """
+    named: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in OPTIONS and isinstance(value, Mapping):
+            named |= {f"{name}.{option}": one for option, one in value.items()}
+        elif name not in OPTIONS:
+            named[name] = value
+    return named
+
+
+def folded(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `flat` made of some fields as they were: the options by name together."""
+    found = {name: value for name, value in numbers.items() if name.partition(".")[0] not in OPTIONS}
+    for name, value in numbers.items():
+        field_name, _, option = name.partition(".")
+        if field_name in OPTIONS:
+            found.setdefault(field_name, {})[option] = value
+    return found

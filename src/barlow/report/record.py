@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from barlow.formats import count, duration, moment, number, shape, text
-from barlow.recipes import ABOUT, OWN, TYPED_AS_FIELDS, Recipe, flat, recipe_for
+from barlow.recipes import ABOUT, OWN, TYPED_AS_FIELDS, Recipe, flat, folded, recipe_for
 from barlow.report.run_folder import RunFiles, finite, mapping
 from barlow.report.sections import grid, section, table
 from barlow.report.words import epochs, seconds_of_training
@@ -94,11 +94,12 @@ def command_of(run: RunFiles) -> str:
     A command line when the data were given by a path or a name, else a call in Python.
     """
     (asked, _), changed, path = _usual(run), changed_fields(run), _path(run)
-    options = {name.partition(".")[2]: value for name, value in changed.items() if "." in name}
-    plain = {name: value for name, value in changed.items() if "." not in name}
+    plain = folded(changed)
+    options, of_modality = plain.pop("options", {}), plain.pop("modality_options", {})
     plain |= {name: options.pop(name) for name in TYPED_AS_FIELDS if name in options}
     if not path or mapping(mapping(run.start.get("data")).get("objects")):
-        return _call(path, asked, plain | ({"options": options} if options else {}))
+        by_name = {"options": options, "modality_options": of_modality}
+        return _call(path, asked, plain | {name: value for name, value in by_name.items() if value})
     root = str(mapping(run.start.get("data")).get("data_root") or "")
     words = ["barlow", "pretrain", path]
     words += ["--data-root", root] if root else []
@@ -106,7 +107,8 @@ def command_of(run: RunFiles) -> str:
     for name, value in plain.items():
         flag = name.replace("_", "-")
         words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    words += ["--options", *(str(word) for pair in options.items() for word in pair)] if options else []
+    for flag, named in (("--options", options), ("--modality-options", of_modality)):
+        words += [flag, *(str(word) for pair in named.items() for word in pair)] if named else []
     return shlex.join(words)
 
 

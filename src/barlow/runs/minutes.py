@@ -25,7 +25,7 @@ from barlow.evaluation.features import Features, extract
 from barlow.evaluation.scores import LabelledParts
 from barlow.formats import count
 from barlow.methods.table import Builder
-from barlow.recipes import RECIPES, TYPED_AS_FIELDS, Recipe, with_numbers
+from barlow.recipes import OPTIONS, RECIPES, TYPED_AS_FIELDS, Recipe, with_numbers
 from barlow.runs.build import build_backbone, build_method, build_views
 from barlow.runs.evidence import CORRELATION_SAMPLES, PROBE_SAMPLES, label_free_figures, spread
 from barlow.runs.folder import RunFolder
@@ -141,7 +141,7 @@ class Wish:
     def kept(self) -> set[str]:
         """Names of what was given, options as "options.<name>"."""
         fields = {f"options.{name}" if name in TYPED_AS_FIELDS else name for name in self.numbers}
-        return fields | {f"options.{name}" for name in self.numbers.get("options", ())}
+        return fields | {f"{field}.{name}" for field in OPTIONS for name in self.numbers.get(field, ())}
 
     def as_begun(self, before: Recipe, asked: Recipe) -> Recipe:
         """Return the recipe of a run that goes on: what its plan chose, and what is given now, to be compared."""
