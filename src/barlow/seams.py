@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -247,7 +247,12 @@ class Method(nn.Module, ABC):
     Attributes:
         backbone: batch -> h of shape (N, d); what is kept after pretraining.
         projector: h -> z of shape (N, D).
+        needs_labels: whether `forward` is given the labels of the batch too, (N,) int64, -1 for a sample without one. A
+            run of such a method sets its test samples aside before the first step. An option `num_classes` that is 0 is
+            settled by the data.
     """
+
+    needs_labels: ClassVar[bool] = False
 
     def __init__(self, backbone: nn.Module, projector: nn.Module) -> None:
         super().__init__()
@@ -265,6 +270,10 @@ class Method(nn.Module, ABC):
 
     def start_step(self, epoch: float, epochs: int | float) -> None:  # optional: most methods need none
         """Called before each step, with the epochs done so far (a fraction) and those of the whole run."""
+
+    def remark(self, terms: Terms) -> str:
+        """Return what the user should know of the terms of the first step, "" for nothing."""
+        return ""
 
     def after_backward(self) -> None:
         """Called when gradients are there and before the optimizer uses them: SwAV holds its prototypes here."""

@@ -181,6 +181,30 @@ def split_parts(source: Source) -> LabelledParts | None:
     return LabelledParts(train, test, seen_in_pretraining=True, notes=_left_out(source, known))
 
 
+def set_aside(modality: Modality, data: Any, source: Source, **asked: Any) -> tuple[Source, LabelledParts]:
+    """Set the test samples of labelled data aside before anything is learnt, for a method that learns from labels.
+
+    They are those that an evaluation of `data` takes later: their own test split, or a fifth of each class, in which
+    case the first of what is returned, to learn from, is `source` without them. Samples without a label stay in it.
+    `asked` goes to `labelled_parts`. ValueError: labels of which no part can be tested.
+    """
+    own_split = not isinstance(data, Source) and "test" in splits_of(modality, data)
+    parts = labelled_parts(modality, data, **asked) if own_split else split_parts(source)
+    if parts is None:
+        raise ValueError(f"data: {source.name} has no labels to set a part aside for the test")
+    if parts.seen_in_pretraining:  # cut from the samples of `source`
+        known = _with_labels(source)
+        positions = torch.arange(len(source)) if known is source else known.indices  # type: ignore[attr-defined]
+        kept = torch.ones(len(source), dtype=torch.bool)
+        kept[positions[parts.test.indices]] = False  # type: ignore[attr-defined]
+        source = subset(source, kept.nonzero())
+    note = (
+        f"The method learns from labels: {len(parts.test)} test samples were set aside before the first step, and no "
+        f"loss has seen them or their labels; {len(source)} are learnt from"
+    )
+    return source, replace(parts, seen_in_pretraining=False, notes=(note, *parts.notes))
+
+
 def _with_labels(source: Source) -> Source:
     """The samples that have a label; the same source where all have one."""
     assert source.labels is not None

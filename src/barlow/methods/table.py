@@ -14,6 +14,7 @@ from barlow.methods.optimal_projector import optimal_projector
 from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
 from barlow.methods.simsiam import simsiam
+from barlow.methods.speakers import Speakers
 from barlow.methods.swav import swav
 from barlow.methods.vicreg import vicreg
 from barlow.methods.vicregl import vicregl
@@ -35,6 +36,7 @@ METHODS: dict[str, Builder] = {
     "optimal_projector": optimal_projector,
     "byol": byol,
     "sigreg": sigreg,
+    "speakers": Speakers,
 }
 
 

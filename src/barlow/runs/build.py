@@ -45,6 +45,31 @@ def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = 
     return recipe, found
 
 
+def learns_from_labels(recipe: Recipe, own: Builder | None = None) -> bool:
+    """Whether the method of a recipe, or of the builder a run was given, is told the labels of every batch."""
+    if recipe.method.startswith(OWN) and own is None:  # nobody has passed it again
+        return False
+    return bool(getattr(builder_of(recipe, own), "needs_labels", False))
+
+
+def with_classes(recipe: Recipe, source: Source) -> Recipe:
+    """Return the recipe of a method that learns from labels, its `num_classes` those of the data where it is 0.
+
+    ValueError: the data have no labels, or more classes than the option says.
+    """
+    if source.labels is None:
+        raise ValueError(
+            f"data: {source.name} has no labels, which {recipe.method.removeprefix(OWN)} learns from; wanted class "
+            "folders, or labels"
+        )
+    asked, has = options_in(recipe).get("num_classes"), max(len(source.class_names), int(source.labels.max()) + 1)
+    if asked is None:
+        return recipe
+    if asked and asked < has:
+        raise ValueError(f"num_classes: got {asked}, but {source.name} has {has} classes; wanted 0 or {has}")
+    return replace(recipe, options={**recipe.options, "num_classes": asked or has})
+
+
 def build_views(modality: Modality, recipe: Recipe, facts: Facts) -> Views:
     """Build the views that `recipe` names; ValueError where a run was given them as objects."""
     if recipe.views.startswith(OWN) or modality.views is None:

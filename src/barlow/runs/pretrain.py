@@ -20,7 +20,7 @@ from barlow.data.labels import LABEL_MODES
 from barlow.data.lost import lost_in
 from barlow.data.order import hash_seed
 from barlow.errors import unknown
-from barlow.evaluation.scores import LabelledParts, parts_with_test
+from barlow.evaluation.scores import LabelledParts, parts_with_test, set_aside
 from barlow.files import require_folder
 from barlow.formats import printable
 from barlow.methods.heads import projector_width
@@ -35,9 +35,11 @@ from barlow.runs.build import (
     build_views,
     check_numbers,
     fitted,
+    learns_from_labels,
     refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
+    with_classes,
 )
 from barlow.runs.evidence import figures_during_training
 from barlow.runs.finishing import finish, try_report
@@ -151,10 +153,9 @@ def pretrain(
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
-    held = None
-    if test is not None:  # loaded now, so that a mistake in it is not found after the last step
-        held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
-        facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
+    held = _held(kind, test, source, facts, data_root)  # now, so that no mistake is found after the last step
+    if learns_from_labels(asked, own_method):
+        asked, source, held = _for_labels(kind, asked, data, source, held, facts)
     samples = first_samples(source)
     ready, note = (None, "") if of_own is None else with_plain(kind, of_own, samples)
     if ready is not None and own_network is None:
@@ -312,6 +313,32 @@ class _Job:
             "steps_per_epoch": per_epoch,
             "total_steps": steps_of(plan.epochs, per_epoch),
         }
+
+
+def _held(
+    modality: Modality, test: Any, source: Source, facts: dict[str, Any], data_root: str | Path | None
+) -> LabelledParts | None:
+    """Load labelled data that only the evaluation sees, where there are some, and note what they are known by."""
+    if test is None:
+        return None
+    held = parts_with_test(modality, test, source, facts=facts, data_root=data_root)
+    facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
+    return held
+
+
+def _for_labels(
+    modality: Modality,
+    recipe: Recipe,
+    data: Any,
+    source: Source,
+    test: LabelledParts | None,
+    facts: Mapping[str, Any],
+) -> tuple[Recipe, Source, LabelledParts]:
+    """Settle the classes of a method that learns from labels, and what it may learn from: never a test sample."""
+    recipe = with_classes(recipe, source)
+    if test is not None:
+        return recipe, source, test
+    return recipe, *set_aside(modality, data, source, facts=facts, data_root=facts["data_root"] or None)
 
 
 def _require_enough(source: Source, batch_size: int, num_processes: int) -> None:

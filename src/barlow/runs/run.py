@@ -32,7 +32,7 @@ from barlow.methods.table import Builder
 from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
 from barlow.report.page import sparing_a_page, write_report
-from barlow.runs.build import build_views, named_backbone, open_backbone, untrained_backbone
+from barlow.runs.build import build_views, learns_from_labels, named_backbone, open_backbone, untrained_backbone
 from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
@@ -278,7 +278,8 @@ class Run:
         if parts is None:
             name = wanted if isinstance(wanted, (str, Path)) else f"the {type(wanted).__name__} given"
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
-        if data is not None and not is_own(RunFolder(self.folder), self.modality, data, data_root):
+        own = data is None or is_own(RunFolder(self.folder), self.modality, data, data_root)
+        if not own or learns_from_labels(self.recipe, self.method):  # such a run has set its test samples aside
             parts = replace(parts, seen_in_pretraining=False)
         return parts, place_of(self.modality, wanted)
 
