@@ -24,7 +24,14 @@ def _load_nothing(data: Any, **_: Any) -> Source:
 SAMPLES = Modality(name="samples", noun="sample", load=_load_nothing)
 """Samples of which nothing is known: a `Source`, views and a network, all of them the user's own objects."""
 
+def _audio() -> Modality:
+    from barlow.audio.modality import AUDIO
+
+    return AUDIO
+
+
 MODALITIES: dict[str, Callable[[], Modality]] = {
+    "audio": _audio,
     "images": _images,
     "samples": lambda: SAMPLES,
 }

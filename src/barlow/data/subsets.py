@@ -20,6 +20,7 @@ class SubsetSource:
         name: name of the whole.
         labels: (len,) int64, or None.
         class_names: names of the classes.
+        groups: (len,) int64 positions in `group_names`, or None.
         bad: reason by position in this subset, of every sample that could not be read so far.
         indices: (len,) int64 positions in the whole.
         notes: sentences for the user.
@@ -39,6 +40,9 @@ class SubsetSource:
         known = Labels(None if whole.labels is None else whole.labels[indices], tuple(whole.class_names))
         self.labels = (labels or known).values
         self.class_names: Sequence[str] = (labels or known).class_names
+        groups = getattr(whole, "groups", None)
+        self.groups: Tensor | None = None if groups is None else groups[indices]
+        self.group_names: Sequence[str] = tuple(getattr(whole, "group_names", ()))
         self.notes: tuple[str, ...] = tuple(getattr(whole, "notes", ()))
         self.reading: Mapping[str, Any] = getattr(whole, "reading", {})
         self.indices = indices

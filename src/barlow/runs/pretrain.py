@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ from barlow.runs.build import (
     build_views,
     check_numbers,
     fitted,
+    keep_memory,
+    kept_memory,
+    memory_of,
     refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
@@ -164,10 +167,11 @@ def pretrain(
     trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading)
     settled, sitting = in_time(trial, where, asked, wish, since, quiet=quiet)
     torch.manual_seed(settled.seed)
-    drawn = ready or build_views(kind, settled, facts)
+    memory = {} if ready else kept_memory(where.checkpoints) or memory_of(kind, settled, facts, source)
+    drawn = ready or build_views(kind, settled, facts, memory)
     network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine, note, sitting).carry_out(samples, held)
+    return _Job(run, where, facts, source, fabric, machine, note, sitting, memory).carry_out(samples, held)
 
 
 pretrain.__doc__ = (
@@ -188,6 +192,7 @@ class _Job:
     machine: Machine
     note: str = ""
     sitting: Sitting | None = None
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
     def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
@@ -218,6 +223,8 @@ class _Job:
             self.where.start(
                 run.recipe, self.facts, statistics=run.modality.statistics, write=first
             )  # a changed recipe is refused by all at once
+            if first:
+                keep_memory(self.where.checkpoints, self.memory)
             mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
             with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
                 if agreed(fabric, first and self.where.finished())[0]:

@@ -32,7 +32,7 @@ from barlow.methods.table import Builder
 from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
 from barlow.report.page import sparing_a_page, write_report
-from barlow.runs.build import build_views, named_backbone, open_backbone, untrained_backbone
+from barlow.runs.build import build_views, kept_memory, named_backbone, open_backbone, untrained_backbone
 from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
@@ -466,7 +466,7 @@ def open_run(
     if method is not None and (name := objects_among(method=method)["method"]) != recipe.method.removeprefix(OWN):
         raise ValueError(f"method: got {name}, but the run in {str(folder)!r} was trained with {recipe.method}")
     network = open_backbone(kind, where.checkpoints, recipe, facts, backbone)
-    drawn = build_views(kind, recipe, facts) if views is None else views
+    drawn = build_views(kind, recipe, facts, kept_memory(where.checkpoints)) if views is None else views
     return Run(
         where.path, recipe, network, drawn, finished=where.finished(), modality=kind, method=method, moved_to=data
     )

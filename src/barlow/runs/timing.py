@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from barlow.data.subsets import subset
 from barlow.modalities import load_training, modality_for
 from barlow.recipes import Recipe
-from barlow.runs.build import build_backbone, build_method, build_plan, build_run_optimizer, build_views, fitted
+from barlow.runs.build import build_backbone, build_method, build_plan, build_run_optimizer, build_views, fitted, memory_of
 from barlow.runs.evidence import figures_during_training
 from barlow.seams import Method, OnDevice, Source, Views, check_backbone
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast
@@ -149,7 +149,7 @@ def calibrate(
     source = load_training(modality, data, data_root=data_root, recipe=recipe, **(reading or {}))
     machine = Machine(devices="1", accelerator=accelerator)
     recipe, facts = fitted(modality, resolve_precision(recipe, machine), source)
-    views = build_views(modality, recipe, facts)
+    views = build_views(modality, recipe, facts, memory_of(modality, recipe, facts, source))
     fabric = build_fabric(recipe, machine)
     fabric.launch()
     num_features = check_backbone(
