@@ -74,6 +74,21 @@ def held_out(source: Source, hold_out: str) -> Tensor:
     return away
 
 
+def known_groups(source: Source) -> tuple[str, ...]:
+    """Return the names of the groups that a source has samples of; ValueError where it has less than two."""
+    groups = groups_of(source)
+    names = () if groups is None else tuple(groups.names[place] for place in groups.values.unique().tolist())
+    if len(names) < 2:
+        raise ValueError(f"hold_out: got {GROUP!r}, but {source.name} has {len(names)} groups, wanted 2 or more")
+    return names
+
+
+def are_classes(groups: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> bool:
+    """Whether a split by groups says nothing of labels: there is one group, or the labels are names of groups."""
+    pairs = torch.stack([groups, labels], dim=1).unique(dim=0)
+    return len(groups.unique()) < 2 or len(pairs) == len(groups.unique()) == len(labels.unique())
+
+
 def choose_groups(groups: Int64[Tensor, " n"], *, fraction: float, seed: int) -> Tensor:
     """Return which samples are those of some whole groups, (n,) bool: about a fraction of all, at least one group.
 

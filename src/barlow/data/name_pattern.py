@@ -10,6 +10,8 @@ import torch
 from barlow.data.groups import Groups, as_groups
 from barlow.data.labels import UNKNOWN, Labels
 
+PART = "#t="
+"""Behind a path: which seconds of the file, as in links into recordings (W3C media fragments)."""
 FIELDS = ("label", "group")
 """What a pattern may name, in braces."""
 
@@ -43,13 +45,14 @@ def pattern_of(pattern: str) -> re.Pattern[str]:
 
 
 def told_by_names(names: Sequence[str], pattern: str) -> Told:
-    """Read labels and groups from the names of samples, the ending left away.
+    """Read labels and groups from the names of samples, the ending and the part of a file ("#t=10,20") left away.
 
     A pattern with n slashes is held against the last n + 1 parts of a path. Samples whose names do not fit have no
     label, and are of the group "". ValueError: a pattern that cannot be, or that no name fits.
     """
     expression, depth = pattern_of(pattern), pattern.count("/") + 1
-    found = [expression.fullmatch("/".join(PurePath(name).with_suffix("").parts[-depth:])) for name in names]
+    files = [PurePath(name.partition(PART)[0]).with_suffix("") for name in names]
+    found = [expression.fullmatch("/".join(file.parts[-depth:])) for file in files]
     missing = [name for name, match in zip(names, found, strict=True) if match is None]
     if len(missing) == len(names):
         raise ValueError(f"labels: no name fits {pattern!r}, such as {PurePath(names[0]).name if names else 'none'!r}")

@@ -16,11 +16,14 @@ from torch.optim import Optimizer
 
 from barlow.arguments import described
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import held_out_groups
 from barlow.data.labels import LABEL_MODES
 from barlow.data.lost import lost_in
+from barlow.data.name_pattern import is_pattern, pattern_of
 from barlow.data.order import hash_seed
+from barlow.data.subsets import without_held_out
 from barlow.errors import unknown
-from barlow.evaluation.scores import LabelledParts, parts_with_test
+from barlow.evaluation.scores import LabelledParts, parts_by_groups, parts_with_test
 from barlow.files import require_folder
 from barlow.formats import printable
 from barlow.methods.heads import projector_width
@@ -86,6 +89,7 @@ def pretrain(
     test: Any = None,
     data_root: str | Path | None = None,
     labels: str | None = "auto",
+    hold_out: str = "",
     modality: str | Modality | None = None,
     machine: Machine | None = None,
     white_level: int | float | None = None,
@@ -110,7 +114,9 @@ def pretrain(
             Where `data` have no labels, probes are fitted on a part of `test`.
         data_root: where named data sets live.
         labels: of `data`, for the evaluation: "auto" (what they carry; -1 is a sample without one), "required", or
-            "none" or None, which drops them.
+            "none" or None, which drops them; or a pattern that names of samples fit, such as "{label}_{group}_*".
+        hold_out: groups of `data`, such as speakers, that are not learnt from: "group=george,lucas". Where there are
+            labels, the features are evaluated on them.
         modality: of the data, by name or as an object of your own; None: told by the data.
         machine: devices, checkpoint interval, progress.
         white_level: the pixel value that is white (1, 255, 4095, 65535); None: told from all values of `data`. What is
@@ -132,6 +138,7 @@ def pretrain(
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test)
+    _check_hold_out(hold_out, test)
     refuse_unused(numbers, objects)
     named = {
         name: f"{OWN}{objects[name]}" if name in objects else one for name, one in given.items() if one is not None
@@ -150,11 +157,14 @@ def pretrain(
     reading = said(white_level=white_level, channels_axis=channels_axis)
     reading |= {"facts": _settled(kind, out), "labels": labels}
     source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
+    whole, source = source, without_held_out(source, hold_out)
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
-    held = None
+    facts |= {"hold_out": hold_out} if hold_out else {}
+    held = parts_by_groups(whole, hold_out) if hold_out else None
+    held = replace(held, seen_in_pretraining=False) if held else None
     if test is not None:  # loaded now, so that a mistake in it is not found after the last step
         held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
         facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
@@ -321,6 +331,13 @@ class _Job:
         }
 
 
+def _check_hold_out(hold_out: str, test: Any) -> None:
+    if hold_out and not held_out_groups(hold_out):
+        raise ValueError(f"hold_out: got {hold_out!r}, wanted the groups that are not learnt from: group=NAME,NAME")
+    if hold_out and test is not None:
+        raise ValueError(f"test: got one beside hold_out={hold_out!r}, wanted one of the two")
+
+
 def _require_enough(source: Source, batch_size: int, num_processes: int) -> None:
     if len(source) - len(source.bad) < FEWEST_SAMPLES:
         known = left_out(source) or f"{source.name} has {len(source)}"
@@ -357,7 +374,7 @@ def _places(
     facts |= place_facts(modality, test, where.path, "test")
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
-    return facts | ({"labels": labels} if labels == "none" else {})
+    return facts | ({"labels": labels} if labels == "none" or is_pattern(labels) else {})
 
 
 @contextmanager
@@ -391,7 +408,9 @@ def _label_mode(labels: Any) -> str:
             f"labels: got a {type(labels).__name__}, wanted one of {', '.join(LABEL_MODES)}; labels of your own come "
             "with the data, as in pretrain(barlow.load_source(data, labels=...))"
         )
-    if mode not in LABEL_MODES:
+    if is_pattern(mode):
+        pattern_of(mode)  # refuses one that cannot be
+    elif mode not in LABEL_MODES:
         raise unknown("labels", mode, LABEL_MODES)
     return mode
 
@@ -469,6 +488,7 @@ def resume(
         test=next((place for place in tests if Path(place).exists()), tests[0] if tests else None),
         data_root=facts["data_root"] or None,
         labels=facts.get("labels", "auto"),
+        hold_out=facts.get("hold_out", ""),
         modality=kind,
         machine=machine,
         since=since,

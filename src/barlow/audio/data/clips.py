@@ -29,6 +29,7 @@ from barlow.audio.front_end import FrontEnd
 from barlow.data.arrays import ArraySource
 from barlow.data.labels import Labels
 from barlow.data.lost import count
+from barlow.data.name_pattern import PART
 from barlow.data.order import batches_of, hash_seed
 from barlow.seams import Batch
 
@@ -111,7 +112,7 @@ class ClipReader:
             return path
         header = read_header(path)
         first, frames = int(self.clips.first[position]), int(self.clips.frames[position])
-        return f"{path} ({first / header.rate:.1f} to {(first + frames) / header.rate:.1f} s)"
+        return f"{path}{PART}{first / header.rate:.2f},{(first + frames) / header.rate:.2f}"
 
     def _part(self, position: int, share: float | None) -> Tensor:
         path = f"{self.root}/{self.path(position)}"

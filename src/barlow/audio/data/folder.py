@@ -19,7 +19,7 @@ from barlow.data.groups import Groups, as_groups
 from barlow.data.labels import LabelChoice, Labels, choose_labels
 from barlow.data.memory import Progress, memory_budget, read_all
 from barlow.data.metadata import FILE, told_by_metadata
-from barlow.data.name_pattern import Told, is_pattern, labels_by_name, told_by_names
+from barlow.data.name_pattern import Told, labels_by_name
 from barlow.data.streaming import StreamSource
 from barlow.errors import unknown
 
@@ -88,8 +88,8 @@ def split_folders(root: Path) -> dict[str, str]:
 def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
     """Make a source of all recordings under a folder, or of one file.
 
-    Labels and groups come from a pattern of names (`labels`), a metadata.csv, or first-level folders as classes. Files
-    longer than a clip are cut, and are then groups where there are no others.
+    Labels and groups come from a metadata.csv, or first-level folders are classes. Files longer than a clip are cut, and
+    are then groups where there are no others.
     """
     check_packages()
     place = _place(root, asked.split)
@@ -103,11 +103,10 @@ def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
             f"data: {len(clips) or 'no'} recording{'s' * (len(clips) != 1)} in {place}, wanted at least "
             f"{asked.min_samples} with the ending {endings}"
         )
-    told, reason = _told(found, asked.labels, place)
+    told, reason = _told(found, place)
     labels, groups = _of_clips(told, clips, found)
-    chosen = "auto" if is_pattern(asked.labels) else asked.labels
     notes = [*_notes(found, headers, clips, front), *filter(None, [told.note if told else ""])]
-    source = _opened(found, clips, front, choose_labels(chosen, labels, reason, len(clips)), notes, headers, asked)
+    source = _opened(found, clips, front, choose_labels(asked.labels, labels, reason, len(clips)), notes, headers, asked)
     source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
     return source
 
@@ -123,10 +122,8 @@ def files_source(paths: Sequence[str | Path], asked: Asked) -> ClipSource | Stre
     headers = read_headers(found)
     front = settled(asked.front, _usual_rate(headers))
     clips = cut_files(headers, front.longest)
-    told = told_by_names(found.paths, str(asked.labels)) if is_pattern(asked.labels) else None
-    labels, groups = _of_clips(told, clips, found)
-    chosen = "auto" if told else asked.labels
-    labels = choose_labels(chosen, labels, "a list of paths carries none, give labels=", len(clips))
+    labels, groups = _of_clips(None, clips, found)
+    labels = choose_labels(asked.labels, labels, "a list of paths carries none, give labels=", len(clips))
     source = _opened(found, clips, front, labels, _notes(found, headers, clips, front), headers, asked)
     source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
     return source
@@ -178,10 +175,8 @@ def _usual_rate(headers: Sequence[Header | None]) -> int:
     return max(rates, key=lambda rate: (rates[rate], rate)) if rates else 0
 
 
-def _told(found: Found, labels: LabelChoice, place: Path) -> tuple[Told | None, str]:
-    """What a pattern, a table or the folders say of the files, and why nothing does."""
-    if is_pattern(labels):
-        return told_by_names(found.paths, str(labels)), ""
+def _told(found: Found, place: Path) -> tuple[Told | None, str]:
+    """What a table or the folders say of the files, and why nothing does."""
     if (told := told_by_metadata(found.root, found.paths)) is not None:
         return told, f"{FILE} has no column of labels"
     folders = [path.partition("/")[0] if "/" in path else "" for path in found.paths]

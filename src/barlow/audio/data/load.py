@@ -38,7 +38,7 @@ def load_clips(
         data: a folder of recordings, one file (where `min_samples` is 1), a list of paths, or clips in memory, (n, t)
             or n tensors (t,), mono at the sample rate of the front end.
         split: of a folder with train and test folders.
-        labels: "auto", "required", "none", a pattern of file names ("{label}_{group}_*"), or one label per clip.
+        labels: "auto", "required", "none", or one label per clip.
         recipe: its `modality_options` are the front end of a run that begins.
         facts: of the run whose network the clips are for: they are read as its own were.
         min_samples: fewer clips are an error.
