@@ -205,6 +205,11 @@ class StreamSource:
             finally:
                 self._busy = False
 
+    def close(self) -> None:
+        """Let the worker processes end; they start again when something is read."""
+        if not self._busy:
+            self._loader = None
+
     def _new_loader(self, chunks: "_Chunks") -> DataLoader[PackedBatch]:
         first = chunks.chunks[0]  # of another process and of a resumed run it is another one
         workers_seed = torch.Generator().manual_seed(hash_seed(first.seed, first.positions[0]))

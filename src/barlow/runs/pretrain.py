@@ -449,7 +449,8 @@ def _load(
             shown[0].update(done)
 
         source = load_training(modality, data, data_root=data_root, recipe=recipe, progress=show, **reading)
-    return source, time.perf_counter() - started if place else 0.0
+    share_read = getattr(source, "share_read", 1.0)  # of files that training goes on to read
+    return source, (time.perf_counter() - started) / share_read if place else 0.0
 
 
 def resume(
