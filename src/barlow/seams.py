@@ -145,6 +145,19 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class GroupedSource(Source, Protocol):
+    """A `Source` whose samples are of groups, such as speakers, that no split may divide.
+
+    Attributes:
+        groups: (len,) int64 positions in `group_names`, or None.
+        group_names: names of the groups.
+    """
+
+    groups: Tensor | None
+    group_names: Sequence[str]
+
+
+@runtime_checkable
 class RandomSource(Source, Protocol):
     """A `Source` whose samples may be random, as those of a dataset with transforms are."""
 
@@ -175,6 +188,7 @@ class OnDevice:
 
     def __init__(self, source: Source, device: torch.device) -> None:
         self.name, self.labels, self.class_names, self.bad = source.name, source.labels, source.class_names, source.bad
+        self.groups, self.group_names = getattr(source, "groups", None), getattr(source, "group_names", ())
         self._source, self._device = source, device
 
     def __len__(self) -> int:
@@ -356,13 +370,24 @@ class Views:
         pipelines: one `View` per view; the same object twice gives exchangeable (i.i.d.) views, the case for
             which the theory of the paper is exact.
         plain: batch -> network input without augmentation, used for evaluation, embedding and export.
+        prepare: batch -> what all pipelines start from, made once per batch (log-mels of waves). Pipelines and `plain`
+            take a batch as it is, too.
+        studied_at: place of the pipeline that figures and audits draw: never one that changes nothing.
     """
 
     pipelines: tuple[View, ...]
     plain: Callable[[Any], Any] = unchanged
+    prepare: Callable[[Any], Any] = unchanged
+    studied_at: int = 0
+
+    @property
+    def studied(self) -> View:
+        """The pipeline that figures and audits draw."""
+        return self.pipelines[self.studied_at]
 
     def draw(self, batch: Any, generator: torch.Generator) -> list[Any]:
-        """Draw and apply every pipeline once, in order."""
+        """Prepare a batch, then draw and apply every pipeline once, in order."""
+        batch = self.prepare(batch)
         return [view.apply(batch, view.sample(batch, generator)) for view in self.pipelines]
 
     def bare(self) -> "Views":
@@ -499,7 +524,9 @@ class Modality:
             `seconds_per_sample` measures a recipe in a step on this machine. None: only the steps are settled.
         lacks_epochs: whether a recipe that nobody asked for gets a time where none was said, and no epochs.
         fit: (recipe, facts) -> the recipe with what it leaves to the data settled.
-        views: (recipe, facts) -> Views, from names in the recipe.
+        views: (recipe, facts) -> Views, from names in the recipe; (recipe, facts, memory) where there is a `memory`.
+        memory: (recipe, facts, source) -> tensors by name that views are made with, such as clips to mix in; they are
+            kept in the run folder, and `views` is given them as its third argument. None: views need none.
         backbone: (recipe, facts) -> the network that the recipe names, from torch's generator.
         names: (recipe) raises ValueError, before data are read, where no views or network have the names in it.
         plain: (transform, view) -> what a network that was trained on such views of single samples sees without
@@ -535,7 +562,8 @@ class Modality:
     plan: Callable[[Recipe, Collection[str], Source, Callable[[Recipe], float]], Recipe] | None = None
     lacks_epochs: Callable[[Recipe], bool] = lambda recipe: False
     fit: Callable[[Recipe, Facts], Recipe] = lambda recipe, facts: recipe
-    views: Callable[[Recipe, Facts], Views] | None = None
+    views: Callable[..., Views] | None = None
+    memory: Callable[[Recipe, Facts, Source], Mapping[str, Tensor]] | None = None
     backbone: Callable[[Recipe, Facts], nn.Module] | None = None
     names: Callable[[Recipe], None] = lambda recipe: None
     plain: Callable[[Any, Any], tuple[Callable[[Any], Any], str]] | None = None

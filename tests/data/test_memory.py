@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from barlow.data import memory
-from barlow.data.memory import MEMORY_BUDGET, memory_budget, read_all
+from barlow.data.arrays import ArraySource
+from barlow.data.memory import MEMORY_BUDGET, FillingSource, memory_budget, read_all
 from barlow.data.streaming import StreamSource
 
 
@@ -63,3 +64,55 @@ def test_bad_samples_keep_their_positions() -> None:
     assert source.bad == {0: "nothing here", 101: "nothing here"}
     (batch,) = source.batches([100, 101, 102], 3)
     assert batch.samples[:, 0, 0, 0].tolist() == batch.indices.tolist() == [100, 102]
+
+
+ORDER = [5, 0, 3, 3, 7, 1, 6, 2, 4, 5]
+
+
+def in_order(source: ArraySource | FillingSource) -> list[tuple[list[int], list[int]]]:
+    return [(b.indices.tolist(), [int(sample[0, 0, 0]) for sample in b.samples]) for b in source.batches(ORDER, 4)]
+
+
+def test_a_source_that_is_still_read_gives_the_batches_of_one_that_is_whole() -> None:
+    """Whatever was read before the time was over; sizes differ, and sample 3 is bad."""
+    widths = [3, 3, 3, 0, 4, 3, 3, 3]
+    whole = read_all(stream(widths), seconds=60.0)
+    filling = FillingSource(stream(widths))
+    assert isinstance(whole, ArraySource)
+    for _ in range(2):
+        assert in_order(filling) == in_order(whole)
+    assert filling.bad == whole.bad == {3: "nothing here"}
+    assert filling.share_read == 7 / 8
+
+
+def test_nothing_is_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def reading(_: Sized, position: int) -> torch.Tensor:
+        read.append(position)
+        return torch.zeros(1, 2, 3)
+
+    monkeypatch.setattr(Sized, "read", reading)
+    filling = FillingSource(stream([3] * 8))
+    for _ in range(2):
+        list(filling.batches(ORDER, 4))
+    assert sorted(read) == list(range(8))
+    assert filling.share_read == 1.0
+
+
+def test_training_begins_when_the_time_for_reading_is_over() -> None:
+    seen: list[tuple[int, int]] = []
+    source = read_all(stream([3] * 200), lambda done, total: seen.append((done, total)), seconds=0.0)
+    assert isinstance(source, FillingSource)
+    assert seen == [(64, 200)]
+    assert source.notes == ("64 of 200 files are in memory; the others join them as training reads them",)
+    assert [int(sample[0, 0, 0]) for batch in source.batches(range(200), 64) for sample in batch.samples] == list(
+        range(200)
+    )
+
+
+def test_an_iteration_that_is_left_early_keeps_what_it_read() -> None:
+    filling = FillingSource(stream([3] * 200))
+    next(filling.batches(range(200), 4))
+    assert 0 < filling.share_read < 1
+    assert sum(len(batch.indices) for batch in filling.batches(range(200), 50)) == 200

@@ -29,8 +29,11 @@ class Pretrain:
     """Go on with this run: its data and recipe are read from the folder."""
     moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
     """With --resume: where the data of the run are now, if they moved."""
-    labels: Literal["auto", "required", "none"] = "auto"
-    """none: leave the labels of DATA out, also from the evaluation; -1 is a sample without one."""
+    labels: str = "auto"
+    """none: leave the labels of DATA out, also from the evaluation; required: an error without any; or a pattern of
+    file names that tells them, such as "{label}_{group}_*"."""
+    hold_out: str = ""
+    """Groups (speakers, patients) that are not learnt from and are evaluated on: group=george,lucas."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     download: bool = False
@@ -40,7 +43,7 @@ class Pretrain:
     channels_axis: str = ""
     """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     modality: str = ""
-    """images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
+    """audio, images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
     redundancy_weight: float | None = None
     """Weight lambda of the off-diagonal terms (paper, equation 2); of barlow_twins only."""
     normalization: str | None = None
@@ -136,6 +139,10 @@ class Evaluate:
     """About how long the probes may take: where all samples would take longer, a part of each class counts."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
+    labels: str = "auto"
+    """A pattern of file names that tells labels and groups: "{label}_{group}_*"; auto: what DATA carry."""
+    hold_out: str = ""
+    """Groups to test on, all others to fit probes on: group=george,lucas; group: each in its turn."""
     keep: bool = True
     """Keep the figures in the run folder, on its page too."""
     modality: str = ""
@@ -326,8 +333,8 @@ def typed_numbers(arguments: Sequence[str], flags: Pretrain) -> dict[str, Any]:
 
 def _made_for(flags: Pretrain) -> Recipe:
     """The recipe asked for; torch is loaded only where a modality of one's own is to name it."""
-    if not flags.modality:
+    if not flags.modality and not Path(flags.data).expanduser().exists():
         return recipe_for(flags.recipe or None, flags.data)
-    from barlow.modalities import modality_named
+    from barlow.modalities import modality_for
 
-    return modality_named(flags.modality).recipe(flags.recipe or None, flags.data)
+    return modality_for(flags.data, modality=flags.modality or None).recipe(flags.recipe or None, flags.data)

@@ -104,14 +104,16 @@ class ArraySource:
         for chunk in chunks:
             good = [position for position in chunk if position not in self.bad] if self.bad else chunk
             if good:
-                indices = torch.tensor(good, dtype=torch.int64)
-                yield Batch(self._take(good, indices), indices)
+                yield taken(self.samples, good)
 
-    def _take(self, positions: list[int], indices: Tensor) -> Tensor | list[Tensor]:
-        if isinstance(self.samples, Tensor):
-            return self.samples[indices].contiguous()
-        chosen = [self.samples[position] for position in positions]
-        return torch.stack(chosen) if len({sample.shape for sample in chosen}) == 1 else chosen
+
+def taken(samples: Tensor | list[Tensor], positions: list[int]) -> Batch:
+    """Return the batch of the samples at some positions: one tensor where their shapes are equal."""
+    indices = torch.tensor(positions, dtype=torch.int64)
+    if isinstance(samples, Tensor):
+        return Batch(samples[indices].contiguous(), indices)
+    chosen = [samples[position] for position in positions]
+    return Batch(torch.stack(chosen) if len({sample.shape for sample in chosen}) == 1 else chosen, indices)
 
 
 def _not_finite(samples: Tensor | list[Tensor]) -> dict[int, str]:

@@ -1,19 +1,26 @@
-"""A small data set is read once and stays in memory."""
+"""A small data set is read once and stays in memory; where reading it takes long, training begins meanwhile."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 from torch import Tensor
 
-from barlow.data.arrays import ArraySource
+from barlow.data.arrays import ArraySource, taken
 from barlow.data.labels import Labels
+from barlow.data.order import batches_of
 from barlow.data.streaming import StreamSource
+from barlow.seams import Batch
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that the samples of one source may take at most; at most a quarter of the machine's too."""
 
 _BATCH = 64
 """Samples that a worker reads at a time: small enough that workers finish together."""
+
+HEAD_START = 10.0
+"""Seconds of reading before training begins: most folders are in memory by then, and broken ones are found out."""
 
 Progress = Callable[[int, int], None]
 """(samples read, samples in all) -> None."""
@@ -26,21 +33,27 @@ def memory_budget() -> int:
     return min(MEMORY_BUDGET, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
-def read_all(stream: StreamSource, progress: Progress | None = None) -> ArraySource:
-    """Read every sample of a stream into memory, in parallel.
+def read_all(
+    stream: StreamSource, progress: Progress | None = None, *, seconds: float = HEAD_START
+) -> "ArraySource | FillingSource":
+    """Read every sample of a stream into memory, in parallel; after so many seconds leave the rest to who asks for it.
 
-    Positions stay the same, as bad samples keep theirs and are left out of batches; the stream is not needed
-    afterwards. `progress` is called after each batch.
+    Positions stay the same, as bad samples keep theirs and are left out of batches. How many are read before changes
+    no batch. `progress` is called after each batch.
     """
-    total = len(stream)
-    storage = _Storage(total)
+    started, total, filling = time.perf_counter(), len(stream), FillingSource(stream)
     for batch in stream.batches(range(total), _BATCH):
-        for position, sample in zip(batch.indices.tolist(), batch.samples, strict=True):
-            storage.put(position, sample)
+        filling.keep(batch)
+        read = int(batch.indices[-1]) + 1
         if progress is not None:
-            progress(int(batch.indices[-1]) + 1, total)
+            progress(read, total)
+        if read < total and time.perf_counter() - started > seconds:
+            filling.notes += (
+                f"{read:,} of {total:,} files are in memory; the others join them as training reads them",
+            )
+            return filling
     return ArraySource(
-        storage.samples,
+        filling.samples,
         name=stream.name,
         labels=Labels(stream.labels, tuple(stream.class_names)),
         describe=stream.reader.describe,
@@ -50,6 +63,64 @@ def read_all(stream: StreamSource, progress: Progress | None = None) -> ArraySou
         lost=stream.lost,
         reading=stream.reading,
     )
+
+
+class FillingSource:
+    """A `Source` over a stream that keeps in memory what it has read, so that nothing is read twice.
+
+    Attributes:
+        bad, notes, lost, reading: as of `StreamSource`; what is bad shows when it is read.
+    """
+
+    def __init__(self, stream: StreamSource) -> None:
+        """Hold nothing yet."""
+        self.name, self.labels, self.class_names = stream.name, stream.labels, stream.class_names
+        self.bad, self.notes, self.lost, self.reading = stream.bad, stream.notes, stream.lost, stream.reading
+        self._stream = stream
+        self._storage = _Storage(len(stream))
+        self._held = np.zeros(len(stream), dtype=bool)
+
+    def __len__(self) -> int:
+        """Return the number of samples, bad ones included."""
+        return len(self._stream)
+
+    def describe(self, index: int) -> str:
+        """Return what a person would call sample `index`."""
+        return self._stream.describe(index)
+
+    @property
+    def samples(self) -> Tensor | list[Tensor]:
+        """What is in memory, by position."""
+        return self._storage.samples
+
+    @property
+    def share_read(self) -> float:
+        """Share of the samples that are in memory."""
+        return float(self._held.mean())
+
+    def keep(self, batch: Batch) -> None:
+        """Keep the samples of a batch that the stream gave."""
+        for position, sample in zip(batch.indices.tolist(), batch.samples, strict=True):
+            self._storage.put(position, sample)
+            self._held[position] = True
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the samples of `order` in that order, as `ArraySource.batches`; those not yet in memory are read."""
+        chunks = batches_of(order, batch_size, len(self))
+        missing = list(dict.fromkeys(position for chunk in chunks for position in chunk if self._is_missing(position)))
+        return self._batches(chunks, self._stream.batches(missing, _BATCH) if missing else iter(()))
+
+    def _batches(self, chunks: list[list[int]], reading: Iterator[Batch]) -> Iterator[Batch]:
+        for chunk in chunks:
+            while any(map(self._is_missing, chunk)) and (read := next(reading, None)) is not None:
+                self.keep(read)
+            if good := [position for position in chunk if position not in self.bad]:
+                yield taken(self.samples, good)
+        if bool(self._held.all()):
+            self._stream.close()
+
+    def _is_missing(self, position: int) -> bool:
+        return not self._held[position] and position not in self.bad
 
 
 class _Storage:

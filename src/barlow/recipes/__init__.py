@@ -26,6 +26,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar": barlow_twins.cifar,
     "imagenet": barlow_twins.imagenet,
     "pictures": barlow_twins.pictures,
+    "audio": barlow_twins.audio,
+    "audio-small": barlow_twins.audio_small,
     "simclr-imagenet": simclr.imagenet,
     "simclr-cifar": simclr.cifar,
     "simclr-small-grey": simclr.small_grey,
@@ -56,6 +58,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "byol-cifar": byol.cifar,
     "byol-small-grey": byol.small_grey,
     "byol-pictures": byol.pictures,
+    "byol-audio": byol.audio,
+    "byol-audio-small": byol.audio_small,
     "optimal_projector-digits": optimal_projector.digits,
     "optimal_projector-imagenet": optimal_projector.imagenet,
     "optimal_projector-cifar": optimal_projector.cifar,
@@ -79,22 +83,25 @@ MADE_FOR = {
     "imagenet": "imagenet",
 }
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
+LEND = ("digits", "audio-small")
+"""Recipes that take the loss and the head of a method where no whole recipe of it was made for their data."""
 
 
-def recipe_for(name: str | None, data: Any = None) -> Recipe:
+def recipe_for(name: str | None, data: Any = None, *, made_for: str = "") -> Recipe:
     """Return a recipe by name, or the one made for the data.
 
     A method's name alone, such as "simclr", stands for its recipe made for the data: "simclr-small-grey" for
-    Fashion-MNIST, "simclr-pictures" for a folder. On the digits it is their recipe with the method's loss and head.
+    Fashion-MNIST, "simclr-pictures" for a folder. On the digits and on sound it is their recipe with the method's loss
+    and head. `made_for` names the recipe of data that this table does not know.
     """
-    made_for = MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
+    made_for = made_for or MADE_FOR.get(data if isinstance(data, str) else "", "pictures")
     if not name or name == "barlow_twins":
         return RECIPES[made_for]()
     for full_name in (name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    if made_for == "digits" and f"{name}-small-grey" in RECIPES:
-        return _with_loss_of(RECIPES["digits"](), RECIPES[f"{name}-small-grey"]())
+    if made_for in LEND and f"{name}-small-grey" in RECIPES:
+        return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])
 

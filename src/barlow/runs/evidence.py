@@ -85,9 +85,7 @@ def seconds_per_sample(represent: Callable[[Any], Tensor], source: Source, views
         for _ in range(3):
             started = time.perf_counter()
             batch = next(source.batches(spread(len(source), TIMED), TIMED))
-            represent(
-                views.pipelines[0].apply(batch.samples, views.pipelines[0].sample(batch.samples, generator))
-            ).cpu()
+            represent(views.studied.apply(batch.samples, views.studied.sample(batch.samples, generator))).cpu()
             times.append((time.perf_counter() - started) / len(batch.indices))
     return min(times[1:])
 
@@ -113,9 +111,9 @@ def label_free_figures(
     plain: list[Tensor] = []
     moments: Moments | None = None
     for batch in source.batches(spread(len(source), most), 256):
-        samples = batch.samples
+        samples = views.prepare(batch.samples)
         plain.append(represent(views.plain(samples)).float().cpu())
-        drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
+        drawn = [views.studied.apply(samples, views.studied.sample(samples, generator)) for _ in range(2)]
         h_views = torch.stack([represent(view).float().cpu() for view in drawn], dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=2)
         moments.add(h_views)

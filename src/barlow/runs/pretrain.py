@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from torch.optim import Optimizer
 
 from barlow.arguments import described
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import held_out_groups
 from barlow.data.labels import LABEL_MODES
 from barlow.data.lost import lost_in
+from barlow.data.name_pattern import is_pattern, pattern_of
 from barlow.data.order import hash_seed
+from barlow.data.subsets import without_held_out
 from barlow.errors import unknown
-from barlow.evaluation.scores import LabelledParts, parts_with_test, set_aside
+from barlow.evaluation.scores import LabelledParts, parts_by_groups, parts_with_test, said_aside, set_aside
 from barlow.files import require_folder
 from barlow.formats import printable
 from barlow.methods.heads import projector_width
@@ -35,7 +38,10 @@ from barlow.runs.build import (
     build_views,
     check_numbers,
     fitted,
+    keep_memory,
+    kept_memory,
     learns_from_labels,
+    memory_of,
     refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
@@ -85,6 +91,7 @@ def pretrain(
     test: Any = None,
     data_root: str | Path | None = None,
     labels: str | None = "auto",
+    hold_out: str = "",
     modality: str | Modality | None = None,
     machine: Machine | None = None,
     white_level: int | float | None = None,
@@ -109,7 +116,9 @@ def pretrain(
             Where `data` have no labels, probes are fitted on a part of `test`.
         data_root: where named data sets live.
         labels: of `data`, for the evaluation: "auto" (what they carry; -1 is a sample without one), "required", or
-            "none" or None, which drops them.
+            "none" or None, which drops them; or a pattern that names of samples fit, such as "{label}_{group}_*".
+        hold_out: groups of `data`, such as speakers, that are not learnt from: "group=george,lucas". Where there are
+            labels, the features are evaluated on them.
         modality: of the data, by name or as an object of your own; None: told by the data.
         machine: devices, checkpoint interval, progress.
         white_level: the pixel value that is white (1, 255, 4095, 65535); None: told from all values of `data`. What is
@@ -131,6 +140,7 @@ def pretrain(
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test)
+    _check_hold_out(hold_out, test)
     refuse_unused(numbers, objects)
     named = {
         name: f"{OWN}{objects[name]}" if name in objects else one for name, one in given.items() if one is not None
@@ -149,11 +159,13 @@ def pretrain(
     reading = said(white_level=white_level, channels_axis=channels_axis)
     reading |= {"facts": _settled(kind, out), "labels": labels}
     source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
+    whole, source = source, without_held_out(source, hold_out)
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
-    held = _held(kind, test, source, facts, data_root)  # now, so that no mistake is found after the last step
+    facts |= {"hold_out": hold_out} if hold_out else {}
+    held = _held(kind, whole, hold_out, test, source, facts)  # now, so that no mistake is found after the last step
     if learns_from_labels(asked, own_method):
         asked, source, held = _for_labels(kind, asked, data, source, held, facts)
     samples = first_samples(source)
@@ -165,10 +177,11 @@ def pretrain(
     trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading)
     settled, sitting = in_time(trial, where, asked, wish, since, quiet=quiet)
     torch.manual_seed(settled.seed)
-    drawn = ready or build_views(kind, settled, facts)
+    memory = {} if ready else kept_memory(where.checkpoints) or memory_of(kind, settled, facts, source)
+    drawn = ready or build_views(kind, settled, facts, memory)
     network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine, note, sitting).carry_out(samples, held)
+    return _Job(run, where, facts, source, fabric, machine, note, sitting, memory).carry_out(samples, held)
 
 
 pretrain.__doc__ = (
@@ -189,6 +202,7 @@ class _Job:
     machine: Machine
     note: str = ""
     sitting: Sitting | None = None
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
     def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
@@ -219,6 +233,8 @@ class _Job:
             self.where.start(
                 run.recipe, self.facts, statistics=run.modality.statistics, write=first
             )  # a changed recipe is refused by all at once
+            if first:
+                keep_memory(self.where.checkpoints, self.memory)
             mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
             with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
                 if agreed(fabric, first and self.where.finished())[0]:
@@ -316,12 +332,15 @@ class _Job:
 
 
 def _held(
-    modality: Modality, test: Any, source: Source, facts: dict[str, Any], data_root: str | Path | None
+    modality: Modality, whole: Source, hold_out: str, test: Any, source: Source, facts: dict[str, Any]
 ) -> LabelledParts | None:
-    """Load labelled data that only the evaluation sees, where there are some, and note what they are known by."""
+    """Return labelled data that only the evaluation sees, where there are some, and note what they are known by."""
+    if hold_out:
+        parts = parts_by_groups(whole, hold_out)
+        return replace(parts, seen_in_pretraining=False) if parts else None
     if test is None:
         return None
-    held = parts_with_test(modality, test, source, facts=facts, data_root=data_root)
+    held = parts_with_test(modality, test, source, facts=facts, data_root=facts["data_root"] or None)
     facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
     return held
 
@@ -337,8 +356,16 @@ def _for_labels(
     """Settle the classes of a method that learns from labels, and what it may learn from: never a test sample."""
     recipe = with_classes(recipe, source)
     if test is not None:
-        return recipe, source, test
-    return recipe, *set_aside(modality, data, source, facts=facts, data_root=facts["data_root"] or None)
+        return recipe, source, said_aside(test, len(source))
+    asked = {"facts": facts, "data_root": facts["data_root"] or None, "labels": facts.get("labels", "auto")}
+    return recipe, *set_aside(modality, data, source, **asked)
+
+
+def _check_hold_out(hold_out: str, test: Any) -> None:
+    if hold_out and not held_out_groups(hold_out):
+        raise ValueError(f"hold_out: got {hold_out!r}, wanted the groups that are not learnt from: group=NAME,NAME")
+    if hold_out and test is not None:
+        raise ValueError(f"test: got one beside hold_out={hold_out!r}, wanted one of the two")
 
 
 def _require_enough(source: Source, batch_size: int, num_processes: int) -> None:
@@ -377,7 +404,7 @@ def _places(
     facts |= place_facts(modality, test, where.path, "test")
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
-    return facts | ({"labels": labels} if labels == "none" else {})
+    return facts | ({"labels": labels} if labels == "none" or is_pattern(labels) else {})
 
 
 @contextmanager
@@ -411,7 +438,9 @@ def _label_mode(labels: Any) -> str:
             f"labels: got a {type(labels).__name__}, wanted one of {', '.join(LABEL_MODES)}; labels of your own come "
             "with the data, as in pretrain(barlow.load_source(data, labels=...))"
         )
-    if mode not in LABEL_MODES:
+    if is_pattern(mode):
+        pattern_of(mode)  # refuses one that cannot be
+    elif mode not in LABEL_MODES:
         raise unknown("labels", mode, LABEL_MODES)
     return mode
 
@@ -450,7 +479,8 @@ def _load(
             shown[0].update(done)
 
         source = load_training(modality, data, data_root=data_root, recipe=recipe, progress=show, **reading)
-    return source, time.perf_counter() - started if place else 0.0
+    share_read = getattr(source, "share_read", 1.0)  # of files that training goes on to read
+    return source, (time.perf_counter() - started) / share_read if place else 0.0
 
 
 def resume(
@@ -489,6 +519,7 @@ def resume(
         test=next((place for place in tests if Path(place).exists()), tests[0] if tests else None),
         data_root=facts["data_root"] or None,
         labels=facts.get("labels", "auto"),
+        hold_out=facts.get("hold_out", ""),
         modality=kind,
         machine=machine,
         since=since,

@@ -30,6 +30,7 @@ from barlow.runs.build import (
     build_views,
     fitted,
     learns_from_labels,
+    memory_of,
     with_classes,
 )
 from barlow.runs.evidence import figures_during_training
@@ -159,7 +160,7 @@ def calibrate(
     machine = Machine(devices="1", accelerator=accelerator)
     recipe = with_classes(recipe, source) if learns_from_labels(recipe) else recipe
     recipe, facts = fitted(modality, resolve_precision(recipe, machine), source)
-    views = build_views(modality, recipe, facts)
+    views = build_views(modality, recipe, facts, memory_of(modality, recipe, facts, source))
     fabric = build_fabric(recipe, machine)
     fabric.launch()
     num_features = check_backbone(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from barlow.data.arrays import ArraySource
 from barlow.data.labels import UNLABELLED, Labels, choose_labels
-from barlow.data.memory import memory_budget, read_all
+from barlow.data.memory import FillingSource, memory_budget, read_all
 from barlow.data.order import evenly_spaced
 from barlow.data.streaming import StreamSource
 from barlow.images.data.decode import (
@@ -56,7 +56,7 @@ NUM_BIT_DEPTHS = 256
 """Images with more than 8 bits among them that are decoded to settle which value is white, where not all are read."""
 
 
-def folder_source(root: Path, options: LoadOptions) -> ArraySource | StreamSource:
+def folder_source(root: Path, options: LoadOptions) -> ArraySource | FillingSource | StreamSource:
     """Make a source of all images under a folder.
 
     First-level folders are classes when every image lies in one of them, there are at least two, and they hold two
@@ -81,7 +81,7 @@ def folder_source(root: Path, options: LoadOptions) -> ArraySource | StreamSourc
     return source
 
 
-def files_source(paths: Sequence[str | Path], options: LoadOptions) -> ArraySource | StreamSource:
+def files_source(paths: Sequence[str | Path], options: LoadOptions) -> ArraySource | FillingSource | StreamSource:
     """Make a source of image files by their paths, in that order; no classes are told from them."""
     files = [Path(path).expanduser().absolute() for path in paths]
     if not files or len(files) < options.min_samples:
@@ -279,7 +279,7 @@ def _open(
     labels: Labels,
     notes: Sequence[str],
     options: LoadOptions,
-) -> ArraySource | StreamSource:
+) -> ArraySource | FillingSource | StreamSource:
     """Settle channels and white from some headers, then read everything into memory where it fits."""
     seen = _read_headers(index, options.decode_size)
     channels = options.channels or (1 if seen.grey else 3)

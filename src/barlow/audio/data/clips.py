@@ -1,0 +1,208 @@
+"""Clips as samples: of each what the network sees at once, from files that are read by seeking or from memory.
+
+For looking at (`batches`) that is the middle of a clip, so an embedding does not depend on the batch or the call; for
+training (`seeded_batches`) a part that follows from the seed and the position. A shorter clip stands in the middle of
+silence.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn.functional import pad
+
+from barlow.audio.data.decode import (
+    SHORT_CLIPS,
+    SILENT_CLIPS,
+    Header,
+    is_silent,
+    length_at,
+    read_header,
+    read_part,
+)
+from barlow.audio.front_end import FrontEnd
+from barlow.data.arrays import ArraySource
+from barlow.data.labels import Labels
+from barlow.data.lost import count
+from barlow.data.name_pattern import PART
+from barlow.data.order import batches_of, hash_seed
+from barlow.seams import Batch
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Where the clips of some files are.
+
+    Attributes:
+        files: number of the file of each clip.
+        first: its first frame in the file, at the rate of the file.
+        frames: how many frames it has; 0 for a file whose header could not be read.
+        cut: whether its file is longer than a clip.
+    """
+
+    files: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    frames: npt.NDArray[np.int64]
+    cut: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.files)
+
+
+def cut_files(headers: Sequence[Header | None], longest: float) -> Clips:
+    """Return the clips of files: each whole, or cut into equal parts of at most `longest` seconds."""
+    files, first, frames, cut = [], [], [], []
+    for number, header in enumerate(headers):
+        total = 0 if header is None else header.frames
+        parts = 1 if header is None else -(-total // max(1, round(longest * header.rate)))
+        ends = [total * part // max(1, parts) for part in range(max(1, parts) + 1)]
+        for begin, end in zip(ends, ends[1:], strict=False):
+            files.append(number)
+            first.append(begin)
+            frames.append(end - begin)
+            cut.append(parts > 1)
+    as_whole = (np.array(values, dtype=np.int64) for values in (files, first, frames))
+    return Clips(*as_whole, np.array(cut, dtype=np.bool_))
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """Reads clips: a `DrawingReader` of `data/streaming.py`.
+
+    Attributes:
+        root: folder of the files.
+        paths: of the files, from there.
+        clips: where they are.
+        front: numbers of the front end.
+        whole: whether `read` gives all of a clip rather than what the network sees of it.
+    """
+
+    root: str
+    paths: Any
+    clips: Clips
+    front: FrontEnd
+    whole: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clips)
+
+    def read(self, position: int) -> Float32[Tensor, " t"]:
+        """Return the middle of a clip, or all of it."""
+        return self._part(position, None)
+
+    def draw(self, position: int) -> Float32[Tensor, " t"]:
+        """Return a part of a clip, anywhere with the same probability."""
+        return self._part(position, float(torch.rand(())))
+
+    def path(self, position: int) -> str:
+        """Return the path of the file of a clip, from `root`."""
+        return str(self.paths[int(self.clips.files[position])])
+
+    def describe(self, position: int) -> str:
+        """Return the path of a clip, with its seconds where the file has several."""
+        path = f"{self.root}/{self.path(position)}"
+        if not self.clips.cut[position]:
+            return path
+        header = read_header(path)
+        first, frames = int(self.clips.first[position]), int(self.clips.frames[position])
+        return f"{path}{PART}{first / header.rate:.2f},{(first + frames) / header.rate:.2f}"
+
+    def _part(self, position: int, share: float | None) -> Tensor:
+        path = f"{self.root}/{self.path(position)}"
+        header = read_header(path)
+        first, frames = int(self.clips.first[position]), int(self.clips.frames[position])
+        frames = frames or header.frames  # it could not be read before
+        if first + frames > header.frames:
+            raise ValueError(f"has {header.frames:,} samples, {first + frames:,} when it was found")
+        rate = self.front.sample_rate
+        if self.whole:
+            found = read_part(path, header, first, frames, rate)
+        else:
+            start = part_start(length_at(frames, header.rate, rate), self.front.window, share)
+            at = first + length_at(start, rate, header.rate) * (start > 0)
+            num = min(length_at(self.front.window, rate, header.rate), first + frames - at)
+            found = read_part(path, header, at, num, rate)[: self.front.window]
+        counted(found, self.front)
+        return torch.from_numpy(found) if self.whole else placed(torch.from_numpy(found), self.front.window)
+
+
+def counted(samples: npt.NDArray[np.float32], front: FrontEnd) -> None:
+    """Count a clip apart that is silent or shorter than one frame; it stays a sample."""
+    count(SILENT_CLIPS, int(is_silent(samples)))
+    count(SHORT_CLIPS, int(len(samples) < front.n_fft))
+
+
+def part_start(length: int, window: int, share: float | None) -> int:
+    """Return where a part of `window` samples begins in `length`: at a share of the places there are, or the middle."""
+    room = max(0, length - window)
+    return room // 2 if share is None else min(room, int(share * (room + 1)))
+
+
+def placed(samples: Float32[Tensor, " t"], window: int) -> Float32[Tensor, " w"]:
+    """Return samples in the middle of silence, as many as the network sees."""
+    missing = window - len(samples)
+    return pad(samples, (missing // 2, missing - missing // 2)) if missing else samples
+
+
+class ClipSource:
+    """A `RandomSource` over whole clips in memory: the same samples as a `StreamSource` over a `ClipReader`.
+
+    Attributes as those of `ArraySource`, and `groups` with `group_names`.
+    """
+
+    def __init__(self, clips: ArraySource, window: int) -> None:
+        self.name, self.labels, self.class_names = clips.name, clips.labels, clips.class_names
+        self.bad, self.notes, self.lost, self.reading = clips.bad, clips.notes, clips.lost, clips.reading
+        self.groups: Tensor | None = None
+        self.group_names: Sequence[str] = ()
+        self._clips, self._window = clips, window
+
+    def __len__(self) -> int:
+        """Return the number of clips, bad ones included."""
+        return len(self._clips)
+
+    def describe(self, index: int) -> str:
+        """Return what a person would call clip `index`."""
+        return self._clips.describe(index)
+
+    def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
+        """Yield the middles of clips (N, window), in the order asked for, the bad ones left out."""
+        return self._batches(batches_of(order, batch_size, len(self)), lambda position: None)
+
+    def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
+        """Yield parts of clips that follow from `seed` and their positions."""
+
+        def share(position: int) -> float:  # as `read_packed` seeds the generator that a reader draws from
+            generator = torch.Generator().manual_seed(hash_seed(seed, position))
+            return float(torch.rand((), generator=generator))
+
+        return self._batches(batches_of(order, batch_size, len(self)), share)
+
+    def _batches(self, chunks: list[list[int]], share: Callable[[int], float | None]) -> Iterator[Batch]:
+        for chunk in chunks:
+            good = [position for position in chunk if position not in self.bad]
+            if not good:
+                continue
+            batch = torch.zeros(len(good), self._window)
+            for row, position in zip(batch, good, strict=True):
+                clip = self._clips.samples[position]
+                begin = part_start(len(clip), self._window, share(position)) if len(clip) > self._window else 0
+                part = clip[begin : begin + self._window]
+                left = (self._window - len(part)) // 2
+                row[left : left + len(part)] = part
+            yield Batch(batch, torch.tensor(good, dtype=torch.int64))
+
+
+def in_memory(
+    clips: Sequence[Tensor] | Tensor, front: FrontEnd, *, name: str, labels: Labels, reading: Mapping[str, Any]
+) -> ClipSource:
+    """Return clips that are in memory at the rate of the front end, (n, t) or n tensors (t,), as a source."""
+    found = [torch.as_tensor(clip, dtype=torch.float32) for clip in clips]
+    return ClipSource(ArraySource(found, name=name, labels=labels, reading=reading), front.window)

@@ -1,0 +1,142 @@
+"""Sound as a `Modality`: all that the core knows of recordings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from barlow.audio.data.load import accepts, load_clips, splits
+from barlow.audio.front_end import FrontEnd, front_end, strengths
+from barlow.audio.networks.build import PREFIX, build_network, check_name
+from barlow.audio.views.bars import BARS
+from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
+from barlow.audio.views.named import audio_views, bank_of, transforms_of
+from barlow.data.order import evenly_spaced
+from barlow.recipes import OWN, RECIPES, Recipe, recipe_for
+from barlow.seams import Facts, Modality, Pretrained, Source, Views
+
+MEASURED_CLIPS = 2000
+"""Clips behind loudness, mean and deviation: enough for either to a hundredth."""
+MADE_FOR = "audio-small"
+"""The recipe that recordings get when none is asked for."""
+
+
+def facts(source: Source) -> Facts:
+    """Return front end, loudness (median root mean square of clips), mean and deviation of the log-mels of all bands.
+
+    Clips are brought to the loudness, log-mels normalised by the statistics, wherever they come from.
+    """
+    front = _front(getattr(source, "reading", {}), source)
+    order = evenly_spaced(len(source), MEASURED_CLIPS)
+    sizes = torch.cat([rms(batch.samples) for batch in source.batches(order, 256)])
+    loud = sizes[sizes > QUIETEST]
+    loudness = float(loud.median()) if len(loud) else 0.0
+    prepare = Prepare(front, loudness, 0.0, 1.0)
+    total, squares, number = 0.0, 0.0, 0
+    for batch in source.batches(order, 256):
+        values = prepare(batch.samples).double()
+        total, squares = total + float(values.sum()), squares + float(values.square().sum())
+        number += values.numel()
+    mean = total / number
+    std = max((squares / number - mean**2) ** 0.5, 1e-6)
+    kept = {"loudness": [loudness], "mean": [mean], "std": [std]}
+    return {"input_shape": [1, front.mels, front.frames], **kept, **getattr(source, "reading", {})}
+
+
+def suits(source: Source, facts: Facts) -> None:
+    """Refuse clips that were not read as those of a run: of another rate, or of another length."""
+    reading = getattr(source, "reading", {}).get("front_end")
+    if reading and facts.get("front_end") and dict(reading) != dict(facts["front_end"]):
+        differ = [name for name, value in reading.items() if value != facts["front_end"].get(name)]
+        raise ValueError(f"data: {source.name} was read with another {', '.join(differ)} than the network was made for")
+
+
+def views(recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None) -> Views:
+    """Build the pipelines that the recipe names, with the clips of `memory` to mix in."""
+    bank = None if not memory else memory.get("bank")
+    return audio_views(recipe.views, _prepare(facts), strengths(recipe.modality_options), bank)
+
+
+def memory(recipe: Recipe, facts: Facts, source: Source) -> Mapping[str, Tensor]:
+    """Return the clips that views mix in: part of a run, for a later one of the same data may read them otherwise."""
+    if "mixup" not in transforms_of(recipe.views):
+        return {}
+    return {"bank": bank_of(source, _prepare(facts), strengths(recipe.modality_options).bank, recipe.seed)}
+
+
+def backbone(recipe: Recipe, facts: Facts) -> nn.Module:
+    """Build the network that the recipe names; its weights follow from torch's generator."""
+    front = front_end(facts["front_end"])
+    return build_network(recipe.backbone, front, width=recipe.width, pretrained=recipe.pretrained == "default")
+
+
+def names(recipe: Recipe) -> None:
+    """Refuse views, networks and numbers that do not exist, before data are read."""
+    front_end(recipe.modality_options)
+    strengths(recipe.modality_options)
+    if not recipe.views.startswith(OWN):
+        transforms_of(recipe.views)
+    if not recipe.backbone.startswith(OWN):
+        check_name(recipe.backbone)
+    if recipe.pretrained not in ("", "default"):
+        raise ValueError(f"pretrained: got {recipe.pretrained!r}, wanted '' or 'default' for networks of sound")
+
+
+def recipe(name: str | None, data: Any) -> Recipe:
+    """Return a recipe by name; a method's name alone stands for `audio-small` with its loss."""
+    if name in RECIPES:
+        return RECIPES[name]()
+    return recipe_for(name, made_for=MADE_FOR)
+
+
+def pretrained(
+    target: Any, facts: Facts, recipe: Recipe, *, kind: str, weights: str = "default", **_: Any
+) -> Pretrained:
+    """Open a network of timm by name, on one channel; files of weights of other projects are not read."""
+    if kind != "model":
+        raise ValueError(f"subject: got {str(target)!r}, wanted a run or timm:NAME: weights in files are not read")
+    network = build_network(str(target), front_end(facts["front_end"]), width=64, pretrained=weights == "default")
+    notes = [] if weights else ["the network has no weights: it is audited as it was initialised"]
+    return Pretrained(network.eval(), None, facts, untrained=not weights, notes=notes)
+
+
+def example(recipe: Recipe, facts: Facts) -> Float[Tensor, "2 1 m t"]:
+    """Return network input for export."""
+    return torch.zeros(2, *facts["input_shape"])
+
+
+def _front(reading: Mapping[str, Any], source: Source) -> FrontEnd:
+    if "front_end" not in reading:
+        raise ValueError(
+            f"data: {source.name} does not say how its clips were read, wanted a source of barlow.load_clips"
+        )
+    return front_end(reading["front_end"])
+
+
+def _prepare(facts: Facts) -> Prepare:
+    return Prepare(front_end(facts["front_end"]), *(float(facts[name][0]) for name in ("loudness", "mean", "std")))
+
+
+AUDIO = Modality(
+    name="audio",
+    noun="clip",
+    load=load_clips,
+    accepts=accepts,
+    splits=splits,
+    facts=facts,
+    suits=suits,
+    recipe=recipe,
+    views=views,
+    memory=memory,
+    backbone=backbone,
+    names=names,
+    libraries=(PREFIX,),
+    pretrained=pretrained,
+    bars=BARS,
+    example=example,
+    statistics=("mean", "std", "loudness"),
+    reading=("front_end",),
+)
+"""Sound: folders of recordings; AudioNTT and networks of timm on one channel."""
