@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import log2
 from typing import Any
 
+from barlow.audio.noise_options import Noise
 from barlow.errors import unknown
 
 LARGEST_AUTOMATIC_RATE = 16_000
@@ -80,7 +81,10 @@ class Strengths:
     reverb: float = 0.5
 
 
-LEAST: dict[str, float] = {"mels": 1, "bank": 1, "crop_low": 0.05, "seconds": 0.01, "longest": 0.1}
+LEAST: dict[str, float] = {
+    "mels": 1, "bank": 1, "crop_low": 0.05, "seconds": 0.01, "longest": 0.1,
+    "snr_low": -100, "snr_high": -100, "voices": 1,
+}  # fmt: skip
 """Smallest values of numbers that cannot be 0; all others are 0 or more."""
 BELOW_ONE = ("mixup", "noise")
 """Shares of something else, of which 1 would leave nothing of the clip."""
@@ -94,6 +98,14 @@ def front_end(options: Mapping[str, Any]) -> FrontEnd:
 def strengths(options: Mapping[str, Any]) -> Strengths:
     """Return what options say of the views; ValueError for a name or a number that cannot be."""
     return Strengths(**_of(Strengths, options))
+
+
+def noise(options: Mapping[str, Any]) -> Noise:
+    """Return what options say of noisy copies; ValueError for a name, a number or a word that cannot be."""
+    found = Noise(**_of(Noise, options))
+    if found.snr_low > found.snr_high:
+        raise ValueError(f"snr_low, snr_high: got {found.snr_low:g} and {found.snr_high:g}, wanted them rising")
+    return found
 
 
 def settled(asked: FrontEnd, rate: int) -> FrontEnd:
@@ -125,14 +137,16 @@ def as_options(found: FrontEnd) -> dict[str, int | float]:
     return asdict(found)
 
 
-def _of(kind: type, options: Mapping[str, Any]) -> dict[str, int | float]:
-    known = {one.name: one for one in (*fields(FrontEnd), *fields(Strengths))}
+def _of(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = {one.name: one for one in (*fields(FrontEnd), *fields(Strengths), *fields(Noise))}
     own = {one.name for one in fields(kind)}
-    found: dict[str, int | float] = {}
+    found: dict[str, Any] = {}
     for name, value in options.items():
         if name not in known:
             raise unknown("modality_options", name, known)
-        if name in own:
+        if name in own and isinstance(known[name].default, str):
+            found[name] = str(value)
+        elif name in own:
             found[name] = _number(name, value, whole=isinstance(known[name].default, int))
     return found
 

@@ -8,11 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.audio.data.load import accepts, load_clips, splits
-from barlow.audio.front_end import FrontEnd, front_end, strengths
+from barlow.audio.front_end import FrontEnd, front_end, noise, strengths
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.views.bars import BARS
 from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
+from barlow.audio.noise_options import Noise
 from barlow.audio.views.named import audio_views, bank_of, transforms_of
+from barlow.audio.views.noisy import VIEWS as NOISY, bank_of_waves, check_kinds, folders_in, noisy_views
 from barlow.data.order import evenly_spaced
 from barlow.recipes import OWN, RECIPES, Recipe, recipe_for
 from barlow.seams import Facts, Modality, Pretrained, Source, Views
@@ -55,15 +57,29 @@ def suits(source: Source, facts: Facts) -> None:
 
 def views(recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None) -> Views:
     """Build the pipelines that the recipe names, with the clips of `memory` to mix in."""
+    if recipe.views in NOISY:
+        return noisy_views(recipe.views, _prepare(facts), noise(recipe.modality_options), memory or {})
     bank = None if not memory else memory.get("bank")
     return audio_views(recipe.views, _prepare(facts), strengths(recipe.modality_options), bank)
 
 
 def memory(recipe: Recipe, facts: Facts, source: Source) -> Mapping[str, Tensor]:
     """Return the clips that views mix in: part of a run, for a later one of the same data may read them otherwise."""
+    if recipe.views in NOISY:
+        return _noises(noise(recipe.modality_options), facts, source, recipe.seed)
     if "mixup" not in transforms_of(recipe.views):
         return {}
     return {"bank": bank_of(source, _prepare(facts), strengths(recipe.modality_options).bank, recipe.seed)}
+
+
+def _noises(asked: Noise, facts: Facts, source: Source, seed: int) -> dict[str, Tensor]:
+    """Clips to make noise of: of the training data for babble, and of folders."""
+    folders = folders_in(asked)
+    recordings = [
+        bank_of_waves(load_clips(folder, facts=facts, labels="none", min_samples=1), seed) for folder in folders
+    ]
+    found = {"recordings": torch.cat(recordings)} if recordings else {}
+    return found | ({"voices": bank_of_waves(source, seed)} if "babble" in asked.kinds else {})
 
 
 def backbone(recipe: Recipe, facts: Facts) -> nn.Module:
@@ -76,7 +92,8 @@ def names(recipe: Recipe) -> None:
     """Refuse views, networks and numbers that do not exist, before data are read."""
     front_end(recipe.modality_options)
     strengths(recipe.modality_options)
-    if not recipe.views.startswith(OWN):
+    check_kinds(noise(recipe.modality_options))
+    if not recipe.views.startswith(OWN) and recipe.views not in NOISY:
         transforms_of(recipe.views)
     if not recipe.backbone.startswith(OWN):
         check_name(recipe.backbone)

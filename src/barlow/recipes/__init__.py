@@ -5,7 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 from barlow.errors import unknown
-from barlow.recipes import barlow_twins, byol, optimal_projector, sigreg, simclr, simsiam, swav, vicreg, vicregl, wmse
+from barlow.recipes import (
+    barlow_twins,
+    byol,
+    optimal_projector,
+    sigreg,
+    simclr,
+    simsiam,
+    speakers,
+    swav,
+    vicreg,
+    vicregl,
+    wmse,
+)
 from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,
@@ -69,6 +81,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "sigreg-cifar": sigreg.cifar,
     "sigreg-small-grey": sigreg.small_grey,
     "sigreg-pictures": sigreg.pictures,
+    "speakers": speakers.speakers,
+    "speakers-barlow_twins": speakers.barlow_twins,
 }
 
 MADE_FOR = {

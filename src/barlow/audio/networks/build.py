@@ -1,4 +1,4 @@
-"""A name becomes a network from (N, 1, mels, frames) to (N, d): AudioNTT, or any network of timm on one channel."""
+"""A name becomes a network from (N, 1, mels, frames) to (N, d): AudioNTT, a TDNN, or any network of timm on one channel."""
 
 from functools import partial
 from typing import Any
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from barlow.audio.front_end import FrontEnd
 from barlow.audio.networks.audio_ntt import PUBLISHED_HIDDEN, AudioNTT
+from barlow.audio.networks.tdnn import TDNN
 from barlow.errors import did_you_mean
 
-OWN_NETWORKS = ("audiontt", "audiontt-small")
-"""The published AudioNTT, whose first width is 64, and one without dropout whose MLP is as wide as its steps."""
+OWN_NETWORKS = ("audiontt", "audiontt-small", "tdnn")
+"""The published AudioNTT, whose first width is 64, one without dropout whose MLP is as wide as its steps, x-vectors."""
 PREFIX = "timm:"
 
 
@@ -39,7 +40,7 @@ def check_name(name: str) -> None:
 def build_network(name: str, front: FrontEnd, *, width: int, pretrained: bool = False) -> nn.Module:
     """Build a network by name for spectrograms of a front end; weights follow from torch's generator.
 
-    `width` is the channels of AudioNTT. Of timm's networks those with a fixed size are built for mels x frames, and
+    `width` is the channels of AudioNTT and of the TDNN. Of timm's networks those with a fixed size are built for mels x frames, and
     `pretrained` fills them with timm's own weights, brought to one channel.
     """
     check_name(name)
@@ -49,6 +50,8 @@ def build_network(name: str, front: FrontEnd, *, width: int, pretrained: bool = 
         return AudioNTT(front.mels, width=width, hidden=PUBLISHED_HIDDEN * width // 64)
     if name == "audiontt-small":
         return AudioNTT(front.mels, width=width, hidden=width * (front.mels // 4), dropout=0.0)
+    if name == "tdnn":
+        return TDNN(front.mels, width=width)
     return _of_timm(name.removeprefix(PREFIX), front, pretrained)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from barlow.audio.front_end import Strengths
 from barlow.audio.views.log_mel import Prepare
+from barlow.audio.views.noisy import VIEWS as NOISY
 from barlow.audio.views.pipeline import TRANSFORMS, AudioPipeline
 from barlow.data.order import hash_seed
 from barlow.errors import unknown
@@ -28,7 +29,7 @@ def transforms_of(name: str) -> tuple[str, ...]:
     names = tuple(name.split("+"))
     for one in names:
         if one not in TRANSFORMS:
-            raise unknown("views", one, [*VIEWS, *TRANSFORMS])
+            raise unknown("views", one, [*VIEWS, *NOISY, *TRANSFORMS])
     return names
 
 
