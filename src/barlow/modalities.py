@@ -25,6 +25,7 @@ def _load_nothing(data: Any, **_: Any) -> Source:
 SAMPLES = Modality(name="samples", noun="sample", load=_load_nothing)
 """Samples of which nothing is known: a `Source`, views and a network, all of them the user's own objects."""
 
+
 def _audio() -> Modality:
     from barlow.audio.modality import AUDIO
 
@@ -75,8 +76,10 @@ def modality_for(data: Any, *, modality: str | Modality | None = None, own_views
         return modality_named(modality)
     if own_views and isinstance(data, Source):
         return SAMPLES
-    found = (make() for make in MODALITIES.values())
-    return next((one for one in found if one.accepts(data)), _images())
+    known = [make() for make in MODALITIES.values()]
+    if isinstance(data, str) and (owner := next((one for one in known if data in one.named), None)):
+        return owner  # a folder of the same name is reached as ./name
+    return next((one for one in known if one.accepts(data)), _images())
 
 
 def modality_of(facts: Facts, modality: str | Modality | None = None) -> Modality:

@@ -31,7 +31,9 @@ def told_by_metadata(folder: Path, names: Sequence[str]) -> Told | None:
         raise ValueError(f"data: {path} cannot be read as a table: {error}") from error
     columns = list(rows[0]) if rows else []
     if NAME_COLUMN not in columns:
-        raise ValueError(f"data: {path} has the columns {', '.join(columns) or 'none'}, wanted one called {NAME_COLUMN}")
+        raise ValueError(
+            f"data: {path} has the columns {', '.join(columns) or 'none'}, wanted one called {NAME_COLUMN}"
+        )
     by_name = {_plain(row[NAME_COLUMN] or ""): row for row in rows}
     label = next((column for column in LABEL_COLUMNS if column in columns), "")
     group = next((column for column in GROUP_COLUMNS if column in columns), "")

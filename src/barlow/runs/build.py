@@ -24,7 +24,6 @@ from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch, warmup_cosine
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
 
-
 VIEWS_FILE = "views.safetensors"
 """In the folder of checkpoints: the tensors that views are made with."""
 
@@ -51,9 +50,7 @@ def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = 
     return recipe, found
 
 
-def build_views(
-    modality: Modality, recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None
-) -> Views:
+def build_views(modality: Modality, recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None) -> Views:
     """Build the views that `recipe` names, with what `memory_of` gave for them or their run has kept.
 
     ValueError where a run was given them as objects.

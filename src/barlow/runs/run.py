@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import GROUP, held_out_groups, known_groups
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
 from barlow.evaluation.features import extract
@@ -25,7 +26,9 @@ from barlow.evaluation.scores import (
     Score,
     calibrate,
     labelled_parts,
+    mean_over_groups,
     measure,
+    parts_by_groups,
 )
 from barlow.formats import printable
 from barlow.methods.table import Builder
@@ -304,7 +307,8 @@ class Run:
             name = wanted if isinstance(wanted, (str, Path)) else f"the {type(wanted).__name__} given"
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
         unseen = not own or (hold_out and hold_out == given.get("hold_out"))
-        found = {name: replace(one, seen_in_pretraining=not unseen and one.seen_in_pretraining) for name, one in found.items()}
+        if unseen:
+            found = {name: replace(one, seen_in_pretraining=False) for name, one in found.items()}
         return found, place_of(self.modality, wanted)
 
     def write_features(

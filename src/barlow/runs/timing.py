@@ -22,7 +22,15 @@ from lightning_fabric import Fabric
 from barlow.data.subsets import subset
 from barlow.modalities import load_training, modality_for
 from barlow.recipes import Recipe
-from barlow.runs.build import build_backbone, build_method, build_plan, build_run_optimizer, build_views, fitted, memory_of
+from barlow.runs.build import (
+    build_backbone,
+    build_method,
+    build_plan,
+    build_run_optimizer,
+    build_views,
+    fitted,
+    memory_of,
+)
 from barlow.runs.evidence import figures_during_training
 from barlow.seams import Method, OnDevice, Source, Views, check_backbone
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast

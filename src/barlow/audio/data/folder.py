@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,19 +76,17 @@ def split_folders(root: Path) -> dict[str, str]:
     if not root.is_dir():
         return {}
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    found = {
-        split: name for split, spellings in SPLITS.items() for name in folders if name.lower() in spellings
-    }
+    found = {split: name for split, spellings in SPLITS.items() for name in folders if name.lower() in spellings}
     if "train" not in found or len(found) < 2:
         return {}
     return found if "test" in found else {**found, "test": found["val"]}
 
 
-def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
+def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
     """Make a source of all recordings under a folder, or of one file.
 
-    Labels and groups come from a metadata.csv, or first-level folders are classes. Files longer than a clip are cut, and
-    are then groups where there are no others.
+    Labels and groups come from a metadata.csv, or first-level folders are classes. Files longer than a clip are cut,
+    and are then groups where there are no others.
     """
     check_packages()
     place = _place(root, asked.split)
@@ -106,12 +103,14 @@ def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
     told, reason = _told(found, place)
     labels, groups = _of_clips(told, clips, found)
     notes = [*_notes(found, headers, clips, front), *filter(None, [told.note if told else ""])]
-    source = _opened(found, clips, front, choose_labels(asked.labels, labels, reason, len(clips)), notes, headers, asked)
+    source = _opened(
+        found, clips, front, choose_labels(asked.labels, labels, reason, len(clips)), notes, headers, asked
+    )
     source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
     return source
 
 
-def files_source(paths: Sequence[str | Path], asked: Asked) -> ClipSource | StreamSource:
+def files_source(paths: Sequence[str | Path], asked: Asked) -> "ClipSource | _Stream":
     """Make a source of recordings by their paths, in that order; no classes are told from them."""
     check_packages()
     files = [Path(path).expanduser().absolute() for path in paths]
@@ -209,7 +208,7 @@ def _opened(
     notes: Sequence[str],
     headers: Sequence[Header | None],
     asked: Asked,
-) -> Any:
+) -> "ClipSource | _Stream":
     """Read all clips into memory where they fit, else each when it is asked for."""
     budget = memory_budget() if asked.memory_budget is None else asked.memory_budget
     samples = sum(length_at(one.frames, one.rate, front.sample_rate) for one in headers if one is not None)
@@ -240,7 +239,9 @@ def _notes(found: Found, headers: Sequence[Header | None], clips: Clips, front: 
     rates = Counter(header.rate for header in known if header.rate != front.sample_rate)
     if rates:
         listed = ", ".join(f"{rate:,} Hz: {number:,}" for rate, number in rates.most_common(4))
-        notes.append(f"{rates.total():,} of {len(headers):,} recordings are resampled to {front.sample_rate:,} Hz ({listed})")
+        notes.append(
+            f"{rates.total():,} of {len(headers):,} recordings are resampled to {front.sample_rate:,} Hz ({listed})"
+        )
     if several := sum(header.channels > 1 for header in known):
         notes.append(f"{several:,} of {len(headers):,} recordings have several channels, which are averaged")
     if cut := len(set(clips.files[clips.cut].tolist())):

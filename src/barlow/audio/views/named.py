@@ -39,7 +39,9 @@ def audio_views(name: str, prepare: Prepare, strengths: Strengths, bank: Tensor 
     """
     names = transforms_of(name)
     if "mixup" in names and bank is not None and bank.shape[1:] != (prepare.front.mels, prepare.front.frames):
-        raise ValueError(f"bank: got {tuple(bank.shape)}, wanted clips of {prepare.front.mels} x {prepare.front.frames}")
+        raise ValueError(
+            f"bank: got {tuple(bank.shape)}, wanted clips of {prepare.front.mels} x {prepare.front.frames}"
+        )
     pipeline = AudioPipeline(prepare, names, strengths, bank if "mixup" in names else None)
     return Views((pipeline, pipeline), plain=prepare.plain, prepare=prepare)
 

@@ -1,4 +1,4 @@
-"""Transforms of normalised log-mels (N, M, T), each of a whole batch at once; what they do follows from their arguments."""
+"""Transforms of normalised log-mels (N, M, T), each of a whole batch at once; what they do is in their arguments."""
 
 import torch
 from jaxtyping import Float, Int
@@ -34,7 +34,7 @@ def resized_crops(
     The values of `interpolate(crop, mode="bicubic", align_corners=True)`, as two products with matrices: the crops of
     a batch have as many sizes as clips, and go through at once.
     """
-    n, mels, frames = x.shape
+    _, mels, frames = x.shape
     before = (canvas - frames) // 2
     rows = bicubic_matrix(top, height, mels, mels)
     columns = bicubic_matrix(left, width, canvas, frames)[:, :, before : before + frames]
@@ -66,9 +66,7 @@ def _outer(d: Tensor) -> Tensor:
     return ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC
 
 
-def fader(
-    x: Float[Tensor, "n m t"], first: Float[Tensor, " n"], last: Float[Tensor, " n"]
-) -> Float[Tensor, "n m t"]:
+def fader(x: Float[Tensor, "n m t"], first: Float[Tensor, " n"], last: Float[Tensor, " n"]) -> Float[Tensor, "n m t"]:
     """Add a line over time from `first` to `last`, the same in all bands (RandomLinearFader of BYOL-A)."""
     steps = torch.linspace(0, 1, x.shape[2], device=x.device)
     return x + (first[:, None] + (last - first)[:, None] * steps)[:, None, :]
