@@ -76,8 +76,10 @@ def modality_for(data: Any, *, modality: str | Modality | None = None, own_views
         return modality_named(modality)
     if own_views and isinstance(data, Source):
         return SAMPLES
-    found = (make() for make in MODALITIES.values())
-    return next((one for one in found if one.accepts(data)), _images())
+    known = [make() for make in MODALITIES.values()]
+    if isinstance(data, str) and (owner := next((one for one in known if data in one.named), None)):
+        return owner  # a folder of the same name is reached as ./name
+    return next((one for one in known if one.accepts(data)), _images())
 
 
 def modality_of(facts: Facts, modality: str | Modality | None = None) -> Modality:

@@ -12,7 +12,7 @@ from barlow.audio.noise_options import Noise
 from barlow.errors import unknown
 
 LARGEST_AUTOMATIC_RATE = 16_000
-"""Hertz; of recordings with a higher rate so much is kept unless told: speech and most sounds have little above 8 kHz."""
+"""Hertz; of recordings with a higher rate so much is kept unless told: speech has little above 8 kHz."""
 WINDOW_SECONDS, HOP_SECONDS = 0.064, 0.02
 """Length of a frame (Anton et al. 2023: 1,024 values at 16 kHz) and from one to the next, where they are not said."""
 HIGHEST_SHARE = 0.475
@@ -92,12 +92,14 @@ BELOW_ONE = ("mixup", "noise")
 
 def front_end(options: Mapping[str, Any]) -> FrontEnd:
     """Return what options say of the front end; ValueError for a name or a number that cannot be."""
-    return FrontEnd(**_of(FrontEnd, options))
+    found: Any = _of(FrontEnd, options)
+    return FrontEnd(**found)
 
 
 def strengths(options: Mapping[str, Any]) -> Strengths:
     """Return what options say of the views; ValueError for a name or a number that cannot be."""
-    return Strengths(**_of(Strengths, options))
+    found: Any = _of(Strengths, options)
+    return Strengths(**found)
 
 
 def noise(options: Mapping[str, Any]) -> Noise:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from barlow.audio.data.load import accepts, load_clips, splits
 from barlow.audio.front_end import FrontEnd, front_end, noise, strengths
 from barlow.audio.networks.build import PREFIX, build_network, check_name
+from barlow.audio.noise_options import Noise
 from barlow.audio.views.bars import BARS
 from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
-from barlow.audio.noise_options import Noise
 from barlow.audio.views.named import audio_views, bank_of, transforms_of
 from barlow.audio.views.noisy import VIEWS as NOISY, bank_of_waves, check_kinds, folders_in, noisy_views
 from barlow.data.order import evenly_spaced

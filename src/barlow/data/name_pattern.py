@@ -37,7 +37,7 @@ def pattern_of(pattern: str) -> re.Pattern[str]:
     """
     parts = re.split(r"(\{[^{}]*\}|\*)", pattern)
     fields = [part[1:-1] for part in parts if part.startswith("{")]
-    if "label" not in fields and "group" not in fields or set(fields) - set(FIELDS) or len(set(fields)) < len(fields):
+    if ("label" not in fields and "group" not in fields) or set(fields) - set(FIELDS) or len(set(fields)) < len(fields):
         raise ValueError(f"labels: got {pattern!r}, wanted a pattern with {{label}}, {{group}} or both, such as "
                          "'{label}_{group}_*'")  # fmt: skip
     words = {"*": "[^/]*", **{f"{{{field}}}": f"(?P<{field}>[^/]+?)" for field in FIELDS}}

@@ -67,7 +67,7 @@ class Reader(Protocol):
 
 @runtime_checkable
 class DrawingReader(Reader, Protocol):
-    """A `Reader` whose samples are parts of something longer: one for looking at, another one each time for training."""
+    """A `Reader` of parts of something longer: one part for looking at, another one each time for training."""
 
     def draw(self, position: int) -> Tensor:
         """Return what `read` does, of a part that is drawn from torch's global generator."""

@@ -59,7 +59,8 @@ def folds(
     if num_folds < 2:
         raise ValueError(f"num_folds: got {num_folds}, wanted at least 2")
     if groups is not None and not are_classes(groups, labels):
-        return groups.unique(return_inverse=True)[1] % num_folds
+        places: Tensor = groups.unique(return_inverse=True)[1]
+        return places % num_folds
     position, rank, _ = _ranks(labels, seed)
     return (rank + position) % num_folds
 

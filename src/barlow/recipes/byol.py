@@ -98,7 +98,7 @@ def audio_small() -> Recipe:
         barlow_twins.audio_small(),
         name="byol-audio-small",
         method="byol",
-        source="ours, untuned but for the rate: network and views of audio-small, tau 0.99 of BYOL-A (arXiv 2204.07402)",
+        source="ours, untuned: network and views of audio-small, tau 0.99 of BYOL-A (arXiv 2204.07402)",
         projector="512-256",
         projector_bias=True,
         options={"momentum": 0.99, "predictor_width": 512},

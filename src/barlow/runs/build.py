@@ -24,7 +24,6 @@ from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch, warmup_cosine
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
 
-
 VIEWS_FILE = "views.safetensors"
 """In the folder of checkpoints: the tensors that views are made with."""
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import GROUP, held_out_groups, known_groups
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
 from barlow.evaluation.features import extract
@@ -25,7 +26,9 @@ from barlow.evaluation.scores import (
     Score,
     calibrate,
     labelled_parts,
+    mean_over_groups,
     measure,
+    parts_by_groups,
 )
 from barlow.formats import printable
 from barlow.methods.table import Builder

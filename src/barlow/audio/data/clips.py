@@ -7,6 +7,7 @@ silence.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ from barlow.audio.front_end import FrontEnd
 from barlow.data.arrays import ArraySource
 from barlow.data.labels import Labels
 from barlow.data.lost import count
+from barlow.data.memory import FillingSource
 from barlow.data.name_pattern import PART
-from barlow.data.order import batches_of, hash_seed
+from barlow.data.order import hash_seed
 from barlow.seams import Batch
 
 
@@ -62,13 +64,13 @@ def cut_files(headers: Sequence[Header | None], longest: float) -> Clips:
         total = 0 if header is None else header.frames
         parts = 1 if header is None else -(-total // max(1, round(longest * header.rate)))
         ends = [total * part // max(1, parts) for part in range(max(1, parts) + 1)]
-        for begin, end in zip(ends, ends[1:], strict=False):
+        for begin, end in pairwise(ends):
             files.append(number)
             first.append(begin)
             frames.append(end - begin)
             cut.append(parts > 1)
-    as_whole = (np.array(values, dtype=np.int64) for values in (files, first, frames))
-    return Clips(*as_whole, np.array(cut, dtype=np.bool_))
+    files_of, first_of, frames_of = (np.array(values, dtype=np.int64) for values in (files, first, frames))
+    return Clips(files_of, first_of, frames_of, np.array(cut, dtype=np.bool_))
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,12 @@ def placed(samples: Float32[Tensor, " t"], window: int) -> Float32[Tensor, " w"]
 class ClipSource:
     """A `RandomSource` over whole clips in memory: the same samples as a `StreamSource` over a `ClipReader`.
 
-    Attributes as those of `ArraySource`, and `groups` with `group_names`.
+    Attributes:
+        name, labels, class_names, bad, notes, lost, reading: those of the clips.
+        groups: (len,) int64 positions in `group_names`, or None.
     """
 
-    def __init__(self, clips: ArraySource, window: int) -> None:
+    def __init__(self, clips: ArraySource | FillingSource, window: int) -> None:
         self.name, self.labels, self.class_names = clips.name, clips.labels, clips.class_names
         self.bad, self.notes, self.lost, self.reading = clips.bad, clips.notes, clips.lost, clips.reading
         self.groups: Tensor | None = None
@@ -168,13 +172,18 @@ class ClipSource:
         """Return the number of clips, bad ones included."""
         return len(self._clips)
 
+    @property
+    def share_read(self) -> float:
+        """Share of the clips that are in memory."""
+        return float(getattr(self._clips, "share_read", 1.0))
+
     def describe(self, index: int) -> str:
         """Return what a person would call clip `index`."""
         return self._clips.describe(index)
 
     def batches(self, order: Sequence[int], batch_size: int) -> Iterator[Batch]:
         """Yield the middles of clips (N, window), in the order asked for, the bad ones left out."""
-        return self._batches(batches_of(order, batch_size, len(self)), lambda position: None)
+        return self._batches(order, batch_size, lambda position: None)
 
     def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield parts of clips that follow from `seed` and their positions."""
@@ -183,21 +192,17 @@ class ClipSource:
             generator = torch.Generator().manual_seed(hash_seed(seed, position))
             return float(torch.rand((), generator=generator))
 
-        return self._batches(batches_of(order, batch_size, len(self)), share)
+        return self._batches(order, batch_size, share)
 
-    def _batches(self, chunks: list[list[int]], share: Callable[[int], float | None]) -> Iterator[Batch]:
-        for chunk in chunks:
-            good = [position for position in chunk if position not in self.bad]
-            if not good:
-                continue
-            batch = torch.zeros(len(good), self._window)
-            for row, position in zip(batch, good, strict=True):
-                clip = self._clips.samples[position]
+    def _batches(self, order: Sequence[int], batch_size: int, share: Callable[[int], float | None]) -> Iterator[Batch]:
+        for batch in self._clips.batches(order, batch_size):
+            windows = torch.zeros(len(batch.indices), self._window)
+            for row, clip, position in zip(windows, batch.samples, batch.indices.tolist(), strict=True):
                 begin = part_start(len(clip), self._window, share(position)) if len(clip) > self._window else 0
                 part = clip[begin : begin + self._window]
                 left = (self._window - len(part)) // 2
                 row[left : left + len(part)] = part
-            yield Batch(batch, torch.tensor(good, dtype=torch.int64))
+            yield Batch(windows, batch.indices)
 
 
 def in_memory(

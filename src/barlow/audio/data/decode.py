@@ -131,7 +131,10 @@ def _opened(path: str) -> Any:
 
 
 def _said_by_wav(path: Path, size: int) -> int:
-    """Frames that the header of a wav promises, 0 where it is none or leaves them open: libsndfile reads what is there."""
+    """Frames that the header of a wav promises, 0 where it is none, keeps its word or leaves them open.
+
+    libsndfile reads what is there, without a word.
+    """
     with path.open("rb") as file:
         start = file.read(12)
         if start[:4] != b"RIFF" or start[8:12] != b"WAVE":

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,11 +82,11 @@ def split_folders(root: Path) -> dict[str, str]:
     return found if "test" in found else {**found, "test": found["val"]}
 
 
-def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
+def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
     """Make a source of all recordings under a folder, or of one file.
 
-    Labels and groups come from a metadata.csv, or first-level folders are classes. Files longer than a clip are cut, and
-    are then groups where there are no others.
+    Labels and groups come from a metadata.csv, or first-level folders are classes. Files longer than a clip are cut,
+    and are then groups where there are no others.
     """
     check_packages()
     place = _place(root, asked.split)
@@ -111,7 +110,7 @@ def folder_source(root: Path, asked: Asked) -> ClipSource | StreamSource:
     return source
 
 
-def files_source(paths: Sequence[str | Path], asked: Asked) -> ClipSource | StreamSource:
+def files_source(paths: Sequence[str | Path], asked: Asked) -> "ClipSource | _Stream":
     """Make a source of recordings by their paths, in that order; no classes are told from them."""
     check_packages()
     files = [Path(path).expanduser().absolute() for path in paths]
@@ -209,7 +208,7 @@ def _opened(
     notes: Sequence[str],
     headers: Sequence[Header | None],
     asked: Asked,
-) -> Any:
+) -> "ClipSource | _Stream":
     """Read all clips into memory where they fit, else each when it is asked for."""
     budget = memory_budget() if asked.memory_budget is None else asked.memory_budget
     samples = sum(length_at(one.frames, one.rate, front.sample_rate) for one in headers if one is not None)

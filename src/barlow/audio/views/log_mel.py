@@ -3,7 +3,8 @@
     x(m, t) = (log(sum_k F(m, k) |STFT(g s)(k, t)|^2 + eps) - mean) / std,    g = loudness / rms of the clip s
 
 The bands are triangles with corners evenly spaced on mel(f) = 2595 log10(1 + f / 700), of height 1: the values of
-torchaudio's `MelSpectrogram` (HTK mels, no norm, power 2), which is not needed. Frames are centred on every hop-th sample.
+torchaudio's `MelSpectrogram` (HTK mels, no norm, power 2), which is not needed. Frames are centred on every hop-th
+sample.
 """
 
 from dataclasses import dataclass

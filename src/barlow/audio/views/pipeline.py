@@ -47,7 +47,7 @@ class AudioPipeline:
 
     prepare: Prepare
     names: tuple[str, ...]
-    strengths: Strengths = Strengths()
+    strengths: Strengths = field(default_factory=Strengths)
     bank: Tensor | None = field(default=None, repr=False, compare=False)
 
     parts: ClassVar[Mapping[str, Mapping[str, tuple[str, float]]]] = {}
@@ -133,7 +133,7 @@ class AudioPipeline:
         return {"share": share, "noise": torch.randn(shape, generator=generator)}
 
     def _draw_crop(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Sides as shares of the spectrogram, cut where the canvas ends; the place anywhere with the same probability."""
+        """Sides as shares of the spectrogram, cut where the canvas ends; any place with the same probability."""
         low, high = self.strengths.crop_low, self.strengths.crop_high
         mels, frames = self.prepare.front.mels, self.prepare.front.frames
         canvas = max(frames, int(high * frames))

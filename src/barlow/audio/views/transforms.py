@@ -1,4 +1,4 @@
-"""Transforms of normalised log-mels (N, M, T), each of a whole batch at once; what they do follows from their arguments."""
+"""Transforms of normalised log-mels (N, M, T), each of a whole batch at once; what they do is in their arguments."""
 
 import torch
 from jaxtyping import Float, Int
@@ -34,7 +34,7 @@ def resized_crops(
     The values of `interpolate(crop, mode="bicubic", align_corners=True)`, as two products with matrices: the crops of
     a batch have as many sizes as clips, and go through at once.
     """
-    n, mels, frames = x.shape
+    _, mels, frames = x.shape
     before = (canvas - frames) // 2
     rows = bicubic_matrix(top, height, mels, mels)
     columns = bicubic_matrix(left, width, canvas, frames)[:, :, before : before + frames]
