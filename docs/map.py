@@ -20,6 +20,8 @@ FOLDERS = {
     "audits": "Theory applied to one backbone: figures with error bars",
     "audits/verdicts": "The sentences of an audit: what each figure means, and when it warns",
     "studies": "The paper's claims put to the test, one file a study",
+    "applications": "A method, a target or a schedule over a modality",
+    "applications/speakers": "Speakers recognised in noise: verification by a run",
     "report": "From a run folder to one HTML page; no torch",
     "images": "What is different about images, and nothing else",
     "images/data": "From names, paths and objects to batches of images",

@@ -58,9 +58,9 @@ def suits(source: Source, facts: Facts) -> None:
 def views(recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None) -> Views:
     """Build the pipelines that the recipe names, with the clips of `memory` to mix in."""
     if recipe.views in NOISY:
-        return noisy_views(recipe.views, _prepare(facts), noise(recipe.modality_options), memory or {})
+        return noisy_views(recipe.views, prepare_of(facts), noise(recipe.modality_options), memory or {})
     bank = None if not memory else memory.get("bank")
-    return audio_views(recipe.views, _prepare(facts), strengths(recipe.modality_options), bank)
+    return audio_views(recipe.views, prepare_of(facts), strengths(recipe.modality_options), bank)
 
 
 def memory(recipe: Recipe, facts: Facts, source: Source) -> Mapping[str, Tensor]:
@@ -69,7 +69,7 @@ def memory(recipe: Recipe, facts: Facts, source: Source) -> Mapping[str, Tensor]
         return _noises(noise(recipe.modality_options), facts, source, recipe.seed)
     if "mixup" not in transforms_of(recipe.views):
         return {}
-    return {"bank": bank_of(source, _prepare(facts), strengths(recipe.modality_options).bank, recipe.seed)}
+    return {"bank": bank_of(source, prepare_of(facts), strengths(recipe.modality_options).bank, recipe.seed)}
 
 
 def _noises(asked: Noise, facts: Facts, source: Source, seed: int) -> dict[str, Tensor]:
@@ -132,7 +132,8 @@ def _front(reading: Mapping[str, Any], source: Source) -> FrontEnd:
     return front_end(reading["front_end"])
 
 
-def _prepare(facts: Facts) -> Prepare:
+def prepare_of(facts: Facts) -> Prepare:
+    """Return what makes log-mels of clips as a run has them."""
     return Prepare(front_end(facts["front_end"]), *(float(facts[name][0]) for name in ("loudness", "mean", "std")))
 
 

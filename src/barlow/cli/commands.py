@@ -253,16 +253,19 @@ def study(arguments: Sequence[str]) -> int:
         raise ValueError("quick, whole: got both, wanted one of them at most")
     from barlow.studies.study import Settings, carry_out
 
+    asked = load_study(flags.name)
     settings = Settings(
         data=flags.data,
         data_root=str(flags.data_root or ""),
-        seeds=flags.seeds or (1 if flags.quick else 3),
+        seeds=flags.seeds or (1 if flags.quick else asked.seeds),
         form="quick" if flags.quick else "whole" if flags.whole else "core",
+        labels=flags.labels,
+        hold_out=flags.hold_out,
     )
     try:
         found = carry_out(
             flags.name,
-            load_study(flags.name),
+            asked,
             settings,
             flags.out or Path("runs") / f"study-{flags.name}",
             jobs=flags.jobs,

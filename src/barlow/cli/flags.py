@@ -236,8 +236,12 @@ class Study:
     """Data as for pretrain, by name or path."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    labels: str = "auto"
+    """speakers only: pattern of the names of recordings, such as {group}_{label}_*; auto: class folders."""
+    hold_out: str = ""
+    """speakers only: groups to test on: group=7,8,9; empty: a fifth of each class."""
     seeds: int = 0
-    """Seeds 0, 1, 2, ...; 0: three of them, one with --quick."""
+    """Seeds 0, 1, 2, ...; 0: as many as the study wants (three; speakers five), one with --quick."""
     out: Path | None = None
     """Folder of the study; default: runs/study-NAME."""
     quick: bool = False

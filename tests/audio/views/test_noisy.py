@@ -1,4 +1,4 @@
-"""Noise is as loud as it says and of the kind it says, rooms ring as long as they say, and each copy can be replayed."""
+"""Noise is as loud as it says and of the kind it says, rooms ring as long as they say, each copy can be replayed."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A name becomes a network from (N, 1, mels, frames) to (N, d): AudioNTT, a TDNN, or any network of timm on one channel."""
+"""A name becomes a network from (N, 1, mels, frames) to (N, d): AudioNTT, TDNN, or one of timm on one channel."""
 
 from functools import partial
 from typing import Any
@@ -40,8 +40,8 @@ def check_name(name: str) -> None:
 def build_network(name: str, front: FrontEnd, *, width: int, pretrained: bool = False) -> nn.Module:
     """Build a network by name for spectrograms of a front end; weights follow from torch's generator.
 
-    `width` is the channels of AudioNTT and of the TDNN. Of timm's networks those with a fixed size are built for mels x frames, and
-    `pretrained` fills them with timm's own weights, brought to one channel.
+    `width` is the channels of AudioNTT and of the TDNN. Of timm's networks those with a fixed size are built for
+    mels x frames, and `pretrained` fills them with timm's own weights, brought to one channel.
     """
     check_name(name)
     if name in OWN_NETWORKS and pretrained:

@@ -2,10 +2,10 @@
 
     y = g (s * r) + 10^(-SNR/20) rms(s) n / rms(n)
 
-r is 1 for the direct sound and then exponentially decaying white noise, 60 dB in the reverberation time T60, with as much
-energy as the direct sound at T60 = 0.5 s and in proportion to T60 otherwise; g keeps the energy of the clip. n is white
-noise, pink noise (power 1/f), babble (several other clips at one loudness), or a recording of a folder. Everything that
-is drawn is among the parameters, so a view can be replayed.
+r is 1 for the direct sound and then exponentially decaying white noise, 60 dB in the reverberation time T60, with as
+much energy as the direct sound at T60 = 0.5 s and in proportion to T60 otherwise; g keeps the energy of the clip. n is
+white noise, pink noise (power 1/f), babble (several other clips at one loudness), or a recording of a folder. What is
+drawn is among the parameters, so a view can be replayed.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ TRANSFORMS = ("room", "noise")
 KINDS = ("white", "pink", "babble", "folder")
 """What noise may be: their numbers are among the parameters."""
 EQUAL_ENERGY_SECONDS = 0.5
-"""T60 at which a room has as much reverberant as direct energy: that of a small room a metre or two from the speaker."""
+"""T60 at which a room has as much reverberant as direct energy: a metre or two from the speaker in a small room."""
 DECAY = 6.908
 """log of 1,000: amplitudes fall by 60 dB in T60."""
 SHORTEST = 0.01

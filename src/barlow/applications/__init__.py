@@ -1,0 +1,1 @@
+"""A method, a target or a schedule over a modality."""
