@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from barlow.audio.data.load import accepts, load_clips, splits
 from barlow.audio.front_end import FrontEnd, front_end, noise, strengths
+from barlow.audio.hear import export_hear
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.noise_options import Noise
 from barlow.audio.views.bars import BARS
-from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
+from barlow.audio.views.log_mel import QUIETEST, Prepare, prepare_of, rms
 from barlow.audio.views.named import audio_views, bank_of, transforms_of
 from barlow.audio.views.noisy import VIEWS as NOISY, bank_of_waves, check_kinds, folders_in, noisy_views
 from barlow.data.order import evenly_spaced
@@ -132,11 +133,6 @@ def _front(reading: Mapping[str, Any], source: Source) -> FrontEnd:
     return front_end(reading["front_end"])
 
 
-def prepare_of(facts: Facts) -> Prepare:
-    """Return what makes log-mels of clips as a run has them."""
-    return Prepare(front_end(facts["front_end"]), *(float(facts[name][0]) for name in ("loudness", "mean", "std")))
-
-
 AUDIO = Modality(
     name="audio",
     noun="clip",
@@ -154,6 +150,7 @@ AUDIO = Modality(
     pretrained=pretrained,
     bars=BARS,
     example=example,
+    exports={"hear": export_hear},
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),
 )

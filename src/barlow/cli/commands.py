@@ -49,7 +49,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
-  barlow export RUN               backbone for timm or ONNX
+  barlow export RUN               backbone for timm or ONNX; of sound also for HEAR
   barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
@@ -149,7 +149,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     from barlow.report.terminal import print_evaluation
     from barlow.runs.run import open_run
 
-    score = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None).evaluate(
+    run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
+    if flags.verify or flags.trials or flags.snr:
+        return _verify(flags, run)
+    score = run.evaluate(
         flags.data or None,
         data_root=flags.data_root,
         sgd_linear=flags.sgd_linear or flags.augmented,
@@ -168,6 +171,34 @@ def evaluate(arguments: Sequence[str]) -> int:
     print_evaluation({"evaluation": score.evaluation})
     if score.kept:
         say(f"kept: {score.kept}")
+    return 0
+
+
+def _verify(flags: Evaluate, run: "Run") -> int:
+    """Print error rates of speakers in every condition."""
+    from barlow.applications.speakers.verify import verify_speakers
+
+    score = verify_speakers(
+        run,
+        flags.data or None,
+        trials=flags.trials,
+        snr=flags.snr,
+        noise=flags.noise,
+        labels=flags.labels,
+        hold_out=flags.hold_out,
+        data_root=flags.data_root,
+        accelerator=flags.accelerator,
+        keep=flags.keep,
+        quiet=False,
+    )
+    table = Table("EER in % / minDCF", *(one["condition"] for one in score.rows[0]["verification"]))
+    for row in score.rows:
+        table.add_row(
+            row["features"], *(f"{100 * one['eer']:.1f} / {one['min_dcf']:.3f}" for one in row["verification"])
+        )
+    Console().print(table)
+    for line in (score.trials, *score.notes, *([f"kept: {score.kept}"] if score.kept else [])):
+        say(line)
     return 0
 
 
@@ -228,7 +259,7 @@ def export(arguments: Sequence[str]) -> int:
     from barlow.runs.run import open_run
 
     run = open_run(flags.run, modality=flags.modality or None)
-    where = flags.out or run.folder / ("timm" if flags.to == "timm" else "backbone.onnx")
+    where = flags.out or run.folder / ("backbone.onnx" if flags.to == "onnx" else flags.to)
     notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
     for line in notes:
         say(line)

@@ -143,6 +143,14 @@ class Evaluate:
     """A pattern of file names that tells labels and groups: "{label}_{group}_*"; auto: what DATA carry."""
     hold_out: str = ""
     """Groups to test on, all others to fit probes on: group=george,lucas; group: each in its turn."""
+    verify: bool = False
+    """Of sound: verify speakers instead, by the labels: EER and minDCF of all pairs of test clips."""
+    trials: Path | None = None
+    """A file of "enrol test label" to verify by, names as ends of paths; label 1 or 0."""
+    snr: tuple[float, ...] = ()
+    """Verify also in noise at these ratios of signal to noise in decibels: 20 10 5 0."""
+    noise: str = "babble"
+    """white, pink, babble (of other clips of DATA), or a folder of recordings of noise."""
     keep: bool = True
     """Keep the figures in the run folder, on its page too."""
     modality: str = ""
@@ -213,8 +221,8 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    to: Literal["timm", "onnx"] = "timm"
-    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
+    to: Literal["timm", "onnx", "hear"] = "timm"
+    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file; hear: of sound, a module for HEAR 2021."""
     out: Path | None = None
     """Where to; default: inside the run folder."""
     with_preprocessing: bool = False

@@ -16,8 +16,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from barlow.audio.modality import AUDIO, prepare_of
+from barlow.audio.modality import AUDIO
 from barlow.audio.noise_options import Noise
+from barlow.audio.views.log_mel import prepare_of
 from barlow.audio.views.noisy import NoisyPipeline, bank_of_waves
 from barlow.data.order import hash_seed
 from barlow.evaluation.scores import LabelledParts, parts_by_groups, split_parts
@@ -313,7 +314,7 @@ STUDY = Study(
     "Speakers in noise",
     "Mohammadamini et al. 2022 (hal-03710445): a speaker recogniser that is also trained to make the embeddings of a "
     "clip and of its noisy copy agree, feature by feature and without redundancy (Barlow Twins), has 22% fewer errors "
-    "when clean and 18% fewer at low ratios with reverberation. The paper's corpus is not at hand; this is what comes out "
+    "when clean and 18% fewer at low ratios with reverberation. Its corpus is not at hand; this is what comes out "
     "of the data given.",
     _cells,
     _conclude,

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from barlow.audio.data.load import load_clips
-from barlow.audio.modality import prepare_of
 from barlow.audio.noise_options import Noise
+from barlow.audio.views.log_mel import prepare_of
 from barlow.audio.views.noisy import NoisyPipeline, bank_of_waves, check_kinds, folders_in
 from barlow.data.groups import held_out
 from barlow.data.order import hash_seed

@@ -7,15 +7,17 @@ torchaudio's `MelSpectrogram` (HTK mels, no norm, power 2), which is not needed.
 sample.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from barlow.audio.front_end import FrontEnd
+from barlow.audio.front_end import FrontEnd, front_end
 
 EPSILON = torch.finfo(torch.float32).eps
 """Added to powers before the logarithm, as Anton et al. 2023 do."""
@@ -92,3 +94,8 @@ class Prepare:
     def plain(self, batch: Tensor) -> Float[Tensor, "n 1 m f"]:
         """Return what the network sees without augmentation: one channel."""
         return self(batch)[:, None]
+
+
+def prepare_of(facts: Mapping[str, Any]) -> Prepare:
+    """Return what makes log-mels of clips as the run with these facts has them."""
+    return Prepare(front_end(facts["front_end"]), *(float(facts[name][0]) for name in ("loudness", "mean", "std")))
