@@ -63,10 +63,10 @@ def noise(model: Any, seconds: float, num: int = 2) -> Tensor:
 
 
 def test_the_model_says_its_rate_and_the_sizes_of_its_embeddings(model: Any) -> None:
+    assert model.sample_rate in [rate for rate in SAMPLE_RATES if rate >= model.front.sample_rate]
     assert isinstance(model, nn.Module)
-    assert model.sample_rate in SAMPLE_RATES
-    assert model.sample_rate >= model.front.sample_rate
-    assert type(model.scene_embedding_size) is type(model.timestamp_embedding_size) is int
+    sizes: tuple[object, ...] = (model.scene_embedding_size, model.timestamp_embedding_size)
+    assert all(isinstance(size, int) for size in sizes)
     assert model.scene_embedding_size == 8
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import barlow
 from barlow.data.arrays import ArraySource
+from barlow.data.labels import UNLABELLED
 from barlow.evaluation.scores import set_aside, split_parts
 from barlow.images.modality import IMAGES
 from barlow.methods.heads import HeadSpec
@@ -60,7 +61,7 @@ def label_of(places: Tensor) -> Tensor:
 def source(labels: bool = True) -> ArraySource:
     places = torch.arange(NUM)
     values = torch.cat([places[:, None].float(), torch.randn(NUM, 3)], dim=1)
-    return ArraySource(values, name="numbers", **({"labels": label_of(places)} if labels else {}))
+    return ArraySource(values, name="numbers", labels=label_of(places) if labels else UNLABELLED)
 
 
 def learn(folder: Path, data: ArraySource, **more: Any) -> barlow.Run:

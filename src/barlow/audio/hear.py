@@ -65,7 +65,7 @@ class HearModel(nn.Module):
         self.backbone = backbone.eval()
         self.prepare = prepare_of(facts)
         self.front = self.prepare.front
-        self.sample_rate = next((rate for rate in SAMPLE_RATES if rate >= self.front.sample_rate), SAMPLE_RATES[-1])
+        self.sample_rate: int = next((rate for rate in SAMPLE_RATES if rate >= self.front.sample_rate), SAMPLE_RATES[-1])
         width = check_backbone(backbone, torch.zeros(2, 1, self.front.mels, self.front.frames))
         self.scene_embedding_size = self.timestamp_embedding_size = width
 
@@ -126,7 +126,6 @@ def at_own_rate(audio: Float[Tensor, "n t"], model: HearModel) -> Float32[Tensor
     return torch.stack(rows).to(audio.device)
 
 
-@torch.no_grad()
 def _features(waves: Tensor, starts: Sequence[int], model: HearModel) -> Iterator[Tensor]:
     """Yield (n, some, d): features of windows of all recordings from `starts` on, some places at a time."""
     model.eval()
@@ -136,7 +135,8 @@ def _features(waves: Tensor, starts: Sequence[int], model: HearModel) -> Iterato
         places = torch.tensor(starts[begin : begin + some], device=waves.device)
         windows = waves[:, places[:, None] + steps]
         flat = windows.flatten(0, 1)
-        parts = [model(part) for part in flat.split(WINDOWS_AT_ONCE)]
+        with torch.no_grad():  # not across a yield
+            parts = [model(part) for part in flat.split(WINDOWS_AT_ONCE)]
         yield torch.cat(parts).unflatten(0, windows.shape[:2])
 
 

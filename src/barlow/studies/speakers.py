@@ -60,7 +60,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "+ MSE, same speaker": {"agreement": "mse", "agreement_weight": 0.005, "pairs": "same_speaker"},
 }
 QUICK = (BASE, COPIES)
-EPOCHS = {"quick": 3, "core": 12, "whole": 20}
+EPOCHS = {"quick": 3, "core": 6, "whole": 12}
 CONDITIONS: dict[str, tuple[str, float | None]] = {
     "clean": ("white", None),
     "white or pink, 10 dB": ("white+pink", 10.0),
