@@ -489,6 +489,25 @@ class Preparation:
     examples: Sequence[tuple[Tensor, Tensor, float]] = ()
 
 
+@runtime_checkable
+class Audible(Protocol):
+    """What shows views and plays them.
+
+    Attributes:
+        rate: samples of a wave per second.
+    """
+
+    rate: int
+
+    def __call__(self, view: Any) -> Tensor:
+        """Return uint8 pictures (N, C, H, W) of a view."""
+        ...
+
+    def waves(self, samples: Any) -> Float[Tensor, "n t"]:
+        """Return what is heard of samples or of views of them, in [-1, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Modality:
     """What the core knows of images, sound or graphs. `images/modality.py` is the example to read.
@@ -532,7 +551,8 @@ class Modality:
         audit_views: data -> name of the views that an audit draws where nobody says which; "": those of the recipe.
         bars: name -> raw features of a plain view (n, d), to stand beside the trained ones.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
-        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
+        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown. Where that is an
+            `Audible`, samples and views can be played there.
         example: (recipe, facts) -> network input (2, ...), for export.
         preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
         exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from barlow.audio.data.clips import ClipReader, Clips, ClipSource, cut_files
 from barlow.audio.data.decode import SUFFIXES, Header, check_packages, length_at, read_header
-from barlow.audio.front_end import FrontEnd, as_options, settled
+from barlow.audio.front_end import LARGEST_AUTOMATIC_RATE, FrontEnd, as_options, settled
 from barlow.data.bad_samples import MOST_BAD
 from barlow.data.groups import Groups, as_groups
 from barlow.data.labels import LabelChoice, Labels, choose_labels
@@ -92,14 +92,14 @@ def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
     place = _place(root, asked.split)
     found = _walk(place)
     headers = read_headers(found)
-    front = settled(asked.front, _usual_rate(headers))
-    clips = cut_files(headers, front.longest)
+    clips = cut_files(headers, asked.front.longest)
     if len(clips) < asked.min_samples:
         endings = ", ".join(sorted(SUFFIXES))
         raise ValueError(
             f"data: {len(clips) or 'no'} recording{'s' * (len(clips) != 1)} in {place}, wanted at least "
             f"{asked.min_samples} with the ending {endings}"
         )
+    front = settled(asked.front, _usual_rate(headers))
     told, reason = _told(found, place)
     labels, groups = _of_clips(told, clips, found)
     notes = [*_notes(found, headers, clips, front), *filter(None, [told.note if told else ""])]
@@ -171,7 +171,7 @@ def _walk(place: Path) -> Found:
 
 def _usual_rate(headers: Sequence[Header | None]) -> int:
     rates = Counter(header.rate for header in headers if header is not None)
-    return max(rates, key=lambda rate: (rates[rate], rate)) if rates else 0
+    return max(rates, key=lambda rate: (rates[rate], rate)) if rates else LARGEST_AUTOMATIC_RATE
 
 
 def _told(found: Found, place: Path) -> tuple[Told | None, str]:
