@@ -189,6 +189,7 @@ class OnDevice:
     def __init__(self, source: Source, device: torch.device) -> None:
         self.name, self.labels, self.class_names, self.bad = source.name, source.labels, source.class_names, source.bad
         self.groups, self.group_names = getattr(source, "groups", None), getattr(source, "group_names", ())
+        self.columns = getattr(source, "columns", {})
         self._source, self._device = source, device
 
     def __len__(self) -> int:
@@ -557,6 +558,7 @@ class Modality:
         preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
         exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what
             the other program does in another way.
+        windows: whether `load` takes window= and hop=, seconds, and then gives every window of longer samples.
         statistics: facts by name that may differ a little when a file of the data broke.
         reading: facts by name that say how the data were read: a run that goes on has them read so again.
     """
@@ -591,5 +593,6 @@ class Modality:
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
     preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
     exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
+    windows: bool = False
     statistics: Collection[str] = ()
     reading: Collection[str] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import torch
 
@@ -177,3 +178,23 @@ def test_arrays_are_recordings_where_the_modality_is_said(tmp_path: Path) -> Non
     asked = {**TINY, "modality_options": {**TINY["modality_options"], "sample_rate": 8000}}
     run = barlow.pretrain(waves, modality="audio", out=tmp_path / "run", machine=QUIET, **asked)
     assert run.embed(waves[:3], accelerator="cpu").shape == (3, 32)
+
+
+def test_a_long_recording_is_embedded_window_by_window(
+    run: barlow.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "long" / "a.wav", tone(seconds=2.0))
+    write(tmp_path / "long" / "b.wav", tone(seconds=0.2))
+    (tmp_path / "long" / "broken.wav").write_bytes(b"no sound")
+    out = tmp_path / "h.parquet"
+    words = ["embed", str(run.folder), str(tmp_path / "long"), "--window", "0.3", "--hop", "0.1", "--out", str(out)]
+    main([*words, "--accelerator", "cpu"])
+    assert "broken.wav" in capsys.readouterr().out
+    table = parquet.read_table(out).to_pydict()
+    assert len(table["h"]) == 18 + 1
+    assert table["start"][:3] == pytest.approx([0.0, 0.1, 0.2])
+    assert table["end"][17] == pytest.approx(2.0)
+    assert (table["start"][18], table["end"][18]) == pytest.approx((0.0, 0.2))
+    assert table["name"][1].endswith("a.wav#t=0.10,0.40")
+    whole = run.embed(tmp_path / "long" / "b.wav", accelerator="cpu")
+    torch.testing.assert_close(whole[0], torch.tensor(table["h"][18]), rtol=1e-4, atol=1e-5)

@@ -143,6 +143,7 @@ AUDIO = Modality(
     bars=BARS,
     show=show,
     example=example,
+    windows=True,
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),
 )
