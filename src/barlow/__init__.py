@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow import theory as theory
+    from barlow.audio.data.load import load_clips as load_clips
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,
@@ -82,6 +83,7 @@ _HOME = {
     "read_embeddings": "runs.embeddings",
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
+    "load_clips": "audio.data.load",
     "load_foreign": "images.networks.foreign",
     "Batch": "seams",
     "Source": "seams",

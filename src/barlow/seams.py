@@ -189,6 +189,7 @@ class OnDevice:
     def __init__(self, source: Source, device: torch.device) -> None:
         self.name, self.labels, self.class_names, self.bad = source.name, source.labels, source.class_names, source.bad
         self.groups, self.group_names = getattr(source, "groups", None), getattr(source, "group_names", ())
+        self.columns = getattr(source, "columns", {})
         self._source, self._device = source, device
 
     def __len__(self) -> int:
@@ -498,6 +499,25 @@ class Preparation:
     examples: Sequence[tuple[Tensor, Tensor, float]] = ()
 
 
+@runtime_checkable
+class Audible(Protocol):
+    """What shows views and plays them.
+
+    Attributes:
+        rate: samples of a wave per second.
+    """
+
+    rate: int
+
+    def __call__(self, view: Any) -> Tensor:
+        """Return uint8 pictures (N, C, H, W) of a view."""
+        ...
+
+    def waves(self, samples: Any) -> Float[Tensor, "n t"]:
+        """Return what is heard of samples or of views of them, in [-1, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Modality:
     """What the core knows of images, sound or graphs. `images/modality.py` is the example to read.
@@ -541,11 +561,13 @@ class Modality:
         audit_views: data -> name of the views that an audit draws where nobody says which; "": those of the recipe.
         bars: name -> raw features of a plain view (n, d), to stand beside the trained ones.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
-        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
+        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown. Where that is an
+            `Audible`, samples and views can be played there.
         example: (recipe, facts) -> network input (2, ...), for export.
         preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
         exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what
             the other program does in another way.
+        windows: whether `load` takes window= and hop=, seconds, and then gives every window of longer samples.
         statistics: facts by name that may differ a little when a file of the data broke.
         reading: facts by name that say how the data were read: a run that goes on has them read so again.
     """
@@ -580,5 +602,6 @@ class Modality:
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
     preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
     exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
+    windows: bool = False
     statistics: Collection[str] = ()
     reading: Collection[str] = ()

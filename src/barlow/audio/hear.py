@@ -65,7 +65,9 @@ class HearModel(nn.Module):
         self.backbone = backbone.eval()
         self.prepare = prepare_of(facts)
         self.front = self.prepare.front
-        self.sample_rate: int = next((rate for rate in SAMPLE_RATES if rate >= self.front.sample_rate), SAMPLE_RATES[-1])
+        self.sample_rate: int = next(
+            (rate for rate in SAMPLE_RATES if rate >= self.front.sample_rate), SAMPLE_RATES[-1]
+        )
         width = check_backbone(backbone, torch.zeros(2, 1, self.front.mels, self.front.frames))
         self.scene_embedding_size = self.timestamp_embedding_size = width
 

@@ -12,6 +12,7 @@ from barlow.audio.front_end import FrontEnd, front_end, noise, strengths
 from barlow.audio.hear import export_hear
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.noise_options import Noise
+from barlow.audio.show import Show
 from barlow.audio.views.bars import BARS
 from barlow.audio.views.log_mel import QUIETEST, Prepare, prepare_of, rms
 from barlow.audio.views.named import audio_views, bank_of, transforms_of
@@ -125,6 +126,11 @@ def example(recipe: Recipe, facts: Facts) -> Float[Tensor, "2 1 m t"]:
     return torch.zeros(2, *facts["input_shape"])
 
 
+def show(facts: Facts) -> Show | None:
+    """Return what makes pictures and sound of views; None where views of the user's own normalise as they like."""
+    return Show(_prepare(facts)) if "mean" in facts else None
+
+
 def _front(reading: Mapping[str, Any], source: Source) -> FrontEnd:
     if "front_end" not in reading:
         raise ValueError(
@@ -149,8 +155,10 @@ AUDIO = Modality(
     libraries=(PREFIX,),
     pretrained=pretrained,
     bars=BARS,
+    show=show,
     example=example,
     exports={"hear": export_hear},
+    windows=True,
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),
 )

@@ -224,6 +224,8 @@ def embed(arguments: Sequence[str]) -> int:
         data_root=flags.data_root,
         accelerator=flags.accelerator,
         quiet=False,
+        window=flags.window,
+        hop=flags.hop,
         white_level=flags.white_level,
         channels_axis=flags.channels_axis or None,
     )

@@ -169,6 +169,10 @@ class Embed:
     """Where the data of the run are now, if they moved; others than its own are refused."""
     out: Path | None = None
     """.npz or .parquet; default: features/<name of the data>.npz in the run folder."""
+    window: float | None = None
+    """Of recordings: seconds of the windows to embed, each with its start and end; default: one clip, one row."""
+    hop: float | None = None
+    """Of recordings: seconds from one window to the next; default: as long as a window."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     white_level: int | float | None = None

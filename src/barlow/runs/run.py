@@ -352,7 +352,8 @@ class Run:
             path: .npz or .parquet; None: features/<name of the data>.npz in the run folder.
             data_root: where named data sets live.
             accelerator: auto, cpu, cuda or mps.
-            reading: as for `embed`.
+            reading: as for `embed`; of recordings also `window=` and `hop=` in seconds: every window of each, with
+                columns "start" and "end" beside its name.
             quiet: no progress on the terminal.
 
         Returns:
@@ -365,6 +366,8 @@ class Run:
         Progress("embedding", 0, quiet=quiet).say(f"embedding: looking at {printable(what)}")
         root = data_root or (self.facts.get("data_root") or None if data is None else None)
         wanted = self.own_data(data_root) if data is None else data
+        if {"window", "hop"} & asked.keys() and not self.modality.windows:
+            raise ValueError(f"window, hop: got one of them for {self.modality.noun}s, wanted them for recordings only")
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
         about = self._provenance(source, wanted)

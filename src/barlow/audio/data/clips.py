@@ -73,6 +73,23 @@ def cut_files(headers: Sequence[Header | None], longest: float) -> Clips:
     return Clips(files_of, first_of, frames_of, np.array(cut, dtype=np.bool_))
 
 
+def windows_of(headers: Sequence[Header | None], window: float, hop: float) -> Clips:
+    """Return every window of so many seconds that fits into a file, one every `hop` seconds; of a shorter file all."""
+    files, first, frames = [], [], []
+    for number, header in enumerate(headers):
+        if header is None:  # whoever reads it says why
+            begins, length = [0], 0
+        else:
+            length = min(header.frames, round(window * header.rate))
+            count = int((header.frames - length) / (hop * header.rate) + 1e-6) + 1
+            begins = [min(round(place * hop * header.rate), header.frames - length) for place in range(count)]
+        files += [number] * len(begins)
+        first += begins
+        frames += [length] * len(begins)
+    files_of, first_of, frames_of = (np.array(values, dtype=np.int64) for values in (files, first, frames))
+    return Clips(files_of, first_of, frames_of, np.ones(len(files), dtype=np.bool_))
+
+
 @dataclass(frozen=True)
 class ClipReader:
     """Reads clips: a `DrawingReader` of `data/streaming.py`.

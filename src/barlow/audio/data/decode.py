@@ -82,8 +82,7 @@ def read_part(path: str, header: Header, first: int, frames: int, rate: int) -> 
     begin = max(0, first - margin)
     wanted = min(header.frames, first + frames + margin) - begin
     with _opened(path) as file:
-        file.seek(begin)
-        samples = file.read(wanted, dtype="float32", always_2d=True)
+        samples = _decoded(file, begin, wanted)
     if len(samples) < wanted:
         raise ValueError(f"has {begin + len(samples):,} of the {header.frames:,} samples that its header says")
     if not np.isfinite(samples).all():
@@ -128,6 +127,17 @@ def _opened(path: str) -> Any:
         return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"is no recording that can be read: {error.error_string.rstrip('.')}") from error
+
+
+def _decoded(file: Any, begin: int, wanted: int) -> npt.NDArray[np.float32]:
+    import soundfile
+
+    try:
+        file.seek(begin)
+        found: npt.NDArray[np.float32] = file.read(wanted, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"breaks off: {error.error_string.rstrip('.')}") from error
+    return found
 
 
 def _said_by_wav(path: Path, size: int) -> int:

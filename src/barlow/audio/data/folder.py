@@ -4,16 +4,19 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from barlow.audio.data.clips import ClipReader, Clips, ClipSource, cut_files
+from barlow.audio.data.clips import ClipReader, Clips, ClipSource, cut_files, windows_of
 from barlow.audio.data.decode import SUFFIXES, Header, check_packages, length_at, read_header
-from barlow.audio.front_end import FrontEnd, as_options, settled
-from barlow.data.bad_samples import MOST_BAD
+from barlow.audio.front_end import LARGEST_AUTOMATIC_RATE, FrontEnd, as_options, settled
+from barlow.data.bad_samples import ANY, MOST_BAD
 from barlow.data.groups import Groups, as_groups
 from barlow.data.labels import LabelChoice, Labels, choose_labels
 from barlow.data.memory import Progress, memory_budget, read_all
@@ -92,14 +95,14 @@ def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
     place = _place(root, asked.split)
     found = _walk(place)
     headers = read_headers(found)
-    front = settled(asked.front, _usual_rate(headers))
-    clips = cut_files(headers, front.longest)
+    clips = cut_files(headers, asked.front.longest)
     if len(clips) < asked.min_samples:
         endings = ", ".join(sorted(SUFFIXES))
         raise ValueError(
             f"data: {len(clips) or 'no'} recording{'s' * (len(clips) != 1)} in {place}, wanted at least "
             f"{asked.min_samples} with the ending {endings}"
         )
+    front = settled(asked.front, _usual_rate(headers))
     told, reason = _told(found, place)
     labels, groups = _of_clips(told, clips, found)
     notes = [*_notes(found, headers, clips, front), *filter(None, [told.note if told else ""])]
@@ -125,6 +128,29 @@ def files_source(paths: Sequence[str | Path], asked: Asked) -> "ClipSource | _St
     labels = choose_labels(asked.labels, labels, "a list of paths carries none, give labels=", len(clips))
     source = _opened(found, clips, front, labels, _notes(found, headers, clips, front), headers, asked)
     source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
+    return source
+
+
+def window_source(place: Path, asked: Asked, window: float, hop: float) -> "_Stream":
+    """Make a source of every window of the recordings in a folder, or of one, read by seeking when it is asked for."""
+    check_packages()
+    found = _walk(_place(place, asked.split))
+    headers = read_headers(found)
+    front = settled(
+        replace(asked.front, seconds=window, longest=max(window, asked.front.longest)), _usual_rate(headers)
+    )
+    clips = windows_of(headers, window, hop)
+    if not len(clips):
+        raise ValueError(f"data: no recordings in {place}, wanted one with the ending {', '.join(sorted(SUFFIXES))}")
+    rates = np.array([1 if header is None else header.rate for header in headers])[clips.files]
+    source = _Stream(
+        ClipReader(str(found.root), found.paths, clips, front),
+        name=found.root.resolve().name,
+        notes=[f"windows of {window:g} s, one every {hop:g} s"],
+        num_workers=asked.num_workers,
+        most_bad=ANY,
+    )
+    source.columns = {"start": clips.first / rates, "end": (clips.first + clips.frames) / rates}
     return source
 
 
@@ -171,7 +197,7 @@ def _walk(place: Path) -> Found:
 
 def _usual_rate(headers: Sequence[Header | None]) -> int:
     rates = Counter(header.rate for header in headers if header is not None)
-    return max(rates, key=lambda rate: (rates[rate], rate)) if rates else 0
+    return max(rates, key=lambda rate: (rates[rate], rate)) if rates else LARGEST_AUTOMATIC_RATE
 
 
 def _told(found: Found, place: Path) -> tuple[Told | None, str]:
@@ -230,6 +256,7 @@ class _Stream(StreamSource):
 
     groups: Tensor | None = None
     group_names: Sequence[str] = ()
+    columns: Mapping[str, Any] = MappingProxyType({})
 
 
 def _notes(found: Found, headers: Sequence[Header | None], clips: Clips, front: FrontEnd) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from barlow.audio.data.clips import in_memory
 from barlow.audio.data.decode import SUFFIXES
-from barlow.audio.data.folder import Asked, files_source, folder_source, looks_like_sound, split_folders
+from barlow.audio.data.folder import Asked, files_source, folder_source, looks_like_sound, split_folders, window_source
 from barlow.audio.front_end import FrontEnd, as_options, front_end, settled
 from barlow.data.bad_samples import ANY, MOST_BAD
 from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
@@ -30,6 +30,8 @@ def load_clips(
     memory_budget: int | None = None,
     num_workers: int | None = None,
     progress: Progress | None = None,
+    window: float | None = None,
+    hop: float | None = None,
     **_: Any,
 ) -> Source:
     """Turn recordings into a source of clips, for training or for the network of a run.
@@ -45,6 +47,8 @@ def load_clips(
         memory_budget: bytes up to which clips are kept in memory; None: what the machine allows.
         num_workers: worker processes where clips are read from disk; None: one per available core.
         progress: called as (clips read, clips in all) while they are read into memory.
+        window: seconds of the windows that are wanted of every recording, whatever its length, instead of clips.
+        hop: seconds from one window to the next; None: as long as a window.
 
     Raises:
         ValueError: nothing there, no recordings, packages that are missing, or numbers that cannot be.
@@ -64,6 +68,13 @@ def load_clips(
         raise ValueError(f"data: {path} is no recording, wanted the ending {', '.join(sorted(SUFFIXES))}")
     if path.is_file() and min_samples > 1:
         raise ValueError(f"data: {path} is one recording, wanted a folder of them")
+    if window is not None or hop is not None:
+        window = front.seconds if window is None else window
+        hop = window if hop is None else hop
+        for name, value in (("window", window), ("hop", hop)):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name}: got {value}, wanted seconds above 0")
+        return window_source(path, asked, window, hop)
     return folder_source(path, asked)
 
 
