@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow import theory as theory
+    from barlow.applications.speakers.verify import verify_speakers as verify_speakers
     from barlow.audio.data.load import load_clips as load_clips
     from barlow.audits.audit import (
         Audit as Audit,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.evaluation.verification import equal_error_rate as equal_error_rate, min_dcf as min_dcf
     from barlow.images.data.load import load_source as load_source
     from barlow.images.data.shapes import ShapesSource as ShapesSource, shape_views as shape_views
     from barlow.images.networks.foreign import load_foreign as load_foreign
@@ -84,6 +86,9 @@ _HOME = {
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
     "load_clips": "audio.data.load",
+    "verify_speakers": "applications.speakers.verify",
+    "equal_error_rate": "evaluation.verification",
+    "min_dcf": "evaluation.verification",
     "load_foreign": "images.networks.foreign",
     "Batch": "seams",
     "Source": "seams",

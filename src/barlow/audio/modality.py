@@ -128,7 +128,7 @@ def example(recipe: Recipe, facts: Facts) -> Float[Tensor, "2 1 m t"]:
 
 def show(facts: Facts) -> Show | None:
     """Return what makes pictures and sound of views; None where views of the user's own normalise as they like."""
-    return Show(_prepare(facts)) if "mean" in facts else None
+    return Show(prepare_of(facts)) if "mean" in facts else None
 
 
 def _front(reading: Mapping[str, Any], source: Source) -> FrontEnd:

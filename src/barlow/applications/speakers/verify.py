@@ -82,12 +82,12 @@ def verify_speakers(
     Args:
         run: of sound.
         data: clips; None: those of the run. Of the run's own only what it was not trained on with labels counts: its
-            test split, what it held out, or the part set aside.
+            test split, what it held out, or the part set aside; a file of trials may name any of them.
         trials: a file of "enrol test label", names as ends of paths; None: every pair of the clips, by their labels.
         snr: ratios of signal to noise in decibels at which to measure again, the enrolled clip noisy too.
         noise: white, pink, babble (of other clips of the data), or a folder of recordings of noise.
         labels: as for `Run.evaluate`: "auto" or a pattern such as "{group}_{label}_*".
-        hold_out: groups whose clips alone are paired: "group=george,lucas"; None of them need to be known speakers.
+        hold_out: groups whose clips alone are paired, such as "group=george,lucas"; they may be unknown speakers.
         data_root: where named data sets live.
         accelerator: auto, cpu, cuda or mps.
         keep: write what is found to `evaluations/` in the run folder and on the page.
@@ -137,7 +137,8 @@ def _clips(
     own = data is None or is_own(RunFolder(run.folder), run.modality, data, data_root)
     asked = said(data_root=data_root or given.get("data_root") or None)
     asked |= {"facts": given, "labels": given.get("labels", labels) if own and labels == "auto" else labels}
-    hold_out = hold_out or (given.get("hold_out", "") if own else "")
+    if own and not paired_by_file:  # a file says itself which clips count
+        hold_out = hold_out or given.get("hold_out", "")
     path = place_of(run.modality, wanted)
     if "test" in splits_of(run.modality, wanted) and not hold_out:
         return _Clips(load_samples(run.modality, wanted, split="test", **asked), None, path)
