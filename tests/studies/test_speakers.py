@@ -28,7 +28,7 @@ def cells(gain: float, noise: float = 0.0) -> list[Finished]:
     base = [0.10, 0.30, 0.20, 0.25, 0.15]
     found = []
     for seed, eer in enumerate(base):
-        found += [made(arm, seed, eer if arm == BASE else eer - gain + noise * (-1) ** seed) for arm in ARMS]
+        found += [made(arm, seed, eer if arm == BASE else eer - gain + noise * (seed - 2)) for arm in ARMS]
     return found
 
 

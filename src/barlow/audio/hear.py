@@ -41,7 +41,7 @@ SOURCE = '''"""HEAR 2021 API of a network that barlow has trained with recipe {r
 
 from pathlib import Path
 
-from barlow.audio.hear import HearModel, get_scene_embeddings, get_timestamp_embeddings, open_hear
+from {module} import HearModel, get_scene_embeddings, get_timestamp_embeddings, open_hear
 
 __all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]
 
@@ -153,7 +153,7 @@ def export_hear(backbone: nn.Module, path: Path, recipe: Recipe, facts: Facts) -
     write_weights(path / WEIGHTS, backbone)
     write_json(path / NUMBERS, {"recipe": asdict(recipe), "data": _of_network(facts)})
     with durable_file(path / MODULE) as file:
-        file.write(SOURCE.format(recipe=recipe.name).encode())
+        file.write(SOURCE.format(recipe=recipe.name, module=__name__).encode())
     model = open_hear(path)
     noise = torch.rand(1, model.front.window, generator=torch.Generator().manual_seed(0)) - 0.5
     with torch.no_grad():
