@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,18 @@ def test_a_long_recording_is_embedded_window_by_window(
     assert table["name"][1].endswith("a.wav#t=0.10,0.40")
     whole = run.embed(tmp_path / "long" / "b.wav", accelerator="cpu")
     torch.testing.assert_close(whole[0], torch.tensor(table["h"][18]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_the_front_end_is_in_the_onnx_file(run: barlow.Run, tmp_path: Path) -> None:
+    import onnxruntime
+
+    run.export("onnx", tmp_path / "clips.onnx", with_preprocessing=True)
+    run.export("onnx", tmp_path / "mels.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "clips.onnx"))
+    waves = torch.randn(4, 2400, generator=torch.Generator().manual_seed(1))
+    (found,) = session.run(None, {session.get_inputs()[0].name: waves.numpy()})
+    with torch.no_grad():
+        wanted = run.backbone(run.views.plain(waves))
+    torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-3, atol=1e-3)
+    assert "mono clips" in session.get_modelmeta().custom_metadata_map["preprocessing"]

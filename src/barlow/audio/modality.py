@@ -8,18 +8,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.audio.data.load import accepts, load_clips, splits
-from barlow.audio.front_end import FrontEnd, front_end, strengths
+from barlow.audio.front_end import FrontEnd, as_options, front_end, strengths
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.show import Show
 from barlow.audio.views.bars import BARS
+from barlow.audio.views.exported import PlainClip
 from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
 from barlow.audio.views.named import audio_views, bank_of, transforms_of
 from barlow.data.order import evenly_spaced
 from barlow.recipes import OWN, RECIPES, Recipe, recipe_for
-from barlow.seams import Facts, Modality, Pretrained, Source, Views
+from barlow.seams import Facts, Modality, Preparation, Pretrained, Source, Views
 
 MEASURED_CLIPS = 2000
 """Clips behind loudness, mean and deviation: enough for either to a hundredth."""
+CLIPS_GO_IN = "inside: mono clips (N, window) in [-1, 1] at front_end.sample_rate go in"
+"""What a file of ONNX says that has the front end in it."""
 MADE_FOR = "audio-small"
 """The recipe that recordings get when none is asked for."""
 
@@ -108,6 +111,23 @@ def example(recipe: Recipe, facts: Facts) -> Float[Tensor, "2 1 m t"]:
     return torch.zeros(2, *facts["input_shape"])
 
 
+def preparation(recipe: Recipe, facts: Facts) -> Preparation | None:
+    """Say how clips become network input; None where the run had views of its own.
+
+    Raw samples are (N, window) float32 in [-1, 1], mono, at the sample rate of the run: files are decoded and resampled
+    by whoever has them.
+    """
+    if "mean" not in facts:
+        return None
+    prepare = _prepare(facts)
+    words = {"preprocessing": CLIPS_GO_IN, "front_end": as_options(prepare.front), "window": prepare.front.window}
+    words |= {"loudness": prepare.loudness, "mean": prepare.mean, "std": prepare.std}
+    generator = torch.Generator().manual_seed(0)
+    clips = [0.1 * torch.randn(number, prepare.front.window, generator=generator) for number in (2, 1, 5)]
+    clips[2][:, : prepare.front.window // 3] = 0  # a short clip in silence
+    return Preparation(words, PlainClip(prepare), {}, [(one, one, 1e-3) for one in clips])
+
+
 def show(facts: Facts) -> Show | None:
     """Return what makes pictures and sound of views; None where views of the user's own normalise as they like."""
     return Show(_prepare(facts)) if "mean" in facts else None
@@ -143,6 +163,7 @@ AUDIO = Modality(
     bars=BARS,
     show=show,
     example=example,
+    preparation=preparation,
     windows=True,
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),
