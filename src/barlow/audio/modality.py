@@ -1,6 +1,7 @@
 """Sound as a `Modality`: all that the core knows of recordings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,17 +15,15 @@ from barlow.audio.show import Show
 from barlow.audio.views.bars import BARS
 from barlow.audio.views.exported import PlainClip
 from barlow.audio.views.log_mel import QUIETEST, Prepare, rms
-from barlow.audio.views.named import audio_views, bank_of, transforms_of
+from barlow.audio.views.named import VIEWS, audio_views, bank_of, transforms_of
 from barlow.data.order import evenly_spaced
-from barlow.recipes import OWN, RECIPES, Recipe, recipe_for
+from barlow.recipes import MADE_FOR_KIND, OWN, RECIPES, Recipe, recipe_for
 from barlow.seams import Facts, Modality, Preparation, Pretrained, Source, Views
 
 MEASURED_CLIPS = 2000
 """Clips behind loudness, mean and deviation: enough for either to a hundredth."""
 CLIPS_GO_IN = "inside: mono clips (N, window) in [-1, 1] at front_end.sample_rate go in"
 """What a file of ONNX says that has the front end in it."""
-MADE_FOR = "audio-small"
-"""The recipe that recordings get when none is asked for."""
 
 
 def facts(source: Source) -> Facts:
@@ -32,8 +31,11 @@ def facts(source: Source) -> Facts:
 
     Clips are brought to the loudness, log-mels normalised by the statistics, wherever they come from.
     """
-    front = _front(getattr(source, "reading", {}), source)
     order = evenly_spaced(len(source), MEASURED_CLIPS)
+    first = next(iter(source.batches(order[:2], 2)), None)
+    if first is not None and first.samples[0].ndim != 1:  # views of the user's own, which are no clips any more
+        return {}
+    front = _front(getattr(source, "reading", {}), source)
     sizes = torch.cat([rms(batch.samples) for batch in source.batches(order, 256)])
     loud = sizes[sizes > QUIETEST]
     loudness = float(loud.median()) if len(loud) else 0.0
@@ -92,7 +94,8 @@ def recipe(name: str | None, data: Any) -> Recipe:
     """Return a recipe by name; a method's name alone stands for `audio-small` with its loss."""
     if name in RECIPES:
         return RECIPES[name]()
-    return recipe_for(name, made_for=MADE_FOR)
+    made = recipe_for(name, made_for=MADE_FOR_KIND["audio"])
+    return made if made.views in VIEWS else replace(made, views="audio")  # many crops are of pictures
 
 
 def pretrained(

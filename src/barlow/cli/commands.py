@@ -138,6 +138,8 @@ def compare(arguments: Sequence[str]) -> int:
         machine=Machine(accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
         white_level=flags.white_level,
         channels_axis=flags.channels_axis or None,
+        labels=flags.labels,
+        hold_out=flags.hold_out,
     )
     print_comparison(found.table["rows"])
     for line in failed_runs(found.table["rows"]):
