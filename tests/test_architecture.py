@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"audio", "images", "report"},
     {"modalities"},
     {"evaluation"},
+    {"features"},
     {"runs"},
     {"applications"},
     {"audits", "studies"},

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ TINY: dict[str, Any] = {
     "modality_options": {"mels": 16, "seconds": 0.3, "bank": 8},
 }  # fmt: skip
 QUIET = Machine(accelerator="cpu", quiet=True)
+
+
+def typed(words: list[str]) -> None:
+    """Carry out a command, which ends with status 0."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +87,11 @@ def test_groups_are_left_out_one_after_another(run: barlow.Run) -> None:
 def test_the_commands_take_recordings(
     recordings: Path, run: barlow.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["evaluate", str(run.folder), "--accelerator", "cpu", "--hold-out", "group=bob", "--no-keep"])
+    typed(["evaluate", str(run.folder), "--accelerator", "cpu", "--hold-out", "group=bob", "--no-keep"])
     assert "stretched" in capsys.readouterr().out
-    main(["embed", str(run.folder), "--out", str(tmp_path / "h.npz"), "--accelerator", "cpu"])
+    typed(["embed", str(run.folder), "--out", str(tmp_path / "h.npz"), "--accelerator", "cpu"])
     assert len(np.load(tmp_path / "h.npz")["h"]) == 54
-    main(["report", str(run.folder)])
+    typed(["report", str(run.folder)])
     assert "raw log-mel" in (run.folder / "report.html").read_text()
 
 
@@ -105,9 +113,10 @@ def test_what_is_typed_wrong_is_one_line_and_status_2(recordings: Path, capsys: 
 
 
 def test_the_audit_has_a_bar_and_a_curve_for_each_transform(run: barlow.Run) -> None:
-    settings = barlow.AuditSettings(accelerator="cpu", seconds=8, quiet=True)
-    audit = barlow.audit(run, settings=settings)
-    assert {bar.name for bar in audit.sensitivity.augmentations} >= {"mixup", "crop", "fader"}
+    settings = barlow.AuditSettings(accelerator="cpu", seconds=5.0, mlp=False, quiet=True)
+    found = barlow.audit(run, settings=settings).figures["augmentations"]
+    assert {bar["name"] for bar in found} >= {"mixup", "crop", "fader"}
+    assert any(bar["curve"] for bar in found)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -188,7 +197,7 @@ def test_a_long_recording_is_embedded_window_by_window(
     (tmp_path / "long" / "broken.wav").write_bytes(b"no sound")
     out = tmp_path / "h.parquet"
     words = ["embed", str(run.folder), str(tmp_path / "long"), "--window", "0.3", "--hop", "0.1", "--out", str(out)]
-    main([*words, "--accelerator", "cpu"])
+    typed([*words, "--accelerator", "cpu"])
     assert "broken.wav" in capsys.readouterr().out
     table = parquet.read_table(out).to_pydict()
     assert len(table["h"]) == 18 + 1
@@ -198,3 +207,18 @@ def test_a_long_recording_is_embedded_window_by_window(
     assert table["name"][1].endswith("a.wav#t=0.10,0.40")
     whole = run.embed(tmp_path / "long" / "b.wav", accelerator="cpu")
     torch.testing.assert_close(whole[0], torch.tensor(table["h"][18]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_the_front_end_is_in_the_onnx_file(run: barlow.Run, tmp_path: Path) -> None:
+    import onnxruntime
+
+    run.export("onnx", tmp_path / "clips.onnx", with_preprocessing=True)
+    run.export("onnx", tmp_path / "mels.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "clips.onnx"))
+    waves = torch.randn(4, 2400, generator=torch.Generator().manual_seed(1))
+    (found,) = session.run(None, {session.get_inputs()[0].name: waves.numpy()})
+    with torch.no_grad():
+        wanted = run.backbone(run.views.plain(waves))
+    torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-3, atol=1e-3)
+    assert "mono clips" in session.get_modelmeta().custom_metadata_map["preprocessing"]

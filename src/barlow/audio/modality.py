@@ -1,6 +1,7 @@
 """Sound as a `Modality`: all that the core knows of recordings."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,23 +9,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.audio.data.load import accepts, load_clips, splits
-from barlow.audio.front_end import FrontEnd, front_end, noise, strengths
+from barlow.audio.front_end import FrontEnd, as_options, front_end, noise, strengths
 from barlow.audio.hear import export_hear
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.noise_options import Noise
 from barlow.audio.show import Show
 from barlow.audio.views.bars import BARS
+from barlow.audio.views.exported import PlainClip
 from barlow.audio.views.log_mel import QUIETEST, Prepare, prepare_of, rms
-from barlow.audio.views.named import audio_views, bank_of, transforms_of
+from barlow.audio.views.named import VIEWS, audio_views, bank_of, transforms_of
 from barlow.audio.views.noisy import VIEWS as NOISY, bank_of_waves, check_kinds, folders_in, noisy_views
 from barlow.data.order import evenly_spaced
-from barlow.recipes import OWN, RECIPES, Recipe, recipe_for
-from barlow.seams import Facts, Modality, Pretrained, Source, Views
+from barlow.recipes import MADE_FOR_KIND, OWN, RECIPES, Recipe, recipe_for
+from barlow.seams import Facts, Modality, Preparation, Pretrained, Source, Views
 
 MEASURED_CLIPS = 2000
 """Clips behind loudness, mean and deviation: enough for either to a hundredth."""
-MADE_FOR = "audio-small"
-"""The recipe that recordings get when none is asked for."""
+CLIPS_GO_IN = "inside: mono clips (N, window) in [-1, 1] at front_end.sample_rate go in"
+"""What a file of ONNX says that has the front end in it."""
 
 
 def facts(source: Source) -> Facts:
@@ -32,8 +34,11 @@ def facts(source: Source) -> Facts:
 
     Clips are brought to the loudness, log-mels normalised by the statistics, wherever they come from.
     """
-    front = _front(getattr(source, "reading", {}), source)
     order = evenly_spaced(len(source), MEASURED_CLIPS)
+    first = next(iter(source.batches(order[:2], 2)), None)
+    if first is not None and first.samples[0].ndim != 1:  # views of the user's own, which are no clips any more
+        return {}
+    front = _front(getattr(source, "reading", {}), source)
     sizes = torch.cat([rms(batch.samples) for batch in source.batches(order, 256)])
     loud = sizes[sizes > QUIETEST]
     loudness = float(loud.median()) if len(loud) else 0.0
@@ -107,7 +112,8 @@ def recipe(name: str | None, data: Any) -> Recipe:
     """Return a recipe by name; a method's name alone stands for `audio-small` with its loss."""
     if name in RECIPES:
         return RECIPES[name]()
-    return recipe_for(name, made_for=MADE_FOR)
+    made = recipe_for(name, made_for=MADE_FOR_KIND["audio"])
+    return made if made.views in (*VIEWS, *NOISY) else replace(made, views="audio")  # many crops are of pictures
 
 
 def pretrained(
@@ -124,6 +130,23 @@ def pretrained(
 def example(recipe: Recipe, facts: Facts) -> Float[Tensor, "2 1 m t"]:
     """Return network input for export."""
     return torch.zeros(2, *facts["input_shape"])
+
+
+def preparation(recipe: Recipe, facts: Facts) -> Preparation | None:
+    """Say how clips become network input; None where the run had views of its own.
+
+    Raw samples are (N, window) float32 in [-1, 1], mono, at the sample rate of the run: files are decoded and resampled
+    by whoever has them.
+    """
+    if "mean" not in facts:
+        return None
+    prepare = prepare_of(facts)
+    words = {"preprocessing": CLIPS_GO_IN, "front_end": as_options(prepare.front), "window": prepare.front.window}
+    words |= {"loudness": prepare.loudness, "mean": prepare.mean, "std": prepare.std}
+    generator = torch.Generator().manual_seed(0)
+    clips = [0.1 * torch.randn(number, prepare.front.window, generator=generator) for number in (2, 1, 5)]
+    clips[2][:, : prepare.front.window // 3] = 0  # a short clip in silence
+    return Preparation(words, PlainClip(prepare), {}, [(one, one, 1e-3) for one in clips])
 
 
 def show(facts: Facts) -> Show | None:
@@ -158,6 +181,7 @@ AUDIO = Modality(
     show=show,
     example=example,
     exports={"hear": export_hear},
+    preparation=preparation,
     windows=True,
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),

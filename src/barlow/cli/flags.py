@@ -103,6 +103,10 @@ class Compare:
     """The pixel value that is white: 1, 255, 4095, 65535; default: told from all values, and kept with the run."""
     channels_axis: str = ""
     """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
+    labels: str = ""
+    """As for pretrain, such as a pattern of file names: "{label}_{group}_*"; empty: what DATA carry."""
+    hold_out: str = ""
+    """Groups (speakers, patients) that are not learnt from and are evaluated on: group=george,lucas."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     checkpoint_minutes: float = Machine.checkpoint_minutes

@@ -97,6 +97,8 @@ MADE_FOR = {
     "imagenet": "imagenet",
 }
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
+MADE_FOR_KIND = {"audio": "audio-small"}
+"""The recipe that data of another modality than images get, by the name of the modality."""
 LEND = ("digits", "audio-small")
 """Recipes that take the loss and the head of a method where no whole recipe of it was made for their data."""
 

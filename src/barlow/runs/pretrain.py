@@ -135,8 +135,7 @@ def pretrain(
     Raises:
         ValueError: an argument that cannot be; a recipe that differs from the one `out` was started with.
     """
-    machine, labels = machine or Machine(), _label_mode(labels)
-    since = time.time() if since is None else since
+    machine, labels, since = machine or Machine(), _label_mode(labels), time.time() if since is None else since
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test)
@@ -166,8 +165,7 @@ def pretrain(
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
     facts |= {"hold_out": hold_out} if hold_out else {}
     held = _held(kind, whole, hold_out, test, source, facts)  # now, so that no mistake is found after the last step
-    if learns_from_labels(asked, own_method):
-        asked, source, held = _for_labels(kind, asked, data, source, held, facts)
+    asked, source, held = _for_labels(kind, asked, own_method, data, source, held, facts)
     samples = first_samples(source)
     ready, note = (None, "") if of_own is None else with_plain(kind, of_own, samples)
     if ready is not None and own_network is None:
@@ -348,12 +346,15 @@ def _held(
 def _for_labels(
     modality: Modality,
     recipe: Recipe,
+    own: Builder | None,
     data: Any,
     source: Source,
     test: LabelledParts | None,
     facts: Mapping[str, Any],
-) -> tuple[Recipe, Source, LabelledParts]:
+) -> tuple[Recipe, Source, LabelledParts | None]:
     """Settle the classes of a method that learns from labels, and what it may learn from: never a test sample."""
+    if not learns_from_labels(recipe, own):
+        return recipe, source, test
     recipe = with_classes(recipe, source)
     if test is not None:
         return recipe, source, said_aside(test, len(source))

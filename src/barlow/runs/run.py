@@ -167,11 +167,11 @@ class Run:
             return found.h
         classes = source.class_names if found.labels is not None else ()
         called = tuple(printable(source.describe(position)) for position in found.indices.tolist())
-        about = self._provenance(source, data)
+        about = self.provenance(source, data)
         skipped = {printable(source.describe(position)): reason for position, reason in reasons.items()}
         return Embeddings(found.h, called, found.labels, tuple(classes), about, skipped)
 
-    def _provenance(self, source: Source, data: Any) -> dict[str, Any]:
+    def provenance(self, source: Source, data: Any) -> dict[str, Any]:
         """What features of some data come from: this network, and these samples."""
         place = place_of(self.modality, data)
         identity = digest_of(identity_of(source), len(source)) if place else ""
@@ -370,7 +370,7 @@ class Run:
             raise ValueError(f"window, hop: got one of them for {self.modality.noun}s, wanted them for recordings only")
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
-        about = self._provenance(source, wanted)
+        about = self.provenance(source, wanted)
         where = RunFolder(self.folder).features
         out = free_path(where, file_name_of(source.name), about["data"]) if path is None else Path(path).expanduser()
         with _moved(self.backbone, device):

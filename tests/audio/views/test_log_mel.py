@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from barlow.audio.front_end import FrontEnd
+from barlow.audio.views.exported import PlainClip
 from barlow.audio.views.log_mel import EPSILON, Prepare, log_mels, rms
 
 FRONT = FrontEnd(8000, 512, 160, 32, 60.0, 3800.0, 0.62)
@@ -54,3 +55,11 @@ def test_a_clip_is_the_same_alone_and_in_a_batch_and_prepared_twice() -> None:
     assert prepare(together) is together
     with pytest.raises(ValueError, match="batch: got"):
         prepare(x.to(torch.int16))
+
+
+def test_the_exported_front_end_gives_the_plain_view() -> None:
+    prepare = Prepare(FRONT, 0.05, -5.0, 3.0)
+    x = waves()
+    x[1, :2000] = 0
+    x[2] = 0
+    torch.testing.assert_close(PlainClip(prepare)(x), prepare.plain(x), rtol=1e-3, atol=1e-3)

@@ -45,12 +45,14 @@ class Clips:
         first: its first frame in the file, at the rate of the file.
         frames: how many frames it has; 0 for a file whose header could not be read.
         cut: whether its file is longer than a clip.
+        rates: hertz of its file, 0 for one whose header could not be read.
     """
 
     files: npt.NDArray[np.int64]
     first: npt.NDArray[np.int64]
     frames: npt.NDArray[np.int64]
     cut: npt.NDArray[np.bool_]
+    rates: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -69,8 +71,7 @@ def cut_files(headers: Sequence[Header | None], longest: float) -> Clips:
             first.append(begin)
             frames.append(end - begin)
             cut.append(parts > 1)
-    files_of, first_of, frames_of = (np.array(values, dtype=np.int64) for values in (files, first, frames))
-    return Clips(files_of, first_of, frames_of, np.array(cut, dtype=np.bool_))
+    return _clips(headers, files, first, frames, np.array(cut, dtype=np.bool_))
 
 
 def windows_of(headers: Sequence[Header | None], window: float, hop: float) -> Clips:
@@ -86,8 +87,20 @@ def windows_of(headers: Sequence[Header | None], window: float, hop: float) -> C
         files += [number] * len(begins)
         first += begins
         frames += [length] * len(begins)
-    files_of, first_of, frames_of = (np.array(values, dtype=np.int64) for values in (files, first, frames))
-    return Clips(files_of, first_of, frames_of, np.ones(len(files), dtype=np.bool_))
+    return _clips(headers, files, first, frames, np.ones(len(files), dtype=np.bool_))
+
+
+def _clips(
+    headers: Sequence[Header | None],
+    files: Sequence[int],
+    first: Sequence[int],
+    frames: Sequence[int],
+    cut: npt.NDArray[np.bool_],
+) -> Clips:
+    rates = [0 if header is None else header.rate for header in headers]
+    columns = (np.array(values, dtype=np.int64) for values in (files, first, frames, [rates[file] for file in files]))
+    files_of, first_of, frames_of, rates_of = columns
+    return Clips(files_of, first_of, frames_of, cut, rates_of)
 
 
 @dataclass(frozen=True)
@@ -127,11 +140,11 @@ class ClipReader:
     def describe(self, position: int) -> str:
         """Return the path of a clip, with its seconds where the file has several."""
         path = f"{self.root}/{self.path(position)}"
-        if not self.clips.cut[position]:
+        rate = int(self.clips.rates[position])
+        if not (self.clips.cut[position] and rate):
             return path
-        header = read_header(path)
         first, frames = int(self.clips.first[position]), int(self.clips.frames[position])
-        return f"{path}{PART}{first / header.rate:.2f},{(first + frames) / header.rate:.2f}"
+        return f"{path}{PART}{first / rate:.2f},{(first + frames) / rate:.2f}"
 
     def _part(self, position: int, share: float | None) -> Tensor:
         path = f"{self.root}/{self.path(position)}"

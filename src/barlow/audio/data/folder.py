@@ -142,7 +142,7 @@ def window_source(place: Path, asked: Asked, window: float, hop: float) -> "_Str
     clips = windows_of(headers, window, hop)
     if not len(clips):
         raise ValueError(f"data: no recordings in {place}, wanted one with the ending {', '.join(sorted(SUFFIXES))}")
-    rates = np.array([1 if header is None else header.rate for header in headers])[clips.files]
+    rates = np.maximum(clips.rates, 1)
     source = _Stream(
         ClipReader(str(found.root), found.paths, clips, front),
         name=found.root.resolve().name,
