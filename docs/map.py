@@ -31,6 +31,7 @@ FOLDERS = {
     "audio/data": "From names and folders to batches of clips",
     "audio/views": "From one batch of clips to two or more views of it",
     "audio/networks": "Backbones for log-mel spectrograms by name",
+    "features": "What people do with features: similar, duplicates, outliers, groups, what to label, a classifier",
     "evaluation": "What features are worth: neighbours, linear probe, few labels, fine-tuning, published protocols",
     "training": "The loop and what it stands on: optimizers, checkpoints, journal, processes",
     "data": "What samples of any kind need: arrays, workers, labels, bad samples, subsets",

@@ -46,6 +46,16 @@ def test_the_score_is_that_of_samples_that_no_fit_has_seen() -> None:
     assert found.error == pytest.approx((found.accuracy * (1 - found.accuracy) / 60) ** 0.5)
 
 
+def test_a_class_with_one_label_does_not_take_the_confidence_of_the_others_away() -> None:
+    """Held out it is wrong whatever the temperature, so it has no say in it."""
+    h, y = drawn(61, 0, spread=0.3)
+    y[60] = 3
+    found = judge(h, y, 4)[0]
+    assert found.accuracy > 0.9
+    assert found.confidence > 0.85
+    assert found.recalls[3] == 0.0
+
+
 def test_recalls_are_class_by_class() -> None:
     h, y = drawn(300, 0, spread=0.01)
     found = judge(h, y, 4)[0]

@@ -14,7 +14,7 @@ def test_groups_that_are_there_are_found_with_their_number() -> None:
     assert len(found.names) == 7
     assert adjusted_rand_score(TRUE, found.of_each) > 0.95
     assert found.stability[7] > 0.9
-    assert found.chosen.startswith("7 groups: the largest number whose groups come back")
+    assert found.chosen.startswith("7 groups: the largest number that comes back better than its neighbours")
 
 
 def test_where_there_are_none_this_is_said() -> None:

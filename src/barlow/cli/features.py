@@ -223,6 +223,8 @@ def classify(arguments: Sequence[str]) -> int:
     Console().print(table)
     number = made.scores["trained"]["num_samples"]
     _say(f"in percent, on {number} labels that the classifier judged by them has not seen")
+    if made.single:
+        _say(f"of one label only, which counts as wrong when it is held out: {', '.join(made.single)}")
     _say(f"model: {made.folder}; barlow predict {made.folder} NEW")
     return 0
 

@@ -118,13 +118,14 @@ def judge(h: Float[Tensor, "n d"], y: Int64[Tensor, " n"], num_classes: int) -> 
         out = torch.zeros(len(y), dtype=torch.bool)
         out[split.validation] = True
         parts = [(~out, out)]
-    logits, truths = [], []
+    logits, truths, known = [], [], []
     for fit, held in parts:
         standardiser, weight, bias = _fit(h[fit], y[fit], num_classes)
         logits.append(standardiser(h[held]) @ weight.T + bias)
         truths.append(y[held])
-    scores, truth = torch.cat(logits).double(), torch.cat(truths)
-    temperature = _temperature(scores, truth)
+        known.append(torch.isin(y[held], y[fit]))
+    scores, truth, seen = torch.cat(logits).double(), torch.cat(truths), torch.cat(known)
+    temperature = _temperature(scores[seen], truth[seen])  # of a class with one label nobody can have known
     sure, told = (scores / temperature).softmax(dim=1).max(dim=1)
     right = (told == truth).double()
     accuracy = float(right.mean())

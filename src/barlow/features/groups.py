@@ -17,10 +17,8 @@ NUMBERS = (2, 3, 5, 7, 10, 15, 20, 30, 50)
 """Numbers of groups to choose from."""
 SEEDS = 4
 """Halves of the samples that groups are made of, for each number."""
-STABLE = 0.75
-"""Agreement (adjusted Rand index) of groups from two halves from which they are the data's and not chance."""
-WORSE = 0.05
-"""How much worse than the most stable groups others may come back that are more."""
+STABLE = 0.5
+"""Agreement (adjusted Rand index) of groups from two halves from which they are the data's rather than chance."""
 MOST = 10_000
 """Samples that are enough to find groups by; the others join the nearest."""
 SMALLEST = 10
@@ -57,7 +55,8 @@ def find_groups(
     """Sort samples into groups.
 
     Without a `number` it is the largest of `NUMBERS` whose groups come back when they are made of other samples
-    (adjusted Rand index of two halves at least `STABLE`, and nearly the best), or the one that comes back best.
+    (adjusted Rand index of two halves at least `STABLE`), and better than with a little fewer or more; where there is
+    none, the one that comes back best.
 
     Args:
         h: (n, d) features, n at least 4.
@@ -79,11 +78,20 @@ def find_groups(
         stability[k] = _stability(seen, k)
         if progress is not None:
             progress(done + 1, len(tried))
-    least = max(STABLE, max(stability.values()) - WORSE)
-    stable = [k for k in tried if stability[k] >= least]
+    stable = _peaks(stability)
     k = number or (max(stable) if stable else max(tried, key=lambda one: stability[one]))
     centres = _fitted(seen, k, seed=0)
     return _sorted(rows, centres, labels, class_names, stability, _reason(k, number, stability, bool(stable)))
+
+
+def _peaks(stability: dict[int, float]) -> list[int]:
+    """Numbers of groups that come back, and better than with the next smaller and the next larger number."""
+    tried = [0.0, *stability.values(), 0.0]
+    return [
+        k
+        for place, k in enumerate(stability, start=1)
+        if tried[place] >= STABLE and tried[place] >= max(tried[place - 1], tried[place + 1])
+    ]
 
 
 def _fitted(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
@@ -109,7 +117,7 @@ def _reason(number: int, given: int | None, stability: dict[int, float], stable:
     if given:
         return f"{number} groups, as asked for; {agreement}"
     if stable:
-        return f"{number} groups: the largest number whose groups come back; {agreement}"
+        return f"{number} groups: the largest number that comes back better than its neighbours; {agreement}"
     return (
         f"{number} groups: no number gives groups that come back well; of this one {agreement}. Take them as a way to "
         "look through the samples, not as kinds that are there"

@@ -1,4 +1,4 @@
-"""Which samples to label next: typical ones first, and no two alike."""
+"""Which samples to label next: no two alike, and while there are few labels, typical ones."""
 
 from collections.abc import Collection
 
@@ -8,10 +8,10 @@ from jaxtyping import Float
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from barlow.features.space import HALF, fit_space, neighbours
+from barlow.features.space import HALF, WHOLE, fit_space
 
-NUM_NEIGHBOURS = 20
-"""Neighbours by which a sample is told typical."""
+FEW = 20
+"""Labels, old and new, up to which the typical sample of each group is taken; with more, a random one tells more."""
 MOST_GROUPS = 500
 """Groups that are made at most; more samples than that are taken from them by turns."""
 
@@ -22,31 +22,35 @@ def choose_to_label(
     """Return the positions of the samples to label next, the most useful first.
 
     The samples are sorted into as many groups (k-means) as there are labels, old and new; of each group without a
-    label, the largest first, the sample with the nearest neighbours in it is taken: typical, and unlike the others.
-    docs/features.md has how much better that is than chance.
+    label, the largest first, one sample is taken: up to `FEW` labels the one in its middle, else a random one, for what
+    is typical everywhere is easy everywhere. docs/features.md has how much better that is than chance.
 
     Args:
         h: (n, d) features.
         number: samples to choose.
         labelled: positions that have a label already.
-        seed: of the groups.
+        seed: of the groups and of the random samples.
 
     Raises:
         ValueError: a number below 1, or more than there are without a label.
 
     Source:
-        The choice is TypiClust's (Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML 2022); the space
-        is ours.
+        One of each group is the choice of TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML
+        2022), which takes the densest sample of it; that was worse than chance here from 50 labels on.
     """
-    left = len(h) - len(set(labelled))
+    known = set(labelled)
+    left = len(h) - len(known)
     if not 1 <= number <= left:
         raise ValueError(f"number: got {number}, wanted 1 to {left}, the samples without a label")
-    rows = fit_space(h, power=HALF).rows(h)
-    typical = neighbours(rows, min(NUM_NEIGHBOURS, len(rows) - 1))[0].mean(dim=1)
-    groups = min(len(set(labelled)) + number, MOST_GROUPS, len(rows))
-    of_each = torch.from_numpy(KMeans(groups, n_init=3, random_state=seed).fit_predict(rows.numpy()).astype(np.int64))
+    few = len(known) + number <= FEW
+    rows = fit_space(h, power=HALF if few else WHOLE).rows(h).numpy()
+    groups = min(len(known) + number, MOST_GROUPS, len(rows))
+    made = KMeans(groups, n_init=3, random_state=seed).fit(rows)
+    distance = ((rows - made.cluster_centers_[made.labels_]) ** 2).sum(axis=1)
+    priority = torch.from_numpy(distance if few else np.random.default_rng(seed).random(len(rows)))
+    of_each = torch.from_numpy(made.labels_.astype(np.int64))
     taken = torch.zeros(len(rows), dtype=torch.bool)
-    taken[list(labelled)] = True
+    taken[list(known)] = True
     found: list[int] = []
     while len(found) < number:
         has = torch.bincount(of_each[taken], minlength=groups)
@@ -54,7 +58,7 @@ def choose_to_label(
         # fewest labels first, then the largest
         best = min((g for g in range(groups) if free[g]), key=lambda g: (int(has[g]), -int(free[g])))
         members = ((of_each == best) & ~taken).nonzero()[:, 0]
-        chosen = int(members[typical[members].argmax()])
+        chosen = int(members[priority[members].argmin()])
         taken[chosen] = True
         found.append(chosen)
     return found

@@ -12,6 +12,9 @@ from barlow.report.evidence import image_tag
 from barlow.report.page import contents, write_page
 from barlow.report.sections import section
 
+LONGEST = 32
+"""Characters of a name under a picture."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -40,11 +43,13 @@ def write_samples_page(path: Path, title: str, said: Sequence[str], rows: Sequen
 
 def _row(row: Row) -> str:
     figures = "".join(_figure(sample) for sample in row.samples)
-    return f'<h3>{text(row.heading)}</h3><div class="strip">{figures}</div>'
+    heading = f"<h3>{text(row.heading)}</h3>" if row.heading else ""
+    return f'{heading}<div class="samples">{figures}</div>'
 
 
 def _figure(sample: Shown) -> str:
-    short = Path(sample.name).name or sample.name
+    short = "/".join(Path(sample.name).parts[-2:]) if len(sample.name) > LONGEST else sample.name
+    short = short if len(short) <= LONGEST else f"{short[: LONGEST // 2]}…{short[-LONGEST // 2 :]}"
     picture = image_tag(sample.picture, sample.name) if sample.picture is not None else ""
     caption = f"{text(short)}{f'<br>{text(sample.said)}' if sample.said else ''}"
     return f'<figure title="{text(sample.name)}">{picture}<figcaption>{caption}</figcaption></figure>'

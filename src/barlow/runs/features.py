@@ -264,15 +264,17 @@ class Trained:
     folder: Path
     classifier: Classifier
     scores: Mapping[str, Mapping[str, Any]]
+    single: Sequence[str] = ()
+    """Classes with one label: the classifier knows them, but their held-out score is 0."""
 
 
 def classify(of: Sampled, out: Path, *, labels: Mapping[str, str] | None = None, quiet: bool = True) -> Trained:
     """Fit a classifier to labelled samples, and write it, with the network, to a folder that `predict` reads."""
     rows, y, classes = labelled_rows(of, labels)
-    counts = y.bincount(minlength=len(classes))
-    if int((counts > 0).sum()) < 2 or int(counts.min()) < 2:
-        few = [name for name, number in zip(classes, counts.tolist(), strict=True) if number < 2]
-        raise ValueError(f"labelled: wanted two classes or more with two labels each; too few of {', '.join(few)}")
+    counts = y.bincount(minlength=len(classes)).tolist()
+    if sum(number > 0 for number in counts) < 2 or max(counts) < 2:
+        raise ValueError(f"labels: got {len(y)} of {', '.join(classes)}, wanted two classes, and two of one of them")
+    single = tuple(name for name, number in zip(classes, counts, strict=True) if number == 1)
     scores, temperature = judge(of.h[rows], y, len(classes))
     table = {"trained": scores.as_record()}
     for name, h in _other_features(of, rows).items():
@@ -281,7 +283,7 @@ def classify(of: Sampled, out: Path, *, labels: Mapping[str, str] | None = None,
     about = {"scores": table, "num_labels": len(y), "run": str(of.run.folder.resolve())}
     _copy_network(of.run.folder, out)
     save_classifier(out, classifier, about)
-    return Trained(out, classifier, table)
+    return Trained(out, classifier, table, single)
 
 
 def _other_features(of: Sampled, rows: Tensor) -> dict[str, Tensor]:
@@ -432,8 +434,8 @@ def write_outliers(of: Sampled, found: Outliers, path: Path) -> Path:
         for one, picture in zip(found.ranked, of.pictures([one.position for one in found.ranked]), strict=True)
     ]
     rows = [
-        Row("" if start else "the samples that fit least", shown[start : start + 6])
-        for start in range(0, len(shown), 6)
+        Row("" if start else "the samples that fit least", shown[start : start + SHEET])
+        for start in range(0, len(shown), SHEET)
     ]
     said = [
         f"score: 1 - mean similarity to the nearest others; above {found.ordinary:.2f} it is out of the ordinary",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,9 @@ from barlow.seams import Modality, OnDevice, Source, Views
 from barlow.training.engine import device_of
 from barlow.training.progress import Progress
 from barlow.writers import one_writer, refuse_second
+
+if TYPE_CHECKING:
+    from barlow.runs.features import Sampled
 
 BATCH_SIZE = 512
 """Samples that the network sees at once when it is used, not trained."""
@@ -386,6 +389,21 @@ class Run:
             )
         warn_of_lost(source)
         return done
+
+    def sampled(self, data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> "Sampled":
+        """Return the features of `data` (None: of the run's own) with the samples they are of, to look into.
+
+        What `barlow similar`, `duplicates`, `outliers`, `groups`, `label` and `classify` do is in
+        `barlow.runs.features`, as functions of it. Features that lie in the run folder already are read from there.
+
+        Example:
+            of = run.sampled()
+            found = duplicates(of)  # from barlow.runs.features import duplicates
+            [[of.embeddings.names[row] for row in group] for group in found.groups]
+        """
+        from barlow.runs.features import sampled  # which knows this file
+
+        return sampled(self, data, data_root=data_root, quiet=quiet)
 
     def export(self, to: str, path: str | Path, *, with_preprocessing: bool = False) -> tuple[str, ...]:
         """Write the backbone for other programs; nothing is written that gives other features there.
