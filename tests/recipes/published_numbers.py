@@ -267,6 +267,17 @@ NUMBERS: dict[str, dict[str, object]] = {
         "redundancy_weight": 0.005,
         "projector": "8192-1048",
     },
+    # theolepage/sslsv, configurations of Barlow Twins for VoxCeleb2, with the defaults of its code
+    "speakers-barlow_twins": {
+        "backbone": "timm:resnet34",
+        "views": "noisy",
+        "epochs": 100,
+        "batch_size": 256,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "redundancy_weight": 0.005,
+        "projector": "2048-2048-512",
+    },
     # Grill et al. 2020, section 3.3; google-deepmind/deepmind-research, byol/configs/byol.py
     "byol-imagenet": {
         **OFFICIAL_LARS,
