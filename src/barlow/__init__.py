@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         SequenceRun as SequenceRun,
         pretrain_sequence as pretrain_sequence,
     )
+    from barlow.applications.speakers.verify import verify_speakers as verify_speakers
+    from barlow.audio.data.load import load_clips as load_clips
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.evaluation.verification import equal_error_rate as equal_error_rate, min_dcf as min_dcf
     from barlow.graphs.data.load import load_graph as load_graph
     from barlow.graphs.networks.network import GraphNetwork as GraphNetwork
     from barlow.graphs.views.masking import GraphView as GraphView
@@ -99,6 +102,10 @@ _HOME = {
     "predict": "runs.features",
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
+    "load_clips": "audio.data.load",
+    "verify_speakers": "applications.speakers.verify",
+    "equal_error_rate": "evaluation.verification",
+    "min_dcf": "evaluation.verification",
     "load_foreign": "images.networks.foreign",
     "Around": "seams",
     "Batch": "seams",

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from barlow.data.labels import UNLABELLED
-from barlow.data.subsets import relabelled
+from barlow.data.name_pattern import is_pattern
+from barlow.data.subsets import labelled_by_names, relabelled
 from barlow.errors import unknown
 from barlow.seams import Facts, Modality, Source
 
@@ -36,9 +37,17 @@ def _load_nothing(data: Any, **_: Any) -> Source:
 SAMPLES = Modality(name="samples", noun="sample", load=_load_nothing)
 """Samples of which nothing is known: a `Source`, views and a network, all of them the user's own objects."""
 
+
+def _audio() -> Modality:
+    from barlow.audio.modality import AUDIO
+
+    return AUDIO
+
+
 MODALITIES: dict[str, Callable[[], Modality]] = {
     "graphs": _graphs,
     "graph-sets": _graph_sets,
+    "audio": _audio,
     "images": _images,
     "samples": lambda: SAMPLES,
 }
@@ -81,8 +90,10 @@ def modality_for(data: Any, *, modality: str | Modality | None = None, own_views
         return modality_named(modality)
     if own_views and isinstance(data, Source):
         return SAMPLES
-    found = (make() for make in MODALITIES.values())
-    return next((one for one in found if one.accepts(data)), _images())
+    known = [make() for make in MODALITIES.values()]
+    if isinstance(data, str) and (owner := next((one for one in known if data in one.named), None)):
+        return owner  # a folder of the same name is reached as ./name
+    return next((one for one in known if one.accepts(data)), _images())
 
 
 def modality_of(facts: Facts, modality: str | Modality | None = None) -> Modality:
@@ -113,7 +124,7 @@ def load_training(
     """
     source = data
     if not isinstance(data, Source):
-        source = modality.load(data, facts=facts, labels=labels, min_samples=2, **asked)
+        source = modality.load(data, facts=facts, labels=_but_patterns(labels), min_samples=2, **asked)
     return load_samples(modality, source, labels=labels)
 
 
@@ -129,20 +140,27 @@ def load_samples(
     """Load data of a modality, as `Modality.load` does; a `Source` is taken as it is.
 
     `facts` are of the run whose network the samples are for; None: for training. `labels` is "auto", "required",
-    "none", or one label per sample.
+    "none", one label per sample, or a pattern of names that tells labels and groups: "{label}_{group}_*".
     """
     if isinstance(data, Source):
         source = data
         if isinstance(labels, str) and labels == "required" and source.labels is None:
             raise ValueError(f"labels: required, but the source {source.name} has none")
     else:
-        source = modality.load(data, facts=facts, labels=labels, min_samples=min_samples, **asked)
+        source = modality.load(data, facts=facts, labels=_but_patterns(labels), min_samples=min_samples, **asked)
+    if is_pattern(labels):
+        source = labelled_by_names(source, labels)
     dropped = labels is None or (isinstance(labels, str) and labels == "none")
     if dropped and source.labels is not None:  # of an object, or of a loader that took no notice
         source = relabelled(source, UNLABELLED)
     if facts:
         modality.suits(source, facts)
     return source
+
+
+def _but_patterns(labels: Any) -> Any:
+    """What a modality is asked for: patterns are read here, for data of all kinds alike."""
+    return "none" if is_pattern(labels) else labels
 
 
 def splits_of(modality: Modality, data: Any) -> tuple[str, ...]:

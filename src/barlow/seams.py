@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -148,6 +148,19 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class GroupedSource(Source, Protocol):
+    """A `Source` whose samples are of groups, such as speakers, that no split may divide.
+
+    Attributes:
+        groups: (len,) int64 positions in `group_names`, or None.
+        group_names: names of the groups.
+    """
+
+    groups: Tensor | None
+    group_names: Sequence[str]
+
+
+@runtime_checkable
 class RandomSource(Source, Protocol):
     """A `Source` whose samples may be random, as those of a dataset with transforms are."""
 
@@ -178,6 +191,8 @@ class OnDevice:
 
     def __init__(self, source: Source, device: torch.device) -> None:
         self.name, self.labels, self.class_names, self.bad = source.name, source.labels, source.class_names, source.bad
+        self.groups, self.group_names = getattr(source, "groups", None), getattr(source, "group_names", ())
+        self.columns = getattr(source, "columns", {})
         self._source, self._device = source, device
 
     def __len__(self) -> int:
@@ -250,7 +265,12 @@ class Method(nn.Module, ABC):
     Attributes:
         backbone: batch -> h of shape (N, d); what is kept after pretraining.
         projector: h -> z of shape (N, D).
+        needs_labels: whether `forward` is given the labels of the batch too, (N,) int64, -1 for a sample without one. A
+            run of such a method sets its test samples aside before the first step. An option `num_classes` that is 0 is
+            settled by the data.
     """
+
+    needs_labels: ClassVar[bool] = False
 
     def __init__(self, backbone: nn.Module, projector: nn.Module) -> None:
         super().__init__()
@@ -268,6 +288,10 @@ class Method(nn.Module, ABC):
 
     def start_step(self, epoch: float, epochs: int | float) -> None:  # optional: most methods need none
         """Called before each step, with the epochs done so far (a fraction) and those of the whole run."""
+
+    def remark(self, terms: Terms) -> str:
+        """Return what the user should know of the terms of the first step, "" for nothing."""
+        return ""
 
     def after_backward(self) -> None:
         """Called when gradients are there and before the optimizer uses them: SwAV holds its prototypes here."""
@@ -425,13 +449,24 @@ class Views:
         pipelines: one `View` per view; the same object twice gives exchangeable (i.i.d.) views, the case for
             which the theory of the paper is exact.
         plain: batch -> network input without augmentation, used for evaluation, embedding and export.
+        prepare: batch -> what all pipelines start from, made once per batch (log-mels of waves). Pipelines and `plain`
+            take a batch as it is, too.
+        studied_at: place of the pipeline that figures and audits draw: never one that changes nothing.
     """
 
     pipelines: tuple[View, ...]
     plain: Callable[[Any], Any] = unchanged
+    prepare: Callable[[Any], Any] = unchanged
+    studied_at: int = 0
+
+    @property
+    def studied(self) -> View:
+        """The pipeline that figures and audits draw."""
+        return self.pipelines[self.studied_at]
 
     def draw(self, batch: Any, generator: torch.Generator) -> list[Any]:
-        """Draw and apply every pipeline once, in order."""
+        """Prepare a batch, then draw and apply every pipeline once, in order."""
+        batch = self.prepare(batch)
         return [view.apply(batch, view.sample(batch, generator)) for view in self.pipelines]
 
     def bare(self) -> "Views":
@@ -542,6 +577,25 @@ class Preparation:
     examples: Sequence[tuple[Tensor, Tensor, float]] = ()
 
 
+@runtime_checkable
+class Audible(Protocol):
+    """What shows views and plays them.
+
+    Attributes:
+        rate: samples of a wave per second.
+    """
+
+    rate: int
+
+    def __call__(self, view: Any) -> Tensor:
+        """Return uint8 pictures (N, C, H, W) of a view."""
+        ...
+
+    def waves(self, samples: Any) -> Float[Tensor, "n t"]:
+        """Return what is heard of samples or of views of them, in [-1, 1]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Modality:
     """What the core knows of images, sound or graphs. `images/modality.py` is the example to read.
@@ -568,7 +622,9 @@ class Modality:
             `seconds_per_sample` measures a recipe in a step on this machine. None: only the steps are settled.
         lacks_epochs: whether a recipe that nobody asked for gets a time where none was said, and no epochs.
         fit: (recipe, facts) -> the recipe with what it leaves to the data settled.
-        views: (recipe, facts) -> Views, from names in the recipe.
+        views: (recipe, facts) -> Views, from names in the recipe; (recipe, facts, memory) where there is a `memory`.
+        memory: (recipe, facts, source) -> tensors by name that views are made with, such as clips to mix in; they are
+            kept in the run folder, and `views` is given them as its third argument. None: views need none.
         backbone: (recipe, facts) -> the network that the recipe names, from torch's generator.
         names: (recipe) raises ValueError, before data are read, where no views or network have the names in it.
         plain: (transform, view) -> what a network that was trained on such views of single samples sees without
@@ -587,11 +643,13 @@ class Modality:
         readings: (source, features) -> name -> number: what else features are good for, such as clusters.
         portrait: source -> arrays by name for `evidence.npz`, which the page draws the data from.
         supervised: views -> the augmentation of the papers' supervised protocols, None where there is none.
-        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown.
+        show: facts -> (view -> uint8 pictures (N, C, H, W)) for the page; None: nothing is shown. Where that is an
+            `Audible`, samples and views can be played there.
         example: (recipe, facts) -> network input (2, ...), for export.
         preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
         exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what
             the other program does in another way.
+        windows: whether `load` takes window= and hop=, seconds, and then gives every window of longer samples.
         statistics: facts by name that may differ a little when a file of the data broke.
         reading: facts by name that say how the data were read: a run that goes on has them read so again.
     """
@@ -608,7 +666,8 @@ class Modality:
     plan: Callable[[Recipe, Collection[str], Source, Callable[[Recipe], float]], Recipe] | None = None
     lacks_epochs: Callable[[Recipe], bool] = lambda recipe: False
     fit: Callable[[Recipe, Facts], Recipe] = lambda recipe, facts: recipe
-    views: Callable[[Recipe, Facts], Views] | None = None
+    views: Callable[..., Views] | None = None
+    memory: Callable[[Recipe, Facts, Source], Mapping[str, Tensor]] | None = None
     backbone: Callable[[Recipe, Facts], nn.Module] | None = None
     names: Callable[[Recipe], None] = lambda recipe: None
     plain: Callable[[Any, Any], tuple[Callable[[Any], Any], str]] | None = None
@@ -628,5 +687,6 @@ class Modality:
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
     preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
     exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
+    windows: bool = False
     statistics: Collection[str] = ()
     reading: Collection[str] = ()

@@ -19,6 +19,7 @@ from barlow.methods.optimal_projector import optimal_projector
 from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
 from barlow.methods.simsiam import simsiam
+from barlow.methods.speakers import Speakers
 from barlow.methods.swav import swav
 from barlow.methods.vicreg import vicreg
 from barlow.methods.vicregl import vicregl
@@ -102,6 +103,18 @@ def whiten_shards(method: Any, sizes: Sequence[int]) -> None:
     method.loss = partial(method.loss, sub_batches=list(torch.arange(sum(sizes)).split(list(sizes))))
 
 
+class LabelledByLoudness(Speakers):
+    """Speakers told by how loud their first view is, so that every shard knows its labels; the middle has none."""
+
+    def forward(self, views: Sequence[Any], labels: Tensor | None = None) -> Terms:
+        loudness = views[0].flatten(1).mean(dim=1)
+        found = (loudness > 0).long() + (loudness > 0.8).long()
+        return super().forward(views, torch.where((loudness - 0.4).abs() < 0.1, -torch.ones_like(found), found))
+
+
+LabelledByLoudness.__module__ = Speakers.__module__  # whose answers about processes are the ones to break
+
+
 class OfficialCode(Method):
     """What the official Barlow Twins code does: C is added up in place, behind autograd's back."""
 
@@ -142,4 +155,8 @@ CASES: dict[str, Case] = {
     "byol": Case(by(byol, "16-8", predictor_width=16)),
     "cca_ssg": Case(by(cca_ssg, "16-8")),
     "sigreg": Case(by(sigreg, "16-8", num_directions=16)),
+    "speakers": Case(by(LabelledByLoudness, "16-8", num_classes=3, agreement_weight=1.0, redundancy_weight=0.05)),
+    "speakers, pairs": Case(
+        by(LabelledByLoudness, "none", num_classes=3, classifier="aam", agreement_weight=1.0, pairs="same_speaker")
+    ),
 }

@@ -253,6 +253,31 @@ NUMBERS: dict[str, dict[str, object]] = {
         "w_size": 128,
         "projector": "1024-64",
     },
+    # Anton et al. 2023 (arXiv 2209.14345), section 3 and report; jonahanton/SSL_audio
+    "audio": {
+        "backbone": "audiontt",
+        "views": "audio",
+        "epochs": 100,
+        "batch_size": 128,
+        "optimizer": "lars",
+        "learning_rate": 0.4,
+        "bias_learning_rate": 0.0048,
+        "weight_decay": 1e-5,
+        "warmup_epochs": 1.0,
+        "redundancy_weight": 0.005,
+        "projector": "8192-1048",
+    },
+    # theolepage/sslsv, configurations of Barlow Twins for VoxCeleb2, with the defaults of its code
+    "speakers-barlow_twins": {
+        "backbone": "timm:resnet34",
+        "views": "noisy",
+        "epochs": 100,
+        "batch_size": 256,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "redundancy_weight": 0.005,
+        "projector": "2048-2048-512",
+    },
     # Grill et al. 2020, section 3.3; google-deepmind/deepmind-research, byol/configs/byol.py
     "byol-imagenet": {
         **OFFICIAL_LARS,

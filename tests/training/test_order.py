@@ -110,3 +110,16 @@ def test_samples_of_another_kind_are_drawn_for_by_each_process_differently() -> 
         for rank in range(2)
     ]
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_labels_go_with_the_samples_that_could_be_read_on_every_process() -> None:
+    position = int(epoch_order(20, plan=PLAN, epoch=0, first_step=0, rank=1, world=2)[1])
+    labels = torch.arange(20) % 5 - 1
+    for rank, found in enumerate(shares(ArraySource(SAMPLES, labels=labels, bad={position: "made bad"}), 2)):
+        order = epoch_order(20, plan=PLAN, epoch=0, first_step=0, rank=rank, world=2).view(3, 3)
+        for step, positions in enumerate(order):
+            share = found[step]
+            assert share is not None
+            assert share.labels is not None
+            assert torch.equal(share.labels, labels[positions[positions != position]])
+    assert all(share is not None and share.labels is None for share in shares(ArraySource(SAMPLES), 1)[0].values())

@@ -98,16 +98,17 @@ def observe(
     done = 0
     plan = arranged(source, first, num_images, BATCH_SIZE)
     for number, batch in enumerate(source.batches(plan.order, plan.batch_size)):
-        drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
+        samples = views.prepare(batch.samples)
+        drawn = [_drawn(networks.backbone, first, samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=plan.blocks(num_blocks(h_views.shape[2], seconds)))
         # The block of the i-th sample is i mod G, as in the figures of pairs; or that of its batch.
         moments.add(h_views, torch.full((len(h_views),), number) if plan.by_batch else None)
-        kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
+        kept["h"].append(features_of(networks.backbone, views.plain(samples)))
         kept["h_a"].append(h_views[:, 0])
         if keep_views:
             kept["views"].append(h_views)
-        other = _drawn(networks.backbone, others[0], batch.samples, generator) if others else h_views[:, 1]
+        other = _drawn(networks.backbone, others[0], samples, generator) if others else h_views[:, 1]
         kept["h_b"].append(other)
         done += len(h_views)
         if progress:
@@ -164,7 +165,7 @@ def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: i
     times: list[float] = []
     while len(times) < TIMED_PASSES and sum(times) <= TIMED_SHARE * seconds:
         started = time.perf_counter()
-        _drawn(trained.backbone, views.pipelines[0], batch.samples, generator)
+        _drawn(trained.backbone, views.studied, batch.samples, generator)
         times.append(time.perf_counter() - started)
     each = min(times) / len(batch.indices) * forwards_per_image(views, num_views)
     fitting = int(seconds / each) if each > 0 else most
@@ -177,8 +178,8 @@ def forwards_per_image(views: Views, num_views: int) -> int:
 
 
 def set_apart(views: Views) -> tuple[View, ...]:
-    """Return the pipelines of a and b: one where both are drawn the same way, else two."""
-    first, second = views.pipelines[0], views.pipelines[min(1, len(views.pipelines) - 1)]
+    """Return the pipelines of a and b, the studied one first: one where both are drawn the same way, else two."""
+    first, second = views.studied, views.pipelines[0 if views.studied_at else min(1, len(views.pipelines) - 1)]
     return (first,) if first == second else (first, second)
 
 

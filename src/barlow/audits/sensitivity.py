@@ -91,7 +91,7 @@ def sensitivity(
         progress.update(len(passes) + STRONGEST, "layers")
         stages = backbone_stages(trained.backbone) if isinstance(trained.backbone, nn.Module) else {}
         layers = layer_shares(
-            trained.backbone, trained.projector, source, views.pipelines[0],
+            trained.backbone, trained.projector, source, views.studied,
             stages=stages, num_images=images.layers, seed=seed,
         )  # fmt: skip
         progress.update(len(passes) + STRONGEST + 1)

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from barlow.evaluation.scores import calibrate
 from barlow.modalities import MODALITIES, load_samples, modality_for
 from barlow.recipes import Recipe
-from barlow.runs.build import build_method, build_views, named_backbone, untrained_backbone
+from barlow.runs.build import (
+    build_method,
+    build_views,
+    kept_memory,
+    memory_of,
+    named_backbone,
+    untrained_backbone,
+)
 from barlow.runs.folder import RunFolder
 from barlow.runs.run import Run, open_run
 from barlow.seams import Facts, Modality, OnDevice, Source, View, Views, check_backbone, nothing_applied, to_device
@@ -173,7 +180,8 @@ class _Look:
         """Views that came as objects, or views by name, normalised by what the network wants."""
         if self.own is not None and not isinstance(self.own, str):
             return _drawn_by(self.own)
-        return build_views(self.modality, self.recipe, facts).bare()
+        memory = memory_of(self.modality, self.recipe, facts, self.source)
+        return build_views(self.modality, self.recipe, facts, memory).bare()
 
 
 def _drawn_by(own: Views | View) -> Views:
@@ -202,7 +210,9 @@ def _of_run(
     source = load_samples(run.modality, wanted, facts=facts, data_root=root, **reading)
     drawn = run.views.bare()
     if isinstance(views, str):
-        drawn = build_views(run.modality, replace(run.recipe, views=views), facts).bare()
+        asked = replace(run.recipe, views=views)
+        memory = kept_memory(where.checkpoints) or memory_of(run.modality, asked, facts, source)
+        drawn = build_views(run.modality, asked, facts, memory).bare()
     elif views is not None:
         drawn = _drawn_by(views)
     method, untrained = _method_of(run, source, drawn)

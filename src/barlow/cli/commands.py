@@ -57,7 +57,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
-  barlow export RUN               backbone for timm or ONNX
+  barlow export RUN               backbone for timm or ONNX; of sound also for HEAR
   barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
@@ -113,6 +113,7 @@ def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run
         start_from=flags.start_from,
         data_root=flags.data_root,
         labels=flags.labels,
+        hold_out=flags.hold_out,
         modality=flags.modality or None,
         machine=flags.machine,
         white_level=flags.white_level,
@@ -140,6 +141,8 @@ def compare(arguments: Sequence[str]) -> int:
         machine=Machine(accelerator=flags.accelerator, checkpoint_minutes=flags.checkpoint_minutes, quiet=flags.quiet),
         white_level=flags.white_level,
         channels_axis=flags.channels_axis or None,
+        labels=flags.labels,
+        hold_out=flags.hold_out,
     )
     print_comparison(found.table["rows"])
     for line in failed_runs(found.table["rows"]):
@@ -157,7 +160,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     from barlow.report.terminal import print_evaluation
     from barlow.runs.run import open_run
 
-    score = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None).evaluate(
+    run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
+    if flags.verify or flags.trials or flags.snr:
+        return _verify(flags, run)
+    score = run.evaluate(
         flags.data or None,
         data_root=flags.data_root,
         sgd_linear=flags.sgd_linear or flags.augmented,
@@ -166,6 +172,8 @@ def evaluate(arguments: Sequence[str]) -> int:
         protocol=flags.protocol,
         seconds=flags.seconds,
         accelerator=flags.accelerator,
+        labels=flags.labels,
+        hold_out=flags.hold_out,
         keep=flags.keep,
         quiet=False,
         white_level=flags.white_level,
@@ -174,6 +182,34 @@ def evaluate(arguments: Sequence[str]) -> int:
     print_evaluation({"evaluation": score.evaluation})
     if score.kept:
         say(f"kept: {score.kept}")
+    return 0
+
+
+def _verify(flags: Evaluate, run: "Run") -> int:
+    """Print error rates of speakers in every condition."""
+    from barlow.applications.speakers.verify import verify_speakers
+
+    score = verify_speakers(
+        run,
+        flags.data or None,
+        trials=flags.trials,
+        snr=flags.snr,
+        noise=flags.noise,
+        labels=flags.labels,
+        hold_out=flags.hold_out,
+        data_root=flags.data_root,
+        accelerator=flags.accelerator,
+        keep=flags.keep,
+        quiet=False,
+    )
+    table = Table("EER in % / minDCF", *(one["condition"] for one in score.rows[0]["verification"]))
+    for row in score.rows:
+        table.add_row(
+            row["features"], *(f"{100 * one['eer']:.1f} / {one['min_dcf']:.3f}" for one in row["verification"])
+        )
+    Console().print(table)
+    for line in (score.trials, *score.notes, *([f"kept: {score.kept}"] if score.kept else [])):
+        say(line)
     return 0
 
 
@@ -199,6 +235,8 @@ def embed(arguments: Sequence[str]) -> int:
         data_root=flags.data_root,
         accelerator=flags.accelerator,
         quiet=False,
+        window=flags.window,
+        hop=flags.hop,
         white_level=flags.white_level,
         channels_axis=flags.channels_axis or None,
     )
@@ -266,7 +304,7 @@ def export(arguments: Sequence[str]) -> int:
     from barlow.runs.run import open_run
 
     run = open_run(flags.run, modality=flags.modality or None)
-    where = flags.out or run.folder / ("timm" if flags.to == "timm" else "backbone.onnx")
+    where = flags.out or run.folder / ("backbone.onnx" if flags.to == "onnx" else flags.to)
     notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
     for line in notes:
         say(line)
@@ -291,16 +329,19 @@ def study(arguments: Sequence[str]) -> int:
         raise ValueError("quick, whole: got both, wanted one of them at most")
     from barlow.studies.study import Settings, carry_out
 
+    asked = load_study(flags.name)
     settings = Settings(
         data=flags.data,
         data_root=str(flags.data_root or ""),
-        seeds=flags.seeds or (1 if flags.quick else 3),
+        seeds=flags.seeds or (1 if flags.quick else asked.seeds),
         form="quick" if flags.quick else "whole" if flags.whole else "core",
+        labels=flags.labels,
+        hold_out=flags.hold_out,
     )
     try:
         found = carry_out(
             flags.name,
-            load_study(flags.name),
+            asked,
             settings,
             flags.out or Path("runs") / f"study-{flags.name}",
             jobs=flags.jobs,

@@ -31,8 +31,11 @@ class Pretrain:
     """With --resume: where the data of the run are now, if they moved."""
     start_from: Path | None = None
     """Start from the backbone and heads of this finished run, with its numbers where no --recipe is given."""
-    labels: Literal["auto", "required", "none"] = "auto"
-    """none: leave the labels of DATA out, also from the evaluation; -1 is a sample without one."""
+    labels: str = "auto"
+    """none: leave the labels of DATA out, also from the evaluation; -1 is a sample without one; required: an error
+    without any; or a pattern of file names that tells them, such as "{label}_{group}_*"."""
+    hold_out: str = ""
+    """Groups (speakers, patients) that are not learnt from and are evaluated on: group=george,lucas."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     download: bool = False
@@ -42,7 +45,7 @@ class Pretrain:
     channels_axis: str = ""
     """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     modality: str = ""
-    """images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
+    """audio, images, or FILE.py:NAME for a `barlow.Modality` of your own; empty: told by DATA."""
     redundancy_weight: float | None = None
     """Weight lambda of the off-diagonal terms (paper, equation 2); of barlow_twins only."""
     normalization: str | None = None
@@ -102,6 +105,10 @@ class Compare:
     """The pixel value that is white: 1, 255, 4095, 65535; default: told from all values, and kept with the run."""
     channels_axis: str = ""
     """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
+    labels: str = ""
+    """As for pretrain, such as a pattern of file names: "{label}_{group}_*"; empty: what DATA carry."""
+    hold_out: str = ""
+    """Groups (speakers, patients) that are not learnt from and are evaluated on: group=george,lucas."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     checkpoint_minutes: float = Machine.checkpoint_minutes
@@ -138,6 +145,18 @@ class Evaluate:
     """About how long the probes may take: where all samples would take longer, a part of each class counts."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
+    labels: str = "auto"
+    """A pattern of file names that tells labels and groups: "{label}_{group}_*"; auto: what DATA carry."""
+    hold_out: str = ""
+    """Groups to test on, all others to fit probes on: group=george,lucas; group: each in its turn."""
+    verify: bool = False
+    """Of sound: verify speakers instead, by the labels: EER and minDCF of all pairs of test clips."""
+    trials: Path | None = None
+    """A file of "enrol test label" to verify by, names as ends of paths; label 1 or 0."""
+    snr: tuple[float, ...] = ()
+    """Verify also in noise at these ratios of signal to noise in decibels: 20 10 5 0."""
+    noise: str = "babble"
+    """white, pink, babble (of other clips of DATA), or a folder of recordings of noise."""
     keep: bool = True
     """Keep the figures in the run folder, on its page too."""
     modality: str = ""
@@ -156,6 +175,10 @@ class Embed:
     """Where the data of the run are now, if they moved; others than its own are refused."""
     out: Path | None = None
     """.npz or .parquet; default: features/<name of the data>.npz in the run folder."""
+    window: float | None = None
+    """Of recordings: seconds of the windows to embed, each with its start and end; default: one clip, one row."""
+    hop: float | None = None
+    """Of recordings: seconds from one window to the next; default: as long as a window."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     white_level: int | float | None = None
@@ -208,8 +231,8 @@ class Export:
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    to: Literal["timm", "onnx"] = "timm"
-    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file."""
+    to: Literal["timm", "onnx", "hear"] = "timm"
+    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file; hear: of sound, a module for HEAR 2021."""
     out: Path | None = None
     """Where to; default: inside the run folder."""
     with_preprocessing: bool = False
@@ -231,8 +254,12 @@ class Study:
     """Data as for pretrain, by name or path."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
+    labels: str = "auto"
+    """speakers only: pattern of the names of recordings, such as {group}_{label}_*; auto: class folders."""
+    hold_out: str = ""
+    """speakers only: groups to test on: group=7,8,9; empty: a fifth of each class."""
     seeds: int = 0
-    """Seeds 0, 1, 2, ...; 0: three of them, one with --quick."""
+    """Seeds 0, 1, 2, ...; 0: as many as the study wants (three; speakers five), one with --quick."""
     out: Path | None = None
     """Folder of the study; default: runs/study-NAME."""
     quick: bool = False
@@ -333,8 +360,8 @@ def _made_for(flags: Pretrain) -> Recipe:
         from barlow.runs.folder import RunFolder
 
         return RunFolder(flags.start_from).recipe()
-    if not flags.modality:
+    if not flags.modality and not Path(flags.data).expanduser().exists():
         return recipe_for(flags.recipe or None, flags.data)
-    from barlow.modalities import modality_named
+    from barlow.modalities import modality_for
 
-    return modality_named(flags.modality).recipe(flags.recipe or None, flags.data)
+    return modality_for(flags.data, modality=flags.modality or None).recipe(flags.recipe or None, flags.data)

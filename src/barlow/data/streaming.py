@@ -65,12 +65,25 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class DrawingReader(Reader, Protocol):
+    """A `Reader` of parts of something longer: one part for looking at, another one each time for training."""
+
+    def draw(self, position: int) -> Tensor:
+        """Return what `read` does, of a part that is drawn from torch's global generator."""
+        ...
+
+
 @dataclass(frozen=True)
 class BatchRequest:
-    """A batch to be read: what is random in a sample follows from `seed` and its position, nothing else."""
+    """A batch to be read: what is random in a sample follows from `seed` and its position, nothing else.
+
+    `drawn`: whether it is for training, so that a `DrawingReader` draws parts.
+    """
 
     positions: list[int]
     seed: int
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,13 +172,14 @@ class StreamSource:
         stacked tensors, or lists of tensors where sizes differ. While iterating, bad samples that are more than 1% of
         the source are an error.
         """
-        positions = np.fromiter(order, dtype=np.int64, count=len(order))
-        return self.seeded_batches(order, batch_size, crc32(positions.tobytes()))
+        seed = crc32(np.fromiter(order, dtype=np.int64, count=len(order)).tobytes())
+        chunks = batches_of(order, batch_size, len(self))
+        return self._batches([BatchRequest(positions, seed) for positions in chunks])
 
     def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield what `batches` does; what is random in a sample follows from `seed` and its position."""
         chunks = batches_of(order, batch_size, len(self))
-        return self._batches([BatchRequest(positions, seed) for positions in chunks])
+        return self._batches([BatchRequest(positions, seed, drawn=True) for positions in chunks])
 
     def _batches(self, chunks: list[BatchRequest]) -> Iterator[Batch]:
         for packed in self._packed(chunks):
@@ -262,12 +276,13 @@ def read_packed(reader: Reader, request: BatchRequest) -> PackedBatch:
     samples: list[Tensor] = []
     failures: list[tuple[int, str]] = []
     lost: list[tuple[int, str, int]] = []
+    read = reader.draw if request.drawn and isinstance(reader, DrawingReader) else reader.read
     with generators_restored():
         for position in request.positions:
             seed_generators(hash_seed(request.seed, position))
             try:
                 with counting() as counts:
-                    sample = reader.read(position)
+                    sample = read(position)
             except Exception as error:  # a broken file makes a decoder raise anything
                 if isinstance(error, OSError) and error.errno in _NOT_THE_SAMPLE:
                     raise

@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from barlow.data.groups import Groups, are_classes, choose_groups, groups_of, held_out
 from barlow.data.labels import Labels
 from barlow.data.lost import Lost
+from barlow.data.name_pattern import told_by_names
 from barlow.data.order import batches_of
 from barlow.seams import Batch, Source, seeded_batches
 
@@ -20,6 +22,7 @@ class SubsetSource:
         name: name of the whole.
         labels: (len,) int64, or None.
         class_names: names of the classes.
+        groups: (len,) int64 positions in `group_names`, or None.
         bad: reason by position in this subset, of every sample that could not be read so far.
         indices: (len,) int64 positions in the whole.
         notes: sentences for the user.
@@ -27,8 +30,17 @@ class SubsetSource:
         reading: facts about how the samples were read.
     """
 
-    def __init__(self, whole: Source, indices: Int64[Tensor, " n"], labels: Labels | None = None) -> None:
-        """Look at `indices` of `whole`: different positions in it, in any order; `labels` None: those of the whole."""
+    def __init__(
+        self,
+        whole: Source,
+        indices: Int64[Tensor, " n"],
+        labels: Labels | None = None,
+        groups: Groups | None = None,
+    ) -> None:
+        """Look at `indices` of `whole`: different positions in it, in any order.
+
+        `labels` and `groups`, of this subset; None: those of the whole.
+        """
         if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= len(whole)):
             raise ValueError(f"indices: from {int(indices.min())} to {int(indices.max())} in {len(whole)} samples")
         self._place = torch.full((len(whole),), -1, dtype=torch.int64)
@@ -39,6 +51,10 @@ class SubsetSource:
         known = Labels(None if whole.labels is None else whole.labels[indices], tuple(whole.class_names))
         self.labels = (labels or known).values
         self.class_names: Sequence[str] = (labels or known).class_names
+        of_whole = groups_of(whole)
+        found = groups or (None if of_whole is None else Groups(of_whole.values[indices], of_whole.names))
+        self.groups: Tensor | None = None if found is None else found.values
+        self.group_names: Sequence[str] = () if found is None else found.names
         self.notes: tuple[str, ...] = tuple(getattr(whole, "notes", ()))
         self.reading: Mapping[str, Any] = getattr(whole, "reading", {})
         self.indices = indices
@@ -94,19 +110,37 @@ def subset(source: Source, indices: Sequence[int] | Tensor) -> SubsetSource:
     return SubsetSource(source, torch.as_tensor(indices, dtype=torch.int64).reshape(-1))
 
 
-def relabelled(source: Source, labels: Labels) -> SubsetSource:
-    """Return a source with other labels, one per sample."""
-    return SubsetSource(source, torch.arange(len(source)), labels)
+def without_held_out(source: Source, hold_out: str) -> Source:
+    """Return a source without the groups that `hold_out` names ("group=george,lucas"); "": as it is."""
+    return subset(source, (~held_out(source, hold_out)).nonzero()) if hold_out else source
+
+
+def relabelled(source: Source, labels: Labels, groups: Groups | None = None) -> SubsetSource:
+    """Return a source with other labels, one per sample; and with other groups unless those are None."""
+    return SubsetSource(source, torch.arange(len(source)), labels, groups)
+
+
+def labelled_by_names(source: Source, pattern: str) -> SubsetSource:
+    """Return a source with the labels and the groups that the names of its samples tell, see `told_by_names`."""
+    told = told_by_names([source.describe(position) for position in range(len(source))], pattern)
+    found = relabelled(source, told.labels, told.groups)
+    found.notes += (told.note,) if told.note else ()
+    return found
 
 
 def split_labelled(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:
     """Split a labelled source into training and test part, class by class, both in the order of the source.
 
     `fraction` is the share of the test part; each class keeps at least one training sample. A seed gives the same split
-    on every machine.
+    on every machine. Groups, such as speakers, go to one part as a whole, unless there is one only or they are the
+    classes themselves.
     """
     if source.labels is None:
         raise ValueError(f"source: {source.name} has no labels to split it by")
+    groups = groups_of(source)
+    if groups is not None and not are_classes(groups.values, source.labels):
+        away = choose_groups(groups.values, fraction=fraction, seed=seed)
+        return subset(source, (~away).nonzero()), subset(source, away.nonzero())
     num_test = round(fraction * len(source))
     if not 0 < num_test < len(source):
         raise ValueError(f"fraction: {fraction} of {len(source)} samples leaves a part empty")

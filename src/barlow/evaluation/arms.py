@@ -49,15 +49,19 @@ def evaluate_arms(
     without labels or with other samples than the first, or training data of which no two samples are of one class.
     """
     train_y, test_y = _common_labels(arms)
-    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=seed)
+    groups = next(iter(arms.values()))[0].groups
+    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=seed, groups=groups)
+    tensors = () if groups is None else (groups,)
     few = few_label_draws(train_y, per_class=num_labels_per_class, draws=draws, seed=seed)
     rows = []
     for done, (name, (train, test)) in enumerate(arms.items()):
         if progress:
             progress(done, name)
-        probe_all = partial(_probes, train.h, train_y, test.h, test_y, split, few, num_labels_per_class)
+        probe_all = partial(_probes, train.h, train_y, test.h, test_y, split, few, num_labels_per_class, groups)
         scores, chosen = zip(
-            *_CACHE.get(probe_all, train.h, train_y, test.h, test_y, settings=(num_labels_per_class, draws, seed)),
+            *_CACHE.get(
+                probe_all, train.h, train_y, test.h, test_y, *tensors, settings=(num_labels_per_class, draws, seed)
+            ),
             strict=True,
         )
         row = {"features": name, "num_features": train.h.shape[1]}
@@ -81,12 +85,13 @@ def _probes(
     split: Split,
     few: Sequence[Tensor],
     per_class: int,
+    groups: Tensor | None,
 ) -> list[_Row]:
     """Return neighbours, linear probe and few labels of one kind of features."""
     return [
         _knn(train_h, train_y, test_h, test_y, split),
         _linear(train_h, train_y, test_h, test_y, split),
-        _few_labels(train_h, train_y, test_h, test_y, few, per_class),
+        _few_labels(train_h, train_y, test_h, test_y, few, per_class, groups),
     ]
 
 
@@ -135,9 +140,15 @@ def _linear(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, sp
 
 
 def _few_labels(
-    train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, draws: Sequence[Tensor], per_class: int
+    train_h: Tensor,
+    train_y: Tensor,
+    test_h: Tensor,
+    test_y: Tensor,
+    draws: Sequence[Tensor],
+    per_class: int,
+    groups: Tensor | None = None,
 ) -> _Row:
-    found = few_label_accuracy(train_h, train_y, test_h, test_y, draws)
+    found = few_label_accuracy(train_h, train_y, test_h, test_y, draws, groups=groups)
     figures = {"mean": found.mean, "std": found.std, "per_class": per_class, "draws": len(draws)}
     chosen = {"regularisations": list(found.regularisations), "converged": found.converged}
     return {"few_labels": figures}, {"few_labels": chosen}

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from barlow.data.groups import groups_of
 from barlow.seams import Source
 
 LIMIT_SEED = 0
@@ -23,11 +24,13 @@ class Features:
         h: (n, d) float32 on the CPU.
         labels: (n,) int64 classes of the same samples, or None.
         indices: (n,) int64 position of each sample in its source.
+        groups: (n,) int64 groups of the same samples, such as speakers, or None.
     """
 
     h: Float32[Tensor, "n d"]
     labels: Int64[Tensor, " n"] | None
     indices: Int64[Tensor, " n"]
+    groups: Int64[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -67,7 +70,7 @@ def extract(
     where = torch.cat(indices)
     # Tensors made in inference mode may not take part in autograd later; a copy may.
     labels = None if source.labels is None else source.labels[where]
-    return Features(torch.cat(parts).clone(), labels, where.clone())
+    return Features(torch.cat(parts).clone(), labels, where.clone(), _groups(source, where))
 
 
 def feature_batches(
@@ -116,7 +119,7 @@ class KeptFeatures:
         if len(where) == 0:
             raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(positions)} asked for")
         labels = None if source.labels is None else source.labels[where]
-        return Features(torch.stack([rows[place] for place in where.tolist()]), labels, where)
+        return Features(torch.stack([rows[place] for place in where.tolist()]), labels, where, _groups(source, where))
 
 
 def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:
@@ -150,6 +153,11 @@ def calibrate_batchnorm(module: nn.Module, batches: Iterable[Any]) -> None:
             norm.momentum = momentum
     if num_batches == 0:
         raise ValueError("batches: there were none to take statistics from")
+
+
+def _groups(source: Source, where: Tensor) -> Tensor | None:
+    groups = groups_of(source)
+    return None if groups is None else groups.values[where]
 
 
 def _refuse_training(represent: Callable[[Any], Tensor]) -> None:

@@ -246,13 +246,14 @@ def few_label_accuracy(
     draws: Sequence[Int64[Tensor, " _"]],
     *,
     regularisations: Sequence[float] = REGULARISATIONS,
+    groups: Int64[Tensor, " n"] | None = None,
 ) -> FewLabels:
     """Fit to a few labels of each class, once per draw, and score on the test samples.
 
     Each draw chooses C by cross-validation inside its own labels; `few_label_draws` makes the draws from labels alone,
     so that every kind of features gets the same ones. Features are standardised with the mean and spread of all
     training features: where labels are few there still are samples without labels. Labels outside the draws are not
-    looked at.
+    looked at. With `groups` of the training samples, those of one are in one fold.
     """
     if not draws:
         raise ValueError("draws: got none, wanted one or more sets of labelled samples")
@@ -261,7 +262,7 @@ def few_label_accuracy(
     accuracies, chosen, converged = [], [], True
     for draw in draws:
         h, y = standardiser(train_h[draw]), train_y[draw]
-        regularisation = cross_validate(h, y, regularisations)
+        regularisation = cross_validate(h, y, regularisations, None if groups is None else groups[draw])
         (fit,) = fit_logistic(h, y, [regularisation])
         accuracies.append(float((fit.predict(test) == test_y).double().mean()))
         chosen.append(regularisation)
@@ -269,9 +270,11 @@ def few_label_accuracy(
     return FewLabels(tuple(accuracies), tuple(chosen), converged)
 
 
-def cross_validate(h: Tensor, y: Tensor, regularisations: Sequence[float] = REGULARISATIONS) -> float:
-    """Return the best C by cross-validation among the (n, d) standardised features themselves."""
+def cross_validate(
+    h: Tensor, y: Tensor, regularisations: Sequence[float] = REGULARISATIONS, groups: Tensor | None = None
+) -> float:
+    """Return the best C by cross-validation among the (n, d) standardised features themselves, groups kept together."""
     most = int(y.bincount().max())
-    fold = folds(y, num_folds=max(2, min(NUM_FOLDS, most)), seed=FOLD_SEED)
+    fold = folds(y, num_folds=max(2, min(NUM_FOLDS, most)), seed=FOLD_SEED, groups=groups)
     parts = [Part(h[fold != out], y[fold != out], h[fold == out], y[fold == out]) for out in range(int(fold.max()) + 1)]
     return best(try_regularisations(parts, regularisations)).regularisation

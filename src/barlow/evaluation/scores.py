@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import held_out, held_out_groups
 from barlow.data.labels import UNKNOWN, Labels
 from barlow.data.parts import Parts, of_source
 from barlow.data.subsets import relabelled, split_labelled, subset
@@ -110,19 +112,29 @@ class Score:
 
 
 def labelled_parts(
-    modality: Modality, data: Any, *, facts: Facts | None = None, data_root: str | Path | None = None, **reading: Any
+    modality: Modality,
+    data: Any,
+    *,
+    facts: Facts | None = None,
+    data_root: str | Path | None = None,
+    labels: Any = "auto",
+    hold_out: str = "",
+    **reading: Any,
 ) -> LabelledParts | None:
     """Load labelled data in training and test part: their own split, or one by class with a fixed seed.
 
     Where only one of their own parts has labels, that one is split, and the notes say so. Left out, and named in the
     notes, are samples without a label (-1) and test samples of a class that the training part lacks. `facts` are those
-    of the run whose network the samples are for; None: they are taken as they are. `reading` is what a user says of how
-    they are to be read. Returns None where there are no labels.
+    of the run whose network the samples are for; None: they are taken as they are. `labels` are as `load_samples` takes
+    them; `hold_out` names groups of the training part, such as "group=george,lucas", that are the test part instead.
+    `reading` is what a user says of how they are to be read. Returns None where there are no labels.
     """
 
     def load(split: str) -> Source:
-        return load_samples(modality, data, facts=facts, split=split, data_root=data_root, **reading)
+        return load_samples(modality, data, facts=facts, split=split, data_root=data_root, labels=labels, **reading)
 
+    if hold_out:
+        return parts_by_groups(load("train"), hold_out)
     if "test" in splits_of(modality, data):
         train, test = load("labelled"), load("test")
         if train.labels is not None and test.labels is not None:
@@ -145,6 +157,16 @@ def _split_the_labelled_one(train: Source, test: Source) -> LabelledParts | None
         "classes; a fifth of them, class by class, is what is evaluated on"
     )
     return replace(parts, seen_in_pretraining=of_train, notes=(note, *parts.notes))
+
+
+def parts_by_groups(source: Source, hold_out: str) -> LabelledParts | None:
+    """Split labelled data by groups: those that `hold_out` names are the test part; None where there are no labels."""
+    away = held_out(source, hold_out)
+    if source.labels is None:
+        return None
+    parts = _usable(subset(source, (~away).nonzero()), subset(source, away.nonzero()))
+    note = f"held out: {', '.join(held_out_groups(hold_out))}, {len(parts.test)} of {len(source)} samples"
+    return replace(parts, seen_in_pretraining=True, notes=(note, *parts.notes))
 
 
 def parts_with_test(
@@ -189,6 +211,35 @@ def split_parts(source: Source) -> LabelledParts | None:
     known = _with_labels(source)
     train, test = split_labelled(known, TEST_SHARE, SPLIT_SEED)
     return LabelledParts(train, test, seen_in_pretraining=True, notes=_left_out(source, known))
+
+
+def set_aside(modality: Modality, data: Any, source: Source, **asked: Any) -> tuple[Source, LabelledParts]:
+    """Set the test samples of labelled data aside before anything is learnt, for a method that learns from labels.
+
+    They are those that an evaluation of `data` takes later: their own test split, or a fifth of each class, in which
+    case the first of what is returned, to learn from, is `source` without them. Samples without a label stay in it.
+    `asked` goes to `labelled_parts`. ValueError: labels of which no part can be tested.
+    """
+    own_split = not isinstance(data, Source) and "test" in splits_of(modality, data)
+    parts = labelled_parts(modality, data, **asked) if own_split else split_parts(source)
+    if parts is None:
+        raise ValueError(f"data: {source.name} has no labels to set a part aside for the test")
+    if parts.seen_in_pretraining:  # cut from the samples of `source`
+        known = _with_labels(source)
+        positions = torch.arange(len(source)) if known is source else known.indices  # type: ignore[attr-defined]
+        kept = torch.ones(len(source), dtype=torch.bool)
+        kept[positions[parts.test.indices]] = False  # type: ignore[attr-defined]
+        source = subset(source, kept.nonzero())
+    return source, said_aside(parts, len(source))
+
+
+def said_aside(parts: LabelledParts, num_learnt: int) -> LabelledParts:
+    """Return the parts with a note that no loss has seen the test samples or their labels."""
+    note = (
+        f"The method learns from labels: {len(parts.test)} test samples were set aside before the first step, and no "
+        f"loss has seen them or their labels; {num_learnt} are learnt from"
+    )
+    return replace(parts, seen_in_pretraining=False, notes=(note, *parts.notes))
 
 
 def _with_labels(source: Source) -> Source:
@@ -281,6 +332,30 @@ class Protocols:
     def candidates_for(self, fraction: float) -> Sequence[FinetuneNumbers]:
         """Return the numbers of fine-tuning on a share of the labels: to choose from, or published ones."""
         return self.candidates if self.published is None else (self.published.numbers_for(fraction),)
+
+
+def mean_over_groups(scores: Mapping[str, Score]) -> Score:
+    """Return the means of what was measured with one group left out after another; errors are over the groups."""
+    evaluations = [score.evaluation for score in scores.values()]
+    rows = []
+    for number, first in enumerate(evaluations[0]["rows"]):
+        found = [one["rows"][number] for one in evaluations]
+        row = {"features": first["features"], "num_features": first["num_features"]}
+        for name in ("knn", "linear"):
+            values = [one[name] for one in found]
+            row |= {name: fmean(values), f"{name}_error": stdev(values) / len(values) ** 0.5}
+        few = [one["few_labels"]["mean"] for one in found]
+        row["few_labels"] = {**first["few_labels"], "mean": fmean(few), "std": stdev(few)}
+        row["groups"] = {
+            name: {"knn": one["knn"], "linear": one["linear"], "few_labels": one["few_labels"]["mean"]}
+            for name, one in zip(scores, found, strict=True)
+        }
+        rows.append(row)
+    notes = [f"means over {len(scores)} groups left out one after another: {', '.join(scores)}"]
+    seen = any(one["test_seen_in_pretraining"] for one in evaluations)
+    in_all = {"train_samples": evaluations[0]["train_samples"], "test_samples": evaluations[0]["test_samples"]}
+    classes = evaluations[0]["classes"]
+    return Score({"classes": classes, **in_all, "rows": rows, "notes": notes, "test_seen_in_pretraining": seen})
 
 
 ONLY_PROBES = Protocols()

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from barlow.data.groups import are_classes, choose_groups
+
 
 @dataclass(frozen=True)
 class Split:
@@ -18,14 +20,26 @@ class Split:
     validation: Int64[Tensor, " v"]
 
 
-def validation_split(labels: Int64[Tensor, " n"], *, fraction: float, most: int, seed: int) -> Split:
+def validation_split(
+    labels: Int64[Tensor, " n"],
+    *,
+    fraction: float,
+    most: int,
+    seed: int,
+    groups: Int64[Tensor, " n"] | None = None,
+) -> Split:
     """Set a part of the training data aside for choosing hyper-parameters, the same share of every class.
 
     `fraction` of each class, rounded, at least one where a class has two (a class with one stays in `fit`), and no more
-    than about `most` in all. ValueError: a fraction outside (0, 1), or no class with two samples.
+    than about `most` in all. Where there are groups, such as speakers, whole ones of them are set aside, about as many
+    samples: the choice is then one for groups that were not seen. ValueError: a fraction outside (0, 1), or no class
+    with two samples.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: got {fraction}, wanted a number between 0 and 1")
+    if groups is not None and not are_classes(groups, labels):
+        away = choose_groups(groups, fraction=fraction, seed=seed)
+        return Split((~away).nonzero()[:, 0], away.nonzero()[:, 0])
     _, rank, size = _ranks(labels, seed)
     share = min(fraction, most / max(len(labels), 1))
     number = (size * share).round().clamp(min=1).minimum(size - 1)
@@ -35,10 +49,18 @@ def validation_split(labels: Int64[Tensor, " n"], *, fraction: float, most: int,
     return Split((~aside).nonzero()[:, 0], aside.nonzero()[:, 0])
 
 
-def folds(labels: Int64[Tensor, " n"], *, num_folds: int, seed: int) -> Int64[Tensor, " n"]:
-    """Number the samples for cross-validation, from 0, each class spread evenly over the (at least 2) folds."""
+def folds(
+    labels: Int64[Tensor, " n"], *, num_folds: int, seed: int, groups: Int64[Tensor, " n"] | None = None
+) -> Int64[Tensor, " n"]:
+    """Number the samples for cross-validation, from 0, each class spread evenly over the (at least 2) folds.
+
+    Where there are groups, such as speakers, those of one are in one fold.
+    """
     if num_folds < 2:
         raise ValueError(f"num_folds: got {num_folds}, wanted at least 2")
+    if groups is not None and not are_classes(groups, labels):
+        places: Tensor = groups.unique(return_inverse=True)[1]
+        return places % num_folds
     position, rank, _ = _ranks(labels, seed)
     return (rank + position) % num_folds
 

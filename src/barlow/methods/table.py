@@ -15,6 +15,7 @@ from barlow.methods.optimal_projector import optimal_projector
 from barlow.methods.sigreg import sigreg
 from barlow.methods.simclr import simclr
 from barlow.methods.simsiam import simsiam
+from barlow.methods.speakers import Speakers
 from barlow.methods.swav import swav
 from barlow.methods.vicreg import vicreg
 from barlow.methods.vicregl import vicregl
@@ -37,6 +38,7 @@ METHODS: dict[str, Builder] = {
     "byol": byol,
     "sigreg": sigreg,
     "cca_ssg": cca_ssg,
+    "speakers": Speakers,
 }
 
 

@@ -15,6 +15,7 @@ from barlow.recipes import (
     sigreg,
     simclr,
     simsiam,
+    speakers,
     swav,
     vicreg,
     vicregl,
@@ -41,6 +42,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar": barlow_twins.cifar,
     "imagenet": barlow_twins.imagenet,
     "pictures": barlow_twins.pictures,
+    "audio": barlow_twins.audio,
+    "audio-small": barlow_twins.audio_small,
     "simclr-imagenet": simclr.imagenet,
     "simclr-cifar": simclr.cifar,
     "simclr-small-grey": simclr.small_grey,
@@ -71,6 +74,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "byol-cifar": byol.cifar,
     "byol-small-grey": byol.small_grey,
     "byol-pictures": byol.pictures,
+    "byol-audio": byol.audio,
+    "byol-audio-small": byol.audio_small,
     "optimal_projector-digits": optimal_projector.digits,
     "optimal_projector-imagenet": optimal_projector.imagenet,
     "optimal_projector-cifar": optimal_projector.cifar,
@@ -86,6 +91,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cca_ssg-cora": cca_ssg.cora,
     "cca_ssg-citeseer": cca_ssg.citeseer,
     "cca_ssg-pubmed": cca_ssg.pubmed,
+    "speakers": speakers.speakers,
+    "speakers-barlow_twins": speakers.barlow_twins,
 }
 
 MADE_FOR = {
@@ -101,6 +108,10 @@ MADE_FOR = {
     **graphs.MADE_FOR,
 }
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
+MADE_FOR_KIND = {"audio": "audio-small"}
+"""The recipe that data of another modality than images get, by the name of the modality."""
+LEND = ("digits", "audio-small")
+"""Recipes that take the loss and the head of a method where no whole recipe of it was made for their data."""
 
 
 def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures") -> Recipe:
@@ -117,7 +128,7 @@ def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures
     for full_name in (of_its_own, name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    if f"{name}-small-grey" in RECIPES:
+    if (made_for in LEND or made_for in graphs.GRAPH_RECIPES) and f"{name}-small-grey" in RECIPES:
         return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])

@@ -71,6 +71,38 @@ def small_grey() -> Recipe:
     )
 
 
+def audio() -> Recipe:
+    """BYOL-A as published: AudioNTT on 0.95 s of AudioSet at 16 kHz, with the numbers of the paper's second version."""
+    return replace(
+        barlow_twins.audio(),
+        name="byol-audio",
+        method="byol",
+        source="Niizumi et al. 2022 (arXiv 2204.07402): heads 4096-256, Adam lr 3e-4, batch 256, 100 epochs, tau 0.99",
+        published="",
+        projector="4096-256",
+        projector_bias=True,
+        options={"momentum": 0.99, "predictor_width": 4096},
+        batch_size=256,
+        optimizer="adam",
+        learning_rate=3e-4,
+        bias_learning_rate=0.0,
+        weight_decay=0.0,
+    )
+
+
+def audio_small() -> Recipe:
+    """BYOL-A's heads, optimizer and momentum on the network and the views of `audio-small`."""
+    return replace(
+        barlow_twins.audio_small(),
+        name="byol-audio-small",
+        method="byol",
+        source="ours, untuned: network and views of audio-small, tau 0.99 of BYOL-A (arXiv 2204.07402)",
+        projector="512-256",
+        projector_bias=True,
+        options={"momentum": 0.99, "predictor_width": 512},
+    )
+
+
 def pictures() -> Recipe:
     """A folder of pictures on the machine at hand: as `pictures`, but for loss and heads."""
     return replace(

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import wave
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +33,21 @@ def views(run: RunFiles) -> str:
     rows = [_pictures(run, name, 4) for name in ("originals", "views_a", "views_b")]
     if any(row is None for row in rows[1:]):
         return ""
-    captions = [name for name, row in zip(("original", "view A", "view B"), rows, strict=True) if row is not None]
+    named = zip(("original", "view A", "view B"), ("originals", "views_a", "views_b"), rows, strict=True)
+    there = [(caption, row, _players(run, name, len(row))) for caption, name, row in named if row is not None]
     cards = []
-    for samples in zip(*(row for row in rows if row is not None), strict=False):
-        shown = "".join(_figure(sample, name, name) for name, sample in zip(captions, samples, strict=True))
+    for place in range(min(len(row) for _, row, _ in there)):
+        shown = "".join(_figure(row[place], name, name + sound[place]) for name, row, sound in there)
         cards.append(f'<div class="views">{shown}</div>')
     explanation = (
         "The network is asked to give view A and view B the same features: what differs between them is what "
         "it learns to ignore."
     )
+    if "sound_rate" in run.evidence:
+        explanation += (
+            " Time runs to the right in seconds, frequency upwards in kHz; what is played of views is made of"
+        )
+        explanation += " their spectrograms, with guessed phases."
     return section("views", "What the network saw", explanation, grid(*cards, kind="cards"))
 
 
@@ -54,16 +61,18 @@ def neighbours(run: RunFiles) -> str:
         similarities = None
     # Near collapse all features are nearly equal: then two decimals would show 1.00 everywhere.
     decimals = 2 if similarities is None or float(similarities.min()) < 0.98 else 4
+    asked = _players(run, "neighbour_queries", len(queries))
     cards = []
     for place, (query, found) in enumerate(zip(queries, images, strict=False)):
-        shown = [_figure(query, "query", "query", kind=' class="query"')]
+        shown = [_figure(query, "query", "query" + asked[place], kind=' class="query"')]
+        sounds = _players(run, "neighbour_images", len(found), place)
         for rank, picture in enumerate(found):
             caption = "" if similarities is None else f"{float(similarities[place, rank]):.{decimals}f}"
-            shown.append(_figure(picture, f"neighbour {rank + 1} {caption}".strip(), caption))
+            shown.append(_figure(picture, f"neighbour {rank + 1} {caption}".strip(), caption + sounds[rank]))
         cards.append(f'<div class="neighbours">{"".join(shown)}</div>')
     explanation = (
-        "First the query, then the pictures with the most similar features (1 is the same direction): "
-        "they should be of one kind."
+        f"First the query, then the {'clips' if any(asked) else 'pictures'} with the most similar features (1 is the "
+        "same direction): they should be of one kind."
     )
     return section("neighbours", "Nearest neighbours", explanation, grid(*cards, kind="cards wide"))
 
@@ -176,6 +185,27 @@ def _pictures(run: RunFiles, name: str, dimensions: int) -> Array | None:
     pictures = run.evidence.get(name)
     usable = pictures is not None and pictures.ndim == dimensions and pictures.size and pictures.dtype == np.uint8
     return pictures if usable else None
+
+
+def _players(run: RunFiles, name: str, number: int, row: int | None = None) -> list[str]:
+    """Return a player for each of some samples, "" where there is nothing to be heard of them."""
+    sounds, rate = run.evidence.get(f"{name}_sound"), _scalar(run, "sound_rate")
+    if sounds is not None and row is not None:
+        sounds = sounds[row] if row < len(sounds) else None
+    if sounds is None or rate is None or sounds.dtype != np.int16 or len(sounds) < number:
+        return [""] * number
+    return [f'<audio controls preload="none" src="{wav(sound, int(rate))}"></audio>' for sound in sounds[:number]]
+
+
+def wav(samples: NDArray[np.int16], rate: int) -> str:
+    """Return mono samples of 16 bits as a WAV file in a `data:` URI."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+    return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _figure(picture: Array, description: str, caption: str, kind: str = "") -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from barlow.formats import count, duration, moment, number, shape, text
-from barlow.recipes import ABOUT, OWN, TYPED_AS_FIELDS, Recipe, flat, folded, recipe_for
+from barlow.recipes import ABOUT, MADE_FOR_KIND, OWN, TYPED_AS_FIELDS, Recipe, flat, folded, recipe_for
 from barlow.report.run_folder import RunFiles, finite, mapping
 from barlow.report.sections import grid, section, table
 from barlow.report.words import epochs, seconds_of_training
@@ -106,6 +106,8 @@ def command_of(run: RunFiles) -> str:
     root = str(data.get("data_root") or "")
     words = ["barlow", "pretrain", path]
     words += ["--data-root", root] if root else []
+    given = mapping(run.start.get("data"))
+    words += [word for name in ("labels", "hold_out") if given.get(name) for word in (_flag(name), str(given[name]))]
     words += ["--recipe", asked] if asked else []
     words += ["--start-from", start] if start else []
     for name, value in plain.items():
@@ -114,6 +116,10 @@ def command_of(run: RunFiles) -> str:
     for flag, named in (("--options", options), ("--modality-options", of_modality)):
         words += [flag, *(str(word) for pair in named.items() for word in pair)] if named else []
     return shlex.join(words)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _call(path: str, asked: str, numbers: Mapping[str, Any]) -> str:
@@ -130,11 +136,12 @@ def _usual(run: RunFiles) -> tuple[str, Recipe]:
     A method's name alone stands for its recipe made for the data, which need not be one of `RECIPES`.
     """
     name, path = str(run.recipe.get("name", "")), _path(run)
+    made_for = MADE_FOR_KIND.get(str(mapping(run.start.get("data")).get("modality", "")), "")
     for asked in (name, str(run.recipe.get("method", ""))):
         with suppress(ValueError):
-            if asked and (made := recipe_for(asked, path)).name == name:
+            if asked and (made := recipe_for(asked, path, otherwise=made_for)).name == name:
                 return asked, made
-    return "", recipe_for(None, path)
+    return "", recipe_for(None, path, otherwise=made_for)
 
 
 def _path(run: RunFiles) -> str:

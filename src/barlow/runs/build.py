@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
+from barlow.files import durable_file
 from barlow.methods.heads import head_of, projector_width
 from barlow.methods.table import Builder, builder_of, options_in, options_of
 from barlow.recipes import ABOUT, OWN, WITHOUT_MOMENTUM, Recipe, flat
@@ -21,6 +23,9 @@ from barlow.training.machine import Machine
 from barlow.training.optimizers import build_optimizer
 from barlow.training.plan import Plan, steps_of, steps_per_epoch, warmup_cosine
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
+
+VIEWS_FILE = "views.safetensors"
+"""In the folder of checkpoints: the tensors that views are made with."""
 
 
 def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = True) -> tuple[Recipe, dict[str, Any]]:
@@ -45,11 +50,60 @@ def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = 
     return recipe, found
 
 
-def build_views(modality: Modality, recipe: Recipe, facts: Facts) -> Views:
-    """Build the views that `recipe` names; ValueError where a run was given them as objects."""
+def learns_from_labels(recipe: Recipe, own: Builder | None = None) -> bool:
+    """Whether the method of a recipe, or of the builder a run was given, is told the labels of every batch."""
+    if recipe.method.startswith(OWN) and own is None:  # nobody has passed it again
+        return False
+    return bool(getattr(builder_of(recipe, own), "needs_labels", False))
+
+
+def with_classes(recipe: Recipe, source: Source) -> Recipe:
+    """Return the recipe of a method that learns from labels, its `num_classes` those of the data where it is 0.
+
+    ValueError: the data have no labels, or more classes than the option says.
+    """
+    if source.labels is None:
+        raise ValueError(
+            f"data: {source.name} has no labels, which {recipe.method.removeprefix(OWN)} learns from; wanted class "
+            "folders, or labels"
+        )
+    asked, has = options_in(recipe).get("num_classes"), max(len(source.class_names), int(source.labels.max()) + 1)
+    if asked is None:
+        return recipe
+    if asked and asked < has:
+        raise ValueError(f"num_classes: got {asked}, but {source.name} has {has} classes; wanted 0 or {has}")
+    return replace(recipe, options={**recipe.options, "num_classes": asked or has})
+
+
+def build_views(modality: Modality, recipe: Recipe, facts: Facts, memory: Mapping[str, Tensor] | None = None) -> Views:
+    """Build the views that `recipe` names, with what `memory_of` gave for them or their run has kept.
+
+    ValueError where a run was given them as objects.
+    """
     if recipe.views.startswith(OWN) or modality.views is None:
         raise ValueError(f"views: got {recipe.views!r}, wanted the object itself: no name stands for it")
-    return modality.views(recipe, facts)
+    return modality.views(recipe, facts) if modality.memory is None else modality.views(recipe, facts, memory)
+
+
+def memory_of(modality: Modality, recipe: Recipe, facts: Facts, source: Source) -> Mapping[str, Tensor]:
+    """Return the tensors that views by name are made with, from the data; mostly none."""
+    if modality.memory is None or recipe.views.startswith(OWN):
+        return {}
+    return modality.memory(recipe, facts, source)
+
+
+def keep_memory(folder: Path, memory: Mapping[str, Tensor]) -> None:
+    """Write the tensors of views beside the checkpoints, so that a run goes on with the same, wherever its data are."""
+    if memory and not (folder / VIEWS_FILE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with durable_file(folder / VIEWS_FILE) as file:
+            file.write(save({name: tensor.contiguous() for name, tensor in memory.items()}))
+
+
+def kept_memory(folder: Path) -> dict[str, Tensor]:
+    """Return what `keep_memory` left in a folder; nothing where it left none."""
+    path = folder / VIEWS_FILE
+    return dict(load(path.read_bytes())) if path.is_file() else {}
 
 
 def named_backbone(modality: Modality, recipe: Recipe) -> bool:

@@ -62,6 +62,8 @@ def compare_recipes(
     calibrate: Calibrate | None = None,
     white_level: int | float | None = None,
     channels_axis: int | str | None = None,
+    labels: str = "",
+    hold_out: str = "",
     **numbers: Any,
 ) -> RecipeComparison:
     """Train recipes for the same number of images, or for the same time, and set them side by side.
@@ -80,6 +82,8 @@ def compare_recipes(
         calibrate: measures a recipe once; in a process of its own unless told otherwise.
         white_level: the pixel value that is white, as for `pretrain`; None: told from the data.
         channels_axis: of arrays of images, as for `pretrain`.
+        labels: as for `pretrain`, such as a pattern of names; empty: "auto".
+        hold_out: groups that are not learnt from and are evaluated on, as for `pretrain`.
         numbers: fields to change in every recipe, such as width=16.
 
     Returns:
@@ -99,7 +103,7 @@ def compare_recipes(
         "minutes": minutes,
         "images": images,
     }
-    settings |= said(white_level=white_level, channels_axis=channels_axis)
+    settings |= said(white_level=white_level, channels_axis=channels_axis, labels=labels, hold_out=hold_out)
     folder = Path(out).expanduser()
     with one_writer(folder):
         return _compare(asked, chosen, settings, folder, machine, calibrate)
@@ -157,6 +161,11 @@ class _PlanFile:
         """Start a plan, or take up the one in the folder, which has to be for the same data and budget."""
         new = {**settings, "images_per_run": 0, "arms": {}}
         return cls(folder, started_with(folder, "plan.json", settings, "a comparison") or new)
+
+    @property
+    def evaluating(self) -> dict[str, Any]:
+        """What the user said of labels and groups, when the comparison was begun."""
+        return {name: self.content[name] for name in ("labels", "hold_out") if name in self.content}
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -236,7 +245,7 @@ def _train(plan: _PlanFile, seeds: Sequence[int], failures: Mapping[str, dict[in
         try:
             run = pretrain(
                 given["data"], recipe=replace(plan.recipe(name), seed=seed), out=where.path,
-                data_root=given["data_root"] or None, machine=machine, **plan.reading,
+                data_root=given["data_root"] or None, machine=machine, **plan.reading, **plan.evaluating,
             )  # fmt: skip
         except ValueError as error:  # refused, or a loss that is not finite: the other recipes can do without it
             failures[name][seed] = str(error)
@@ -250,12 +259,13 @@ def _asked(recipes: Sequence[str | Recipe], data: Any, numbers: Mapping[str, Any
     """Recipes by the names that were typed."""
     if isinstance(recipes, str) or not recipes:
         raise ValueError(f"recipes: got {recipes!r}, wanted a list of one or more recipes or methods")
-    asked, made_for = dict[str, Recipe](), modality_for(data).recipe
+    asked: dict[str, Recipe] = {}
+    kind = modality_for(data)
     for given in recipes:
         name = given.name if isinstance(given, Recipe) else given
         if name in asked or not name or Path(name).name != name:
             raise ValueError(f"recipes: {name!r} is there twice or is no name for a folder")
-        asked[name] = _with_typed(name, given if isinstance(given, Recipe) else made_for(given, data), numbers)
+        asked[name] = _with_typed(name, given if isinstance(given, Recipe) else kind.recipe(given, data), numbers)
     return asked
 
 

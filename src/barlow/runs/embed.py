@@ -79,6 +79,7 @@ def embed_to_file(
             labels=labels,
             class_names=source.class_names if labels is not None else (),
             provenance={**provenance, "skipped": skipped},
+            columns={name: values[indices] for name, values in getattr(source, "columns", {}).items()},
         )
     rows.remove()
     return Embedded(path, rows.num_rows, skipped, left_out(source, rows.skipped))

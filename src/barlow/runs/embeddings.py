@@ -166,6 +166,7 @@ def write_embeddings(
     labels: Sequence[int] | Sequence[str] | None = None,
     class_names: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     r"""Write the features of n samples as the suffix of the path says, durably.
 
@@ -173,11 +174,13 @@ def write_embeddings(
     labels (n,); with names of classes also class_names, so that `class_names[labels]` are the names, and with a
     provenance that, as JSON. ".parquet" holds the columns name, label (likewise), class (its name) and h, a list of d
     float32 per row, and the rest as JSON in the metadata of its schema, under "barlow". A sample's name is its path, or
-    its number; bytes of it that are no text are written as \xe4. Arrays may be mapped from a disk.
+    its number; bytes of it that are no text are written as \xe4. Arrays may be mapped from a disk. `columns` are more
+    numbers of each row by name, such as the start and the end of a window in seconds.
     """
     path = Path(path).expanduser()
     check_suffix(path)
-    for argument, values in (("names", names), ("labels", labels)):
+    more = dict(columns or {})
+    for argument, values in (("names", names), ("labels", labels), *more.items()):
         if values is not None and len(values) != len(h):
             raise ValueError(f"{argument}: {len(values)} came for {len(h)} samples")
     rows = h.detach().float().cpu().numpy() if isinstance(h, Tensor) else h
@@ -185,7 +188,7 @@ def write_embeddings(
     about: dict[str, Any] = {"class_names": [printable(name) for name in class_names]} if class_names else {}
     about |= {"provenance": dict(provenance)} if provenance else {}
     with durable_file(path) as file:
-        (_write_npz if path.suffix == ".npz" else _write_parquet)(file, rows, shown, labels, about)
+        (_write_npz if path.suffix == ".npz" else _write_parquet)(file, rows, shown, labels, about, more)
 
 
 def check_suffix(path: Path | str, argument: str = "path") -> None:
@@ -196,8 +199,15 @@ def check_suffix(path: Path | str, argument: str = "path") -> None:
         raise ValueError(f"{argument}: the suffix of {str(path)!r} is neither {' nor '.join(SUFFIXES)}{hint}")
 
 
-def _write_npz(file: IO[bytes], rows: np.ndarray, names: np.ndarray, labels: Any, about: Mapping[str, Any]) -> None:
-    arrays: dict[str, Any] = {"h": rows, "names": names}
+def _write_npz(
+    file: IO[bytes],
+    rows: np.ndarray,
+    names: np.ndarray,
+    labels: Any,
+    about: Mapping[str, Any],
+    more: Mapping[str, np.ndarray],
+) -> None:
+    arrays: dict[str, Any] = {"h": rows, "names": names, **more}
     if labels is not None:
         arrays["labels"] = np.array(list(labels))
     if "class_names" in about:
@@ -207,22 +217,32 @@ def _write_npz(file: IO[bytes], rows: np.ndarray, names: np.ndarray, labels: Any
     np.savez(file, allow_pickle=False, **arrays)
 
 
-def _write_parquet(file: IO[bytes], rows: np.ndarray, names: np.ndarray, labels: Any, about: Mapping[str, Any]) -> None:
+def _write_parquet(
+    file: IO[bytes],
+    rows: np.ndarray,
+    names: np.ndarray,
+    labels: Any,
+    about: Mapping[str, Any],
+    more: Mapping[str, np.ndarray],
+) -> None:
     given = None if labels is None else pa.array([printable(one) if isinstance(one, str) else one for one in labels])
-    fields = [pa.field("name", pa.string())]
+    fields = [pa.field("name", pa.string()), *(pa.field(name, pa.float64()) for name in more)]
     fields += [] if given is None else [pa.field("label", given.type)]
     fields += [pa.field("class", pa.string())] if given is not None and "class_names" in about else []
     fields.append(pa.field("h", pa.list_(pa.float32(), rows.shape[1])))
     schema = pa.schema(fields, metadata={METADATA: json.dumps(about)} if about else None)
     with pq.ParquetWriter(file, schema) as writer:
-        for part in _row_groups(rows, names, given, about.get("class_names"), schema):
+        for part in _row_groups(rows, names, given, about.get("class_names"), schema, more):
             writer.write_table(part)
 
 
-def _row_groups(rows: np.ndarray, names: np.ndarray, labels: Any, classes: Any, schema: Any) -> Iterator[Any]:
+def _row_groups(
+    rows: np.ndarray, names: np.ndarray, labels: Any, classes: Any, schema: Any, more: Mapping[str, np.ndarray]
+) -> Iterator[Any]:
     for start in range(0, len(rows), ROW_GROUP):
         here = slice(start, start + ROW_GROUP)
         columns: dict[str, Any] = {"name": pa.array(names[here].tolist(), pa.string())}
+        columns |= {name: pa.array(values[here], pa.float64()) for name, values in more.items()}
         if labels is not None:
             columns["label"] = labels[here]
             if classes:

@@ -17,7 +17,7 @@ from barlow.evaluation.budget import round_down
 from barlow.evaluation.features import KeptFeatures, extract
 from barlow.evaluation.knn import knn_accuracy
 from barlow.evaluation.scores import CALIBRATION_SAMPLES
-from barlow.seams import Source, Views, is_shared
+from barlow.seams import Audible, Source, Views, is_shared
 from barlow.statistics.correlation import standardize
 from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
 from barlow.theory.moments import Moments
@@ -86,9 +86,8 @@ def seconds_per_sample(represent: Callable[[Any], Tensor], source: Source, views
         for _ in range(3):
             started = time.perf_counter()
             batch = next(source.batches(spread(len(source), number), number))
-            represent(
-                views.pipelines[0].apply(batch.samples, views.pipelines[0].sample(batch.samples, generator))
-            ).cpu()
+            samples = views.prepare(batch.samples)
+            represent(views.studied.apply(samples, views.studied.sample(samples, generator))).cpu()
             times.append((time.perf_counter() - started) / len(batch.indices))
     return min(times[1:])
 
@@ -114,9 +113,9 @@ def label_free_figures(
     plain: list[Tensor] = []
     moments: Moments | None = None
     for batch in source.batches(spread(len(source), most), _at_once(views, most)):
-        samples = batch.samples
+        samples = views.prepare(batch.samples)
         plain.append(represent(views.plain(samples)).float().cpu())
-        drawn = [views.pipelines[0].apply(samples, views.pipelines[0].sample(samples, generator)) for _ in range(2)]
+        drawn = [views.studied.apply(samples, views.studied.sample(samples, generator)) for _ in range(2)]
         h_views = torch.stack([represent(view).float().cpu() for view in drawn], dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=2)
         moments.add(h_views)
@@ -249,6 +248,11 @@ def _correlation(
     }
 
 
+def _sound(player: Audible, samples: Any) -> NDArray[np.int16]:
+    """What is heard of samples or views, in 16 bits."""
+    return (32767 * player.waves(samples).clamp(-1, 1)).round().to(torch.int16).numpy()
+
+
 def _pictures(
     represent: Callable[[Any], Tensor],
     source: Source,
@@ -265,6 +269,10 @@ def _pictures(
     batch = next(source.batches(spread(len(source), STRIP), STRIP))
     strip = [views.plain(batch.samples), *views.draw(batch.samples, generator)[:2]]
     found = {name: picture(view) for name, view in zip(("originals", "views_a", "views_b"), strip, strict=True)}
+    sounds: dict[str, NDArray[Any]] = {}
+    if isinstance(to_pixels, Audible):
+        played = zip(("originals", "views_a", "views_b"), [batch.samples, *strip[1:]], strict=True)
+        sounds |= {f"{name}_sound": _sound(to_pixels, view) for name, view in played}
     pool = extract(represent, source, plain=views.plain, order=spread(len(source), most))
     h = nn.functional.normalize(pool.h)
     asked = torch.linspace(0, len(h) - 1, min(NEIGHBOUR_QUERIES, len(h))).long()
@@ -276,9 +284,21 @@ def _pictures(
         wanted = pool.indices[positions].tolist()
         return np.concatenate([picture(views.plain(b.samples)) for b in source.batches(wanted, len(wanted))])
 
+    def sounds_at(positions: Tensor, player: Audible) -> NDArray[Any]:
+        wanted = pool.indices[positions].tolist()
+        return np.concatenate([_sound(player, b.samples) for b in source.batches(wanted, len(wanted))])
+
     rows = [pictures_at(row) for row in nearest.indices]
-    return found | {
-        "neighbour_queries": pictures_at(asked),
-        "neighbour_images": np.stack(rows),
-        "neighbour_similarities": nearest.values.numpy(),
-    }
+    if isinstance(to_pixels, Audible):
+        sounds["sound_rate"] = np.array(to_pixels.rate)
+        sounds["neighbour_queries_sound"] = sounds_at(asked, to_pixels)
+        sounds["neighbour_images_sound"] = np.stack([sounds_at(row, to_pixels) for row in nearest.indices])
+    return (
+        found
+        | sounds
+        | {
+            "neighbour_queries": pictures_at(asked),
+            "neighbour_images": np.stack(rows),
+            "neighbour_similarities": nearest.values.numpy(),
+        }
+    )

@@ -82,7 +82,7 @@ def export_prepared_onnx(
     assert known.module is not None
     network, who = nn.Sequential(known.module, _frozen(backbone)).eval(), _name_of(backbone)
     with durable_path(Path(path)) as aside:
-        said = {**known.metadata, "preprocessing": INSIDE}
+        said = {"preprocessing": INSIDE, **known.metadata}
         _write_onnx(network, known.examples[0][0], aside, input_name, {0: "n", **known.axes}, said, who)
         if not all(_close(embed(own), _by_onnxruntime(aside, raw), allowed) for raw, own, allowed in known.examples):
             raise ValueError(f"to: {who} with its preprocessing gives other features as 'onnx' than Run.embed")

@@ -155,5 +155,6 @@ def _labelled(modality: Modality, facts: Mapping[str, Any], source: Source) -> L
     if facts.get("labels") == "none":
         return None
     if facts["path"]:
-        return labelled_parts(modality, facts["path"], facts=facts, data_root=facts["data_root"] or None)
+        root, labels = facts["data_root"] or None, facts.get("labels", "auto")
+        return labelled_parts(modality, facts["path"], facts=facts, data_root=root, labels=labels)
     return split_parts(source)

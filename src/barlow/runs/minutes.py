@@ -26,7 +26,7 @@ from barlow.evaluation.scores import LabelledParts
 from barlow.formats import count
 from barlow.methods.table import Builder
 from barlow.recipes import OPTIONS, RECIPES, TYPED_AS_FIELDS, Recipe, with_numbers
-from barlow.runs.build import Wrap, build_backbone, build_method, build_views, wrapped
+from barlow.runs.build import Wrap, build_backbone, build_method, build_views, memory_of, wrapped
 from barlow.runs.evidence import CORRELATION_SAMPLES, PROBE_SAMPLES, label_free_figures, spread
 from barlow.runs.folder import RunFolder
 from barlow.runs.timing import seconds_of_steps
@@ -181,8 +181,10 @@ class Trial:
 
     def build(self, recipe: Recipe) -> tuple[Views, Method]:
         """Build views and method of a recipe, on networks of their own."""
-        drawn = self.views or build_views(self.kind, recipe, self.facts or {})
-        network = copy.deepcopy(self.backbone) or build_backbone(self.kind, recipe, self.facts or {})
+        facts = self.facts or {}
+        memory = {} if self.views else memory_of(self.kind, recipe, facts, self.source)
+        drawn = self.views or build_views(self.kind, recipe, facts, memory)
+        network = copy.deepcopy(self.backbone) or build_backbone(self.kind, recipe, facts)
         samples = next(self.source.batches(spread(len(self.source), 2), 2)).samples
         method = build_method(recipe, network, check_backbone(network, drawn.plain(samples)), self.method)
         return drawn, wrapped(method, self.wrap)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from barlow.data.subsets import without_held_out
 from barlow.modalities import load_samples, place_of, place_to_keep
 from barlow.recipes import Recipe
 from barlow.runs.build import fitted
@@ -96,7 +97,9 @@ def differences(where: RunFolder, modality: Modality, place: str, data_root: str
 def _differences(facts: Mapping[str, Any], recipe: Recipe, modality: Modality, place: str, root: Any) -> list[str]:
     asked: dict[str, Any] = {"data_root": root, "memory_budget": 0, "min_samples": 1, "labels": "none"}
     if is_known(facts):
-        source = load_samples(modality, place, facts=facts, **asked)
+        hold_out = str(facts.get("hold_out", ""))
+        asked |= {"labels": facts.get("labels", "auto")} if hold_out else {}  # groups come with labels
+        source = without_held_out(load_samples(modality, place, facts=facts, **asked), hold_out)
         return data_differences(facts, {"num_samples": len(source), "identity": identity_of(source), "path": place})
     # A run made before samples were looked at knows sizes and statistics: of what it was trained on, so loaded alike.
     _, found = fitted(modality, recipe, load_samples(modality, place, recipe=recipe, **asked))

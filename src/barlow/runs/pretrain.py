@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from torch.optim import Optimizer
 
 from barlow.arguments import described
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import held_out_groups
 from barlow.data.labels import LABEL_MODES
 from barlow.data.lost import lost_in
+from barlow.data.name_pattern import is_pattern, pattern_of
 from barlow.data.order import hash_seed
+from barlow.data.subsets import without_held_out
 from barlow.errors import unknown
-from barlow.evaluation.scores import LabelledParts, parts_with_test
+from barlow.evaluation.scores import LabelledParts, parts_by_groups, parts_with_test, said_aside, set_aside
 from barlow.files import require_folder
 from barlow.formats import printable
 from barlow.methods.heads import projector_width
@@ -36,9 +39,14 @@ from barlow.runs.build import (
     build_views,
     check_numbers,
     fitted,
+    keep_memory,
+    kept_memory,
+    learns_from_labels,
+    memory_of,
     refuse_numbers_of_others,
     refuse_unused,
     with_checked_options,
+    with_classes,
     wrapped,
 )
 from barlow.runs.evidence import figures_during_training
@@ -88,6 +96,7 @@ def pretrain(
     start_from: str | Path | None = None,
     data_root: str | Path | None = None,
     labels: str | None = "auto",
+    hold_out: str = "",
     modality: str | Modality | None = None,
     machine: Machine | None = None,
     white_level: int | float | None = None,
@@ -116,7 +125,9 @@ def pretrain(
             where no recipe is named. Input stays normalised as there; steps, optimizer and schedule start anew.
         data_root: where named data sets live.
         labels: of `data`, for the evaluation: "auto" (what they carry; -1 is a sample without one), "required", or
-            "none" or None, which drops them.
+            "none" or None, which drops them; or a pattern that names of samples fit, such as "{label}_{group}_*".
+        hold_out: groups of `data`, such as speakers, that are not learnt from: "group=george,lucas". Where there are
+            labels, the features are evaluated on them.
         modality: of the data, by name or as an object of your own; None: told by the data.
         machine: devices, checkpoint interval, progress.
         white_level: the pixel value that is white (1, 255, 4095, 65535); None: told from all values of `data`. What is
@@ -133,11 +144,11 @@ def pretrain(
     Raises:
         ValueError: an argument that cannot be; a recipe that differs from the one `out` was started with.
     """
-    machine, labels = machine or Machine(), _label_mode(labels)
-    since = time.time() if since is None else since
+    machine, labels, since = machine or Machine(), _label_mode(labels), time.time() if since is None else since
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test, wrap=wrap)
+    _check_hold_out(hold_out, test)
     refuse_unused(numbers, objects)
     named = _named(given, objects)
     kind = modality_for(data, modality=modality, own_views="views" in objects)
@@ -156,15 +167,15 @@ def pretrain(
     reading = said(white_level=white_level, channels_axis=channels_axis)
     reading |= {"facts": _settled(kind, out, start), "labels": labels}
     source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
+    whole, source = source, without_held_out(source, hold_out)
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
     facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
     facts |= _begun_with(kind, source, where, start, objects)
-    held = None
-    if test is not None:  # loaded now, so that a mistake in it is not found after the last step
-        held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
-        facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
+    facts |= {"hold_out": hold_out} if hold_out else {}
+    held = _held(kind, whole, hold_out, test, source, facts)  # now, so that no mistake is found after the last step
+    asked, source, held = _for_labels(kind, asked, own_method, data, source, held, facts)
     samples = first_samples(source)
     ready, note = (None, "") if of_own is None else with_plain(kind, of_own, samples)
     if ready is not None and own_network is None:
@@ -174,10 +185,11 @@ def pretrain(
     trial = Trial(kind, source, known, fabric, ready, own_network, own_method, held, loading, wrap)
     settled, sitting = in_time(trial, where, asked, wish, since, quiet=quiet)
     torch.manual_seed(settled.seed)
-    drawn = ready or build_views(kind, settled, facts)
+    memory = {} if ready else kept_memory(where.checkpoints) or memory_of(kind, settled, facts, source)
+    drawn = ready or build_views(kind, settled, facts, memory)
     network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine, note, sitting, wrap, start).carry_out(samples, held)
+    return _Job(run, where, facts, source, fabric, machine, note, sitting, wrap, start, memory).carry_out(samples, held)
 
 
 pretrain.__doc__ = (
@@ -200,6 +212,7 @@ class _Job:
     sitting: Sitting | None = None
     wrap: Wrap | None = None
     start: Start | None = None
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
 
     def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
@@ -233,6 +246,8 @@ class _Job:
             self.where.start(
                 run.recipe, self.facts, statistics=run.modality.statistics, write=first
             )  # a changed recipe is refused by all at once
+            if first:
+                keep_memory(self.where.checkpoints, self.memory)
             mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
             with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
                 if agreed(fabric, first and self.where.finished())[0]:
@@ -338,6 +353,46 @@ class _Job:
         }
 
 
+def _held(
+    modality: Modality, whole: Source, hold_out: str, test: Any, source: Source, facts: dict[str, Any]
+) -> LabelledParts | None:
+    """Return labelled data that only the evaluation sees, where there are some, and note what they are known by."""
+    if hold_out:
+        parts = parts_by_groups(whole, hold_out)
+        return replace(parts, seen_in_pretraining=False) if parts else None
+    if test is None:
+        return None
+    held = parts_with_test(modality, test, source, facts=facts, data_root=facts["data_root"] or None)
+    facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
+    return held
+
+
+def _for_labels(
+    modality: Modality,
+    recipe: Recipe,
+    own: Builder | None,
+    data: Any,
+    source: Source,
+    test: LabelledParts | None,
+    facts: Mapping[str, Any],
+) -> tuple[Recipe, Source, LabelledParts | None]:
+    """Settle the classes of a method that learns from labels, and what it may learn from: never a test sample."""
+    if not learns_from_labels(recipe, own):
+        return recipe, source, test
+    recipe = with_classes(recipe, source)
+    if test is not None:
+        return recipe, source, said_aside(test, len(source))
+    asked = {"facts": facts, "data_root": facts["data_root"] or None, "labels": facts.get("labels", "auto")}
+    return recipe, *set_aside(modality, data, source, **asked)
+
+
+def _check_hold_out(hold_out: str, test: Any) -> None:
+    if hold_out and not held_out_groups(hold_out):
+        raise ValueError(f"hold_out: got {hold_out!r}, wanted the groups that are not learnt from: group=NAME,NAME")
+    if hold_out and test is not None:
+        raise ValueError(f"test: got one beside hold_out={hold_out!r}, wanted one of the two")
+
+
 def _require_enough(source: Source, batch_size: int, num_processes: int) -> None:
     if len(source) - len(source.bad) < FEWEST_SAMPLES:
         known = left_out(source) or f"{source.name} has {len(source)}"
@@ -374,7 +429,7 @@ def _places(
     facts |= place_facts(modality, test, where.path, "test")
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
-    return facts | ({"labels": labels} if labels == "none" else {})
+    return facts | ({"labels": labels} if labels == "none" or is_pattern(labels) else {})
 
 
 def _named(given: Mapping[str, Any], objects: Mapping[str, str]) -> dict[str, Any]:
@@ -429,7 +484,9 @@ def _label_mode(labels: Any) -> str:
             f"labels: got a {type(labels).__name__}, wanted one of {', '.join(LABEL_MODES)}; labels of your own come "
             "with the data, as in pretrain(barlow.load_source(data, labels=...))"
         )
-    if mode not in LABEL_MODES:
+    if is_pattern(mode):
+        pattern_of(mode)  # refuses one that cannot be
+    elif mode not in LABEL_MODES:
         raise unknown("labels", mode, LABEL_MODES)
     return mode
 
@@ -510,6 +567,7 @@ def resume(
         start_from=next((place for place in starts if Path(place).exists()), starts[0] if starts else None),
         data_root=facts["data_root"] or None,
         labels=facts.get("labels", "auto"),
+        hold_out=facts.get("hold_out", ""),
         modality=kind,
         machine=machine,
         since=since,

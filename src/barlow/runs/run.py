@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import left_out
+from barlow.data.groups import GROUP, held_out_groups, known_groups
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
 from barlow.evaluation.features import extract
@@ -25,14 +26,23 @@ from barlow.evaluation.scores import (
     Score,
     calibrate,
     labelled_parts,
+    mean_over_groups,
     measure,
+    parts_by_groups,
 )
 from barlow.formats import printable
 from barlow.methods.table import Builder
 from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
 from barlow.report.page import sparing_a_page, write_report
-from barlow.runs.build import build_views, named_backbone, open_backbone, untrained_backbone
+from barlow.runs.build import (
+    build_views,
+    kept_memory,
+    learns_from_labels,
+    named_backbone,
+    open_backbone,
+    untrained_backbone,
+)
 from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
@@ -190,6 +200,8 @@ class Run:
         accelerator: str = "auto",
         keep: bool = True,
         quiet: bool = True,
+        labels: str = "auto",
+        hold_out: str = "",
         **reading: Any,
     ) -> Score:
         """Measure the features on labelled data: kNN, linear probe, few labels, beside untrained and raw pixels.
@@ -213,6 +225,10 @@ class Run:
             accelerator: auto, cpu, cuda or mps.
             keep: write the figures to `evaluations/` in the run folder, into the journal and on the page.
             quiet: no progress on the terminal.
+            labels: "auto", or a pattern that names of samples fit ("{label}_{group}_*"); of the run's own data as it
+                was told.
+            hold_out: groups to test on, all others to fit probes on: "group=george,lucas"; "group": each in its turn,
+                and the rows are means over them. Of the run's own data those that it did not learn from, if any.
             reading: as for `embed`.
 
         Raises:
@@ -225,15 +241,36 @@ class Run:
             raise ValueError(f"keep: {str(self.folder)!r} cannot be written to, wanted keep=False")
         if keep:
             refuse_second(self.folder)  # before anything is computed
-        found, path = self._labelled(data, data_root, said(**reading))
-        identity = digest_of(identity_of(found.test), len(found.test)) if path else ""
+        found, path = self._labelled(data, data_root, labels, hold_out, said(**reading))
+        first = next(iter(found.values()))
+        identity = digest_of(identity_of(first.test), len(first.test)) if path and len(found) == 1 else ""
+        scores = {name: self._measured(parts, protocols, seconds, device, quiet) for name, parts in found.items()}
+        score = scores[""] if "" in scores else mean_over_groups(scores)
+        warn_of_lost(*(source for parts in found.values() for source in (parts.train, parts.test)))
+        if not keep:
+            return score
+        measured: dict[str, Any] = {"data": {"name": first.test.name, "path": path}, "protocol": protocol}
+        measured |= {"identity": identity} if identity else {}
+        measured |= {"hold_out": hold_out} if hold_out else {}
+        measured["seconds"] = time.perf_counter() - started
+        title = f"{first.test.name}-{_title(protocol, protocols)}" + (f"-{hold_out}" if hold_out else "")
+        with one_writer(self.folder, patience=FOR_OTHERS_SECONDS):
+            file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
+            with sparing_a_page(lambda message: Progress("evaluation", 0, quiet=quiet).say(message)):
+                self.report()
+        return replace(score, kept=file)
+
+    def _measured(
+        self, found: LabelledParts, protocols: Protocols, seconds: float | None, device: torch.device, quiet: bool
+    ) -> Score:
+        """Measure one pair of parts, beside the untrained network and the bars of the modality."""
         parts, plain = found.on(device), self.views.bare().plain
         twin = None
         if named_backbone(self.modality, self.recipe):
             twin = untrained_backbone(self.modality, self.recipe, self.facts)
             twin = calibrate(twin.to(device), parts.train, plain)
         with _moved(self.backbone, device):
-            score = measure(
+            return measure(
                 self.backbone,
                 twin,
                 parts,
@@ -245,18 +282,6 @@ class Run:
                 quiet=quiet,
                 modality=self.modality,
             )
-        warn_of_lost(found.train, found.test)
-        if not keep:
-            return score
-        measured: dict[str, Any] = {"data": {"name": parts.test.name, "path": path}, "protocol": protocol}
-        measured |= {"identity": identity} if identity else {}
-        measured["seconds"] = time.perf_counter() - started
-        title = f"{parts.test.name}-{_title(protocol, protocols)}"
-        with one_writer(self.folder, patience=FOR_OTHERS_SECONDS):
-            file = RunFolder(self.folder).keep_evaluation(title, measured, score.evaluation)
-            with sparing_a_page(lambda message: Progress("evaluation", 0, quiet=quiet).say(message)):
-                self.report()
-        return replace(score, kept=file)
 
     def own_data(self, data_root: str | Path | None = None) -> str:
         """Return the place or the name of what the run learned from, once it is sure that nothing else lies there.
@@ -270,21 +295,32 @@ class Run:
         return place
 
     def _labelled(
-        self, data: Any, data_root: str | Path | None, reading: Mapping[str, Any]
-    ) -> tuple[LabelledParts, str]:
-        """Labelled data of a call, and where they are; "" for an object."""
+        self, data: Any, data_root: str | Path | None, labels: str, hold_out: str, reading: Mapping[str, Any]
+    ) -> tuple[dict[str, LabelledParts], str]:
+        """Labelled data of a call, "" -> them or group -> them without it, and where they are; "" for an object."""
         given = self.facts
         root = data_root or given.get("data_root") or None
         if data is None and given.get("labels") == "none":
             raise ValueError(f"data: the run in {str(self.folder)!r} was told to use no labels; pass labelled data")
         wanted = self.own_data(data_root) if data is None else data
-        parts = labelled_parts(self.modality, wanted, facts=self.facts, data_root=root, **reading)
-        if parts is None:
+        own = data is None or is_own(RunFolder(self.folder), self.modality, data, data_root)
+        labels = given.get("labels", labels) if own and labels == "auto" else labels
+        hold_out = hold_out or (given.get("hold_out", "") if own else "")
+        asked = {"facts": given, "data_root": root, "labels": labels, **reading}
+        parts: dict[str, LabelledParts | None] = {}
+        if hold_out and not held_out_groups(hold_out):
+            source = load_samples(self.modality, wanted, **asked)
+            parts |= {name: parts_by_groups(source, f"{GROUP}={name}") for name in known_groups(source)}
+        else:
+            parts[""] = labelled_parts(self.modality, wanted, hold_out=hold_out, **asked)
+        found = {name: one for name, one in parts.items() if one is not None}
+        if not found:
             name = wanted if isinstance(wanted, (str, Path)) else f"the {type(wanted).__name__} given"
             raise ValueError(f"data: {name} has no labels to evaluate with; wanted class folders or labels")
-        if data is not None and not is_own(RunFolder(self.folder), self.modality, data, data_root):
-            parts = replace(parts, seen_in_pretraining=False)
-        return parts, place_of(self.modality, wanted)
+        unseen = not own or (hold_out and hold_out == given.get("hold_out"))
+        if unseen or learns_from_labels(self.recipe, self.method):  # such a run has set its test samples aside
+            found = {name: replace(one, seen_in_pretraining=False) for name, one in found.items()}
+        return found, place_of(self.modality, wanted)
 
     def write_features(
         self,
@@ -320,7 +356,8 @@ class Run:
             path: .npz or .parquet; None: features/<name of the data>.npz in the run folder.
             data_root: where named data sets live.
             accelerator: auto, cpu, cuda or mps.
-            reading: as for `embed`.
+            reading: as for `embed`; of recordings also `window=` and `hop=` in seconds: every window of each, with
+                columns "start" and "end" beside its name.
             quiet: no progress on the terminal.
 
         Returns:
@@ -333,6 +370,8 @@ class Run:
         Progress("embedding", 0, quiet=quiet).say(f"embedding: looking at {printable(what)}")
         root = data_root or (self.facts.get("data_root") or None if data is None else None)
         wanted = self.own_data(data_root) if data is None else data
+        if {"window", "hop"} & asked.keys() and not self.modality.windows:
+            raise ValueError(f"window, hop: got one of them for {self.modality.noun}s, wanted them for recordings only")
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
         about = self.provenance(source, wanted)
@@ -485,7 +524,7 @@ def open_run(
     if method is not None and (name := objects_among(method=method)["method"]) != recipe.method.removeprefix(OWN):
         raise ValueError(f"method: got {name}, but the run in {str(folder)!r} was trained with {recipe.method}")
     network = open_backbone(kind, where.checkpoints, recipe, facts, backbone)
-    drawn = build_views(kind, recipe, facts) if views is None else views
+    drawn = build_views(kind, recipe, facts, kept_memory(where.checkpoints)) if views is None else views
     return Run(
         where.path, recipe, network, drawn, finished=where.finished(), modality=kind, method=method, moved_to=data
     )

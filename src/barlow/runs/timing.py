@@ -22,7 +22,17 @@ from lightning_fabric import Fabric
 from barlow.data.subsets import subset
 from barlow.modalities import load_training, modality_for
 from barlow.recipes import Recipe
-from barlow.runs.build import build_backbone, build_method, build_plan, build_run_optimizer, build_views, fitted
+from barlow.runs.build import (
+    build_backbone,
+    build_method,
+    build_plan,
+    build_run_optimizer,
+    build_views,
+    fitted,
+    learns_from_labels,
+    memory_of,
+    with_classes,
+)
 from barlow.runs.evidence import figures_during_training
 from barlow.seams import Method, OnDevice, Source, Views, check_backbone
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast
@@ -148,8 +158,9 @@ def calibrate(
     modality = modality_for(data)
     source = load_training(modality, data, data_root=data_root, recipe=recipe, **(reading or {}))
     machine = Machine(devices="1", accelerator=accelerator)
+    recipe = with_classes(recipe, source) if learns_from_labels(recipe) else recipe
     recipe, facts = fitted(modality, resolve_precision(recipe, machine), source)
-    views = build_views(modality, recipe, facts)
+    views = build_views(modality, recipe, facts, memory_of(modality, recipe, facts, source))
     fabric = build_fabric(recipe, machine)
     fabric.launch()
     num_features = check_backbone(

@@ -41,6 +41,10 @@ MAY_CHANGE = ("seeds", DATA_ROOT)
 """Settings that decide no cell: more seeds are more cells, and data may be moved."""
 
 
+UNSAID = (("labels", "auto"), ("hold_out", ""))
+"""Settings of some studies, as they are where nobody says them."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a study is asked to do.
@@ -49,12 +53,16 @@ class Settings:
         data: a name or a path, as for `barlow pretrain`.
         data_root: folder of the named data sets; empty: nowhere in particular.
         seeds: 0, 1, ..., seeds - 1 are measured.
+        labels: pattern of names that tells labels and groups, for studies of sound.
+        hold_out: groups to test on, for studies of sound.
     """
 
     data: str
     data_root: str
     seeds: int
     form: Form
+    labels: str = "auto"
+    hold_out: str = ""
 
     @property
     def data_arguments(self) -> dict[str, Any]:
@@ -70,12 +78,14 @@ class Study:
         statement: what the paper says, in words, with the equation.
         cells: settings -> what is to be measured.
         conclude: the finished cells, in order -> findings, tables and plots.
+        seeds: how many are measured where nobody says it, but for the quick form, which has one.
     """
 
     title: str
     statement: str
     cells: Callable[[Settings], list[Cell]]
     conclude: Callable[[Sequence[Finished]], Conclusion]
+    seeds: int = 3
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,9 @@ def _carry_out(name: str, study: Study, settings: Settings, folder: Path, jobs: 
     conclusion = study.conclude(cells)
     record = StudyRecord(
         command=command_of(name, settings, folder),
-        settings={name: value for name, value in asdict(settings).items() if value != ""},
+        settings={
+            name: value for name, value in asdict(settings).items() if value != "" and (name, value) not in UNSAID
+        },
         versions=versions(),
         seconds={cell.name: cell.seconds for cell in cells},
     )
@@ -124,12 +136,16 @@ def command_of(name: str, settings: Settings, folder: Path) -> str:
     """Return the command line that makes a study again."""
     words = ["barlow", "study", name, "--data", settings.data, "--seeds", str(settings.seeds)]
     words += ["--data-root", settings.data_root] if settings.data_root else []
+    words += [] if settings.labels == "auto" else ["--labels", settings.labels]
+    words += ["--hold-out", settings.hold_out] if settings.hold_out else []
     words += [] if settings.form == "core" else [f"--{settings.form}"]
     return shlex.join([*words, "--out", str(folder)])
 
 
 def _begin_or_go_on(folder: Path, name: str, settings: Settings) -> None:
     """Write down what the folder is for, or check that it is for the same."""
-    given = {"study": name} | {key: value for key, value in asdict(settings).items() if key not in MAY_CHANGE}
+    said = {key: value for key, value in asdict(settings).items() if key not in MAY_CHANGE}
+    # Of what only some studies have, what was not said is not there, as in folders from before there was such a thing.
+    given = {"study": name} | {key: value for key, value in said.items() if (key, value) not in UNSAID}
     if not started_with(folder, "study.json", given, "this study's"):
         write_json(folder / "study.json", given)

@@ -18,6 +18,9 @@ STUDIES: dict[str, str] = {
     "projector": (
         "width and depth of the projector against its share of the loss's fall and the invariance of z and of h"
     ),
+    "speakers": (
+        "whether Barlow Twins between clips and noisy copies helps to recognise speakers in noise; --data recordings/"
+    ),
 }
 """The module of each study in this folder -> what it asks."""
 

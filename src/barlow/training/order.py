@@ -37,11 +37,13 @@ class Share:
         samples: those that could be read.
         places: (n,) which samples of the whole batch they are; with W processes every W-th.
         whole: size of the whole batch.
+        labels: (n,) int64, -1 for a sample without one, None where the source has none.
     """
 
     samples: Any
     places: Tensor
     whole: int
+    labels: Tensor | None = None
 
 
 def batches_from(
@@ -67,7 +69,8 @@ def batches_from(
             for step, positions in steps:
                 read = torch.isin(positions, batch.indices)
                 if read.any():
-                    yield step, Share(batch.samples, places[read], plan.batch_size)
+                    labels = None if source.labels is None else source.labels[batch.indices]
+                    yield step, Share(batch.samples, places[read], plan.batch_size, labels)
                     break
                 yield step, None
         yield from ((step, None) for step, _ in steps)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,11 +20,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from barlow.data.bad_samples import BadDataError
-from barlow.seams import Method, OnDevice, Source, Terms, Views
+from barlow.seams import Method, OnDevice, Source, Terms, Views, to_device
 from barlow.training.checkpoint import Resumable, random_state, restore_random_state
 from barlow.training.journal import Journal, read_journal
 from barlow.training.losses import Losses
-from barlow.training.order import batches_from, draw_views
+from barlow.training.order import Share, batches_from, draw_views
 from barlow.training.plan import Plan, set_learning_rate, steps_of, steps_per_epoch
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
@@ -78,9 +79,9 @@ def pretrain(
     state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity)
     wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
-    noted, on_device, losses = _noted(journal), OnDevice(source, fabric.device), Losses(journal, plan.floor)
-    steps = batches_from(on_device, plan, first_step=first_step, rank=rank, world=world, endless=schedule.is_timed)
-    started = time.perf_counter()
+    noted, losses, started = _noted(journal), Losses(journal, plan.floor), time.perf_counter()
+    samples = OnDevice(source, fabric.device)
+    steps = batches_from(samples, plan, first_step=first_step, rank=rank, world=world, endless=schedule.is_timed)
     with graceful_stop(progress.stopping) as stop, progress.running(schedule.total, start=first_step):
         for step, share in steps if first_step < schedule.total else ():
             clock = rank == 0 and schedule.is_due(step)
@@ -91,15 +92,15 @@ def pretrain(
                 return _interrupted(step, state, source, fabric, journal, noted, started)
             if clock:
                 _look_at_the_clock(schedule, step, fabric, journal, progress)
-            done, is_last, place = step + 1, step + 1 == schedule.total, schedule.place(step)
+            done, is_last = step + 1, step + 1 == schedule.total
             if share is None or unreadable:
                 journal.write("warning", message=f"step {done} was left out: too little of its batch could be read")
             else:
-                drawn = draw_views(views, share, seed=plan.seed, step=step)
-                _start_step(method, optimizer, plan, place, per_epoch)
-                terms: Terms = wrapped(drawn)
+                _start_step(method, optimizer, plan, schedule.place(step), per_epoch)
+                terms = _terms(method, wrapped, draw_views(views, share, seed=plan.seed, step=step), share, fabric)
                 loss = losses.follow(terms, done)
                 _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
+                _remark(step, method, terms, journal, progress)
                 rate = progress.advance(len(share.places) * world, loss=loss, floor=plan.floor)
                 if done % max(1, schedule.total // MAX_STEP_RECORDS) == 0 or is_last:
                     losses.record(epoch=done / per_epoch, **_rates(optimizer, rate))
@@ -154,6 +155,23 @@ def _start_step(method: Method, optimizer: Optimizer, plan: Plan, place: int | f
     set_learning_rate(optimizer, plan.factor(place))
     method.train()
     method.start_step(place / per_epoch, plan.epochs)
+
+
+def _terms(method: Method, wrapped: nn.Module, views: list[Any], share: Share, fabric: Fabric) -> Terms:
+    """Return the loss of the views of a batch; a method that learns from labels is given those too."""
+    if not method.needs_labels:
+        terms: Terms = wrapped(views)
+        return terms
+    if share.labels is None:
+        raise ValueError(f"method: {type(method).__name__} learns from labels, and the data have none")
+    terms = wrapped(views, to_device(share.labels, fabric.device))
+    return terms
+
+
+def _remark(step: int, method: Method, terms: Terms, journal: Journal, progress: StepProgress) -> None:
+    """Let the method say what the user should know of the first step."""
+    if step == 0 and (remark := method.remark(terms)) and journal.write_once("note", message=remark):
+        progress.say(remark)
 
 
 def _descend(

@@ -1,0 +1,1 @@
+"""Speakers: told apart, and recognised in noise."""

@@ -1,0 +1,1 @@
+"""Backbones for log-mel spectrograms by name."""

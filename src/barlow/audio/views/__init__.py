@@ -1,0 +1,1 @@
+"""From one batch of clips to two or more views of it."""
