@@ -136,7 +136,7 @@ def _usual(run: RunFiles) -> tuple[str, Recipe]:
     A method's name alone stands for its recipe made for the data, which need not be one of `RECIPES`.
     """
     name, path = str(run.recipe.get("name", "")), _path(run)
-    made_for = MADE_FOR_KIND.get(str(mapping(run.start.get("data")).get("modality", "")), "")
+    made_for = MADE_FOR_KIND.get(str(mapping(run.start.get("data")).get("modality", "")), "pictures")
     for asked in (name, str(run.recipe.get("method", ""))):
         with suppress(ValueError):
             if asked and (made := recipe_for(asked, path, otherwise=made_for)).name == name:
