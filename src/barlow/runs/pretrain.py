@@ -138,7 +138,6 @@ def pretrain(
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test)
-    _check_hold_out(hold_out, test)
     refuse_unused(numbers, objects)
     named = {
         name: f"{OWN}{objects[name]}" if name in objects else one for name, one in given.items() if one is not None
@@ -148,7 +147,7 @@ def pretrain(
     wish = Wish.of(recipe, {**numbers, **named})
     own_method = None if isinstance(method, str) else method
     own_network = backbone if isinstance(backbone, nn.Module) else None
-    asked = _checked(kind, asked, own_method, machine, out)
+    asked = _checked(kind, asked, own_method, machine, out, hold_out, test)
     of_own = None if views is None or isinstance(views, str) else own_views(views)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
@@ -157,14 +156,11 @@ def pretrain(
     reading = said(white_level=white_level, channels_axis=channels_axis)
     reading |= {"facts": _settled(kind, out), "labels": labels}
     source, loading = _load(kind, data, data_root, asked, reading, quiet=quiet)
-    whole, source = source, without_held_out(source, hold_out)
+    source, held = _apart(source, hold_out)
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
-    facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
-    facts |= {"hold_out": hold_out} if hold_out else {}
-    held = parts_by_groups(whole, hold_out) if hold_out else None
-    held = replace(held, seen_in_pretraining=False) if held else None
+    facts |= _places(kind, where, source, data, test, data_root, labels, hold_out) | {"objects": objects}
     if test is not None:  # loaded now, so that a mistake in it is not found after the last step
         held = parts_with_test(kind, test, source, facts=facts, data_root=data_root)
         facts |= {"test_identity": identity_of(held.test)} if facts["test"] else {}
@@ -331,6 +327,14 @@ class _Job:
         }
 
 
+def _apart(source: Source, hold_out: str) -> tuple[Source, LabelledParts | None]:
+    """What of the data is learnt from, and the groups held out as what is tested on, where there are labels."""
+    if not hold_out:
+        return source, None
+    parts = parts_by_groups(source, hold_out)
+    return without_held_out(source, hold_out), None if parts is None else replace(parts, seen_in_pretraining=False)
+
+
 def _check_hold_out(hold_out: str, test: Any) -> None:
     if hold_out and not held_out_groups(hold_out):
         raise ValueError(f"hold_out: got {hold_out!r}, wanted the groups that are not learnt from: group=NAME,NAME")
@@ -347,9 +351,16 @@ def _require_enough(source: Source, batch_size: int, num_processes: int) -> None
 
 
 def _checked(
-    modality: Modality, recipe: Recipe, own_method: Builder | None, machine: Machine, out: str | Path | None
+    modality: Modality,
+    recipe: Recipe,
+    own_method: Builder | None,
+    machine: Machine,
+    out: str | Path | None,
+    hold_out: str,
+    test: Any,
 ) -> Recipe:
     """Return the recipe with its precision, after seeing all that can be seen before data are read."""
+    _check_hold_out(hold_out, test)
     recipe = with_checked_options(recipe, own_method)
     check_numbers(recipe)
     modality.names(recipe)
@@ -368,12 +379,14 @@ def _places(
     test: Any,
     data_root: str | Path | None,
     labels: str,
+    hold_out: str,
 ) -> dict[str, Any]:
     """What `recipe.json` says of where the data lie and what they are known by."""
     facts: dict[str, Any] = place_facts(modality, data, where.path)
     facts |= place_facts(modality, test, where.path, "test")
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
+    facts |= {"hold_out": hold_out} if hold_out else {}
     return facts | ({"labels": labels} if labels == "none" or is_pattern(labels) else {})
 
 
