@@ -84,8 +84,8 @@ def learnt(
     """Pretrain with one seed and evaluate, beside the untrained network."""
     source, parts = parts_of(data_root)
     learns = _joined(source if heard == "six" else parts.train, more)
-    made = replace(recipe_for(recipe, made_for="audio-small"), seed=seed, **({"views": views} if views else {}))
-    made = replace(made, epochs=epochs) if epochs else made
+    made = replace(recipe_for(recipe, made_for="audio-small"), seed=seed)
+    made = replace(made, views=views or made.views, epochs=epochs or made.epochs)
     run = barlow.pretrain(
         relabelled(learns, UNLABELLED), recipe=made, modality="audio", out=work, machine=barlow.Machine(quiet=True)
     )
@@ -178,7 +178,7 @@ def verdicts(found: Sequence[Finished], raw: dict[str, Any]) -> list[str]:
 
 
 def _mean(own: Sequence[Finished], name: str, features: str) -> float:
-    return statistics.mean(one.metrics[features][name] for one in own)
+    return float(statistics.mean(one.metrics[features][name] for one in own))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Spectrograms as pictures with axes in seconds and kilohertz, and views as sound, for a page."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def _griffin_lim(magnitude: Float[Tensor, "n k t"], front: FrontEnd) -> Float[Te
     generator = torch.Generator().manual_seed(0)
     phase = 2 * torch.pi * torch.rand(magnitude.shape, generator=generator)
     length = front.hop * (magnitude.shape[2] - 1)
-    asked = {"n_fft": front.n_fft, "hop_length": front.hop, "window": window}
+    asked: dict[str, Any] = {"n_fft": front.n_fft, "hop_length": front.hop, "window": window}
     for _ in range(GRIFFIN_LIM_STEPS):
         wave = torch.istft(torch.polar(magnitude, phase), **asked, length=length)
         phase = torch.stft(wave, **asked, return_complex=True).angle()

@@ -148,7 +148,6 @@ def pretrain(
     refuse_numbers_of_others(numbers)
     given = {"backbone": backbone, "views": views, "method": method}
     objects = objects_among(**given, test=test, wrap=wrap)
-    _check_hold_out(hold_out, test)
     refuse_unused(numbers, objects)
     named = _named(given, objects)
     kind = modality_for(data, modality=modality, own_views="views" in objects)
@@ -158,7 +157,7 @@ def pretrain(
     wish = Wish.of(recipe, {**numbers, **named})
     own_method = None if isinstance(method, str) else method
     own_network = backbone if isinstance(backbone, nn.Module) else None
-    asked = _checked(kind, asked, own_method, machine, out)
+    asked = _checked(kind, asked, own_method, machine, out, hold_out, test)
     of_own = None if views is None or isinstance(views, str) else own_views(views)
     fabric = build_fabric(asked, machine)
     fabric.launch()  # first: the other processes start here and read the data while this one does
@@ -171,9 +170,8 @@ def pretrain(
     _require_enough(source, asked.batch_size, fabric.world_size)
     where = RunFolder(Path(out) if out else _default_folder(source.name))
     _, facts = fitted(kind, asked, source, facts=of_own is None)
-    facts |= _places(kind, where, source, data, test, data_root, labels) | {"objects": objects}
+    facts |= _places(kind, where, source, data, test, data_root, labels, hold_out) | {"objects": objects}
     facts |= _begun_with(kind, source, where, start, objects)
-    facts |= {"hold_out": hold_out} if hold_out else {}
     held = _held(kind, whole, hold_out, test, source, facts)  # now, so that no mistake is found after the last step
     asked, source, held = _for_labels(kind, asked, own_method, data, source, held, facts)
     samples = first_samples(source)
@@ -402,9 +400,16 @@ def _require_enough(source: Source, batch_size: int, num_processes: int) -> None
 
 
 def _checked(
-    modality: Modality, recipe: Recipe, own_method: Builder | None, machine: Machine, out: str | Path | None
+    modality: Modality,
+    recipe: Recipe,
+    own_method: Builder | None,
+    machine: Machine,
+    out: str | Path | None,
+    hold_out: str,
+    test: Any,
 ) -> Recipe:
     """Return the recipe with its precision, after seeing all that can be seen before data are read."""
+    _check_hold_out(hold_out, test)
     recipe = with_checked_options(recipe, own_method)
     check_numbers(recipe)
     modality.names(recipe)
@@ -423,12 +428,14 @@ def _places(
     test: Any,
     data_root: str | Path | None,
     labels: str,
+    hold_out: str,
 ) -> dict[str, Any]:
     """What `recipe.json` says of where the data lie and what they are known by."""
     facts: dict[str, Any] = place_facts(modality, data, where.path)
     facts |= place_facts(modality, test, where.path, "test")
     facts |= {"data_root": str(Path(data_root).expanduser().resolve()) if data_root else ""}
     facts |= {"identity": identity_of(source)} if facts["path"] else {}
+    facts |= {"hold_out": hold_out} if hold_out else {}
     return facts | ({"labels": labels} if labels == "none" or is_pattern(labels) else {})
 
 

@@ -20,7 +20,7 @@ class PlainClip(nn.Module):
     def __init__(self, prepare: Prepare) -> None:
         super().__init__()
         front = prepare.front
-        self.hop, self.half, self.bins = front.hop, front.n_fft // 2, front.n_fft // 2 + 1
+        self.hop, self.around, self.bins = front.hop, front.n_fft // 2, front.n_fft // 2 + 1
         self.loudness, self.mean, self.std = prepare.loudness, prepare.mean, prepare.std
         steps = torch.arange(front.n_fft, dtype=torch.float64)
         angle = 2 * math.pi * torch.arange(self.bins, dtype=torch.float64)[:, None] * steps / front.n_fft
@@ -38,7 +38,7 @@ class PlainClip(nn.Module):
             size = (clips.square().sum(dim=1) / heard).sqrt()
             gain = torch.where(size > QUIETEST, self.loudness / size.clamp(min=QUIETEST), torch.ones_like(size))
             clips = clips * gain[:, None]
-        padded = pad(clips[:, None], (self.half, self.half), mode="reflect")
+        padded = pad(clips[:, None], (self.around, self.around), mode="reflect")
         parts = conv1d(padded, self.waves, stride=self.hop).square()
         power = torch.matmul(self.bank, parts[:, : self.bins] + parts[:, self.bins :])
         return ((torch.log(power + EPSILON) - self.mean) / self.std)[:, None]
