@@ -440,12 +440,17 @@ LARGEST = Quantity("largest correlation", least=0.0, most=1.0, depends_on=SAMPLE
 
 @dataclass(frozen=True)
 class Spectrum(Record):
-    """The invariance spectrum, optimistic (plug-in) and pessimistic (cross-fit), and what the best projector uses."""
+    """The invariance spectrum, plug-in and cross-fit, and what the best linear projector uses.
+
+    `low` and `high` are the range of each correlation; two of its errors reach the farther end.
+    """
 
     plug_in: Sequence[float] = ()
     error: Sequence[float] = ()
     cross_fit: Sequence[float] = ()
     cross_fit_error: Sequence[float] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
     edge: Number | None = None
     num_above_edge: Number | None = None
     between_rank: Range = Range()
@@ -453,9 +458,11 @@ class Spectrum(Record):
     eigenvalues: Sequence[float] = ()
     budget: Sequence[float] = ()
     num_active: Measured | None = figure("outputs used at the optimum", depends_on=OF_BEST)
-    num_active_cross_fit: Measured | None = figure("outputs used at the optimum (pessimistic)", compared=False)
+    num_active_cross_fit: Measured | None = figure("outputs used at the optimum (cross-fit)", compared=False)
+    num_active_range: Range = Range()
     waterline: Measured | None = figure("waterline", depends_on=OF_BEST)
-    waterline_cross_fit: Measured | None = figure("waterline (pessimistic)", compared=False)
+    waterline_cross_fit: Measured | None = figure("waterline (cross-fit)", compared=False)
+    waterline_range: Range = Range()
 
     @property
     def largest(self) -> Measured | None:
@@ -473,9 +480,9 @@ class LossParts(ByName):
         depends_on=OF_PARTS,
     )
     backbone_limit: Measured | None = figure(
-        "backbone limit",
-        "What the best linear projector has to leave on these features, by the optimistic estimate. Below 0: over all "
-        "data the features allow less than the floor of a single batch.",
+        "best linear projector",
+        "What the best linear projector has to leave on these features; one with hidden layers may go below. Below 0: "
+        "over all data the features allow less than the floor of a single batch.",
         depends_on=OF_PARTS,
     )
     projector_gap: Measured | None = figure(
@@ -510,9 +517,9 @@ class Loss(Record):
     complete: Measured | None = figure("complete loss", least=0.0, depends_on=OF_LOSS)
     start: Measured | None = figure("complete loss before training", least=0.0, compared=False)
     fall: Measured | None = figure("fall of the complete loss", share=True, most=1.0, compared=False)
-    limit: Measured | None = figure("least loss of a linear projector (optimistic)", least=0.0, depends_on=OF_BEST)
+    limit: Measured | None = figure("least loss of a linear projector", least=0.0, depends_on=OF_BEST)
     limit_cross_fit: Measured | None = figure(
-        "least loss of a linear projector (pessimistic)", least=0.0, depends_on=OF_BEST
+        "least loss of a linear projector (upper end)", least=0.0, depends_on=OF_BEST
     )
     batch: Measured | None = figure("loss of a batch", least=0.0, depends_on=(*OF_LOSS, "batch_size"))
     batch_measured_at: Number | None = None

@@ -153,7 +153,7 @@ def audit(
 def _figures(subject: Subject, asked: AuditSettings) -> Figures:
     odd = misbehaviour(subject)  # before the passes that it would spoil
     seen, before = _seen(subject, asked)
-    known = spectra(seen.moments)
+    known = spectra(seen.moments, seen.flips, seen.dtype)
     measured, spectrum = quantities(seen, known)
     goal = objective(subject, asked)
     num_features = len(seen.moments.covariances().mean)

@@ -20,6 +20,7 @@ from barlow.audits.subjects import Networks, Subject
 from barlow.runs.evidence import spread
 from barlow.seams import Source, View, Views
 from barlow.theory.moments import Moments
+from barlow.theory.null_edge import NUM_DRAWS, SignFlips
 from barlow.training.progress import Progress
 
 MOST_IMAGES = 8192
@@ -44,6 +45,8 @@ class Observation:
         h_views: (n, K, d) of every view, where something is to be fitted on them; else None.
         num_forwards: views that went through the network, those of all samples together.
         seconds: how long that took.
+        flips: the same samples with random signs, for the null edge.
+        dtype: number format of h, whose rounding is no direction.
     """
 
     moments: Moments
@@ -56,6 +59,8 @@ class Observation:
     h_views: Float[Tensor, "n k d"] | None = None
     num_forwards: int = 0
     seconds: float = 0.0
+    flips: SignFlips | None = None
+    dtype: torch.dtype = torch.float32
 
     def forwards_within(self, seconds: float) -> float:
         """Return how many views go through the network in as long as these took, or in `seconds` if that is longer."""
@@ -83,6 +88,7 @@ def observe(
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     moments: Moments | None = None
+    flips: SignFlips | None = None
     kept: dict[str, list[Tensor]] = {name: [] for name in ("h", "h_a", "h_b", "views")}
     first, *others = set_apart(views)
     done = 0
@@ -90,6 +96,8 @@ def observe(
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2], seconds))
+        flips = flips or sign_flips(h_views.shape[2])
+        flips.add(h_views)
         moments.add(h_views)  # the block of the i-th sample is i mod G, as in the figures of pairs
         kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
@@ -108,7 +116,7 @@ def observe(
     )
     return Observation(
         moments, whole["h"], whole["h_a"], whole["h_b"], z_a, z_b, num_views, whole.get("views"),
-        num_forwards=done * forwards_per_image(views, num_views), seconds=time.perf_counter() - started,
+        num_forwards=done * forwards_per_image(views, num_views), seconds=time.perf_counter() - started, flips=flips,
     )  # fmt: skip
 
 
@@ -117,9 +125,16 @@ def observation_of_features(features: Float[Tensor, "n k d"]) -> Observation:
     n, k, d = features.shape
     if k < 2 or n < 2 * FEWEST_BLOCKS:
         raise ValueError(f"features: got {n} samples with {k} views, wanted at least {2 * FEWEST_BLOCKS} with 2")
-    moments = Moments(d, num_blocks=num_blocks(d))
+    moments, flips = Moments(d, num_blocks=min(num_blocks(d), n // 2)), sign_flips(d)  # a B of its own takes two
     moments.add(features)
-    return Observation(moments, None, features[:, 0].float(), features[:, 1].float(), None, None, k)
+    flips.add(features.double())
+    h_a, h_b = features[:, 0].float(), features[:, 1].float()
+    return Observation(moments, None, h_a, h_b, None, None, k, flips=flips, dtype=features.dtype)
+
+
+def sign_flips(num_features: int) -> SignFlips:
+    """Return the sums for the null edge: eight draws, fewer where they would take too much memory."""
+    return SignFlips(num_features, num_draws=max(3, min(NUM_DRAWS, SUMS_BYTES // 4 // (16 * num_features**2))))
 
 
 def num_blocks(num_features: int, seconds: float = AuditSettings.seconds) -> int:

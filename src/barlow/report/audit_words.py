@@ -114,19 +114,19 @@ def loss_total(figures: Figures) -> float | None:
 def limit_sentence(figures: Figures) -> str:
     """Say what the best linear projector reaches on the features; nothing when it is not known.
 
-    The truth lies between the two estimates on average only: the range is from two errors below to two above them.
+    Counts of directions have two ends, and so had all of older audits.
     """
     best, worst = figures.loss.limit, figures.loss.limit_cross_fit
     if best is None:
         return ""
-    said = f"The best linear projector on these features reaches {number(best.value)} over all pairs of views"
-    if worst is not None and worst.value != best.value:
-        said += f" by the optimistic estimate and {number(worst.value)} by the pessimistic one"
-    worst = worst or Measured(best.value)
+    said = f"The best linear projector on these features reaches {number(best.value)}"
+    said += f" to {number(worst.value)}" if worst is not None and worst.value != best.value else ""
+    said += " over all pairs of views"
+    worst = worst or best
     if best.error or worst.error:
         first = max(0.0, best.value - NUM_ERRORS * (best.error or 0.0))
-        last = max(worst.value, best.value) + NUM_ERRORS * (worst.error or 0.0)
-        said += f"; with two errors of either, {number(first)} to {number(last)}"
+        last = max(worst.value + NUM_ERRORS * (worst.error or 0.0), best.value + NUM_ERRORS * (best.error or 0.0))
+        said += f", with about 95% certainty {number(first)} to {number(last)}"
     seen, every = partly_seen(figures)
     return f"{said}; at most that, for {number(seen, 9)} of {number(every, 9)} directions." if seen else f"{said}."
 

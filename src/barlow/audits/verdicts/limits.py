@@ -45,7 +45,7 @@ def waterline(figures: Figures) -> Verdict | None:
     enough = (1.0 - UNUSED_OUTPUTS) * usable
     if usable <= 0 or min(first.value, other.value) >= enough:
         return None
-    low, high = _counted(first, other, usable)
+    low, high = _counted(figures, first, other, usable)
     sure = high < enough
     of = f"{number(width, 9)} outputs" if usable == width else f"the {number(usable, 9)} directions that could be"
     said = f"At lambda = {number(weight)} a linear projector at its optimum uses only {number(first.value, 9)} "
@@ -121,15 +121,16 @@ def projector_gap(figures: Figures) -> Verdict | None:
 def limit_range(figures: Figures) -> tuple[float, float, float, float]:
     """Return the least loss of a linear projector with its range, ascending; MissingFigureError where it is not known.
 
-    They are (two errors below the optimistic estimate, that one, the pessimistic one, two errors above that).
+    They are (lower end, value, value, upper end); of a count, and of older audits, with two values, of either end.
     """
-    best, worst = needed(figures.loss.limit), needed(figures.loss.limit_cross_fit)
+    best = needed(figures.loss.limit)
+    worst = figures.loss.limit_cross_fit or best
     ends = (*_ends(best), best.value, *_ends(worst), worst.value)
     return min(ends), min(best.value, worst.value), max(best.value, worst.value), max(ends)
 
 
 def said_limits(limit: tuple[float, float, float, float]) -> str:
-    """Return "2.4 to 2.5 [2.2, 2.7]": both estimates, and the range with the errors of both."""
+    """Return "2.4 [2.2, 2.7]" with its range, or "2.4 to 2.5 [2.2, 2.7]" where there are two values."""
     low, best, worst, high = map(number, limit)
     return f"{best if best == worst else f'{best} to {worst}'} [{low}, {high}]"
 
@@ -138,11 +139,12 @@ def _ends(found: Measured) -> tuple[float, float]:
     return (found.value if found.low is None else found.low), (found.value if found.high is None else found.high)
 
 
-def _counted(first: Measured, other: Measured, most: float) -> tuple[float, float]:
-    """Lowest and highest count that two estimates and their errors allow, in whole numbers."""
+def _counted(figures: Figures, first: Measured, other: Measured, most: float) -> tuple[float, float]:
+    """Lowest and highest count that the samples allow, in whole numbers; of older audits, by two estimates."""
+    known = figures.spectrum.num_active_range
     reach = [NUM_ERRORS * (found.error or 0.0) for found in (first, other)]
-    low = min(first.value - reach[0], other.value - reach[1])
-    high = max(first.value + reach[0], other.value + reach[1])
+    low = min(first.value - reach[0], other.value - reach[1]) if known.low is None else known.low
+    high = max(first.value + reach[0], other.value + reach[1]) if known.high is None else known.high
     return float(max(0, math.floor(low))), min(most, float(math.ceil(high)))
 
 
@@ -214,7 +216,7 @@ def too_few_images(figures: Figures) -> Verdict | None:
 
 
 def wide_bracket(figures: Figures) -> Verdict | None:
-    """Whether the optimistic and the pessimistic estimate of the closed-form loss, with their errors, are far apart."""
+    """Whether the range of the closed-form loss is wide."""
     limit = limit_range(figures)
     low, _, _, high = limit
     middle = (low + high) / 2
@@ -222,7 +224,7 @@ def wide_bracket(figures: Figures) -> Verdict | None:
         return None
     said = "The loss that a linear projector reaches on this backbone is only known to "
     said += (
-        f"±{100 * (high - low) / 2 / middle:.0f}%: {said_limits(limit)}, by an optimistic and a pessimistic estimate."
+        f"±{100 * (high - low) / 2 / middle:.0f}%: {said_limits(limit)}."
     )
     images, views = figures.settings.num_images, figures.settings.num_views
     features = figures.spectrum.num_directions or figures.settings.num_features
