@@ -78,6 +78,7 @@ def _power(d: int) -> Tensor:
 
 
 FALLING, ONE = _falling(0.95, 0.05, 32), torch.ones(32, dtype=torch.float64)
+DOMINANT = torch.cat([30 * ONE[:1], ONE[:23]])
 POWER = {"rho": 0.9 * _power(64) ** -0.5, "scale": _power(64) ** -0.5}
 WORLDS: Mapping[str, World] = {
     "falling": World("32 from .95 to .05, K 8", FALLING, ONE, 500, 8),
@@ -86,7 +87,7 @@ WORLDS: Mapping[str, World] = {
     "few_images": World("the same, n 100", FALLING, ONE, 100, 4),
     "unequal_views": World("the same, 2 to 8 views an image", FALLING, ONE, 500, 4, unequal=True),
     "uneven_noise": World("the same, a tenth of the images 9 times as noisy", FALLING, ONE, 500, 4, noisy=True),
-    "ties_and_zeros": World("16 x .5 and 16 x 0, lambda .005", _groups((16, 0.5), (16, 0.0)), ONE, 500, 4, weight=0.005),
+    "ties_and_zeros": World("16 x .5, 16 x 0, lambda .005", _groups((16, 0.5), (16, 0.0)), ONE, 500, 4, weight=0.005),
     "zeros": World("8 x .9 and 24 x 0", _groups((8, 0.9), (24, 0.0)), ONE, 500, 4),
     "zeros_heavy": World("the same, lambda 1", _groups((8, 0.9), (24, 0.0)), ONE, 500, 4, weight=1.0),
     "ties": World("32 x .95", _groups((32, 0.95)), ONE, 500, 4),
@@ -94,7 +95,8 @@ WORLDS: Mapping[str, World] = {
     "ones": World("8 x 1 and 24 x .5", _groups((8, 1.0), (24, 0.5)), ONE, 500, 4),
     "power_law": World("64 of a power law, n 1000", n=1000, k=4, **POWER),
     "power_law_few": World("64 of a power law, n 200", n=200, k=4, **POWER),
-    "dominant": World("24 x .99, one 30 times as large", _groups((24, 0.99)), torch.cat([30 * ONE[:1], ONE[:23]]), 500, 4),
+    "dominant": World("24 x .99, one 30 times as large", _groups((24, 0.99)), DOMINANT, 500, 4),
+    "too_few": World("48 from .95 to .05, n 100: refused", _falling(0.95, 0.05, 48), torch.ones(48).double(), 100, 4),
     "nothing": World("24 x 0, K 2", _groups((24, 0.0)), ONE[:24], 300, 2),
     "nothing_uneven": World("32 x 0, uneven noise", _groups((32, 0.0)), ONE, 500, 4, noisy=True),
 }  # fmt: skip
@@ -150,7 +152,8 @@ def measure(world: World, seed: int) -> Held:
     spectrum = with_waterline(spectrum, known, **same)
     for name, one in (("outputs used", spectrum.num_active_range), ("waterline", spectrum.waterline_range)):
         found[name] = [one.value, one.low, one.high]
-    found["rank of B"] = list(known.between_rank)
+    proven, low_end, _ = known.between_rank
+    found["directions proven"] = [proven, low_end, world.d]  # below the edge there may be more: only a lower end
     of_loss: Any = {"redundancy_weight": world.weight, "normalization": "pearson"}
     assert seen.z_a is not None
     assert seen.z_b is not None
@@ -174,10 +177,10 @@ def _interval(one: Measured | None) -> list[float]:
 
 def truths(world: World) -> dict[str, Any]:
     """Return what is true of a world; what has no closed form is of many images, or the mean of all draws."""
-    rho, order = world.rho.sort(descending=True)
+    rho = world.rho.sort(descending=True).values
     variances = world.scale.square()
     between, within = world.rho * variances, (1 - world.rho) * variances
-    views = _harmonic() if world.unequal else world.k
+    views = fmean(VIEWS) if world.unequal else world.k
     spectrum = variances.sort(descending=True).values
     slope = alpha_req(spectrum)
     filling = water_filling(rho, world.d, world.weight)
@@ -197,7 +200,7 @@ def truths(world: World) -> dict[str, Any]:
         "correlations": rho.tolist(),
         "outputs used": filling.num_active,
         "waterline": filling.waterline,
-        "rank of B": int((rho > 0).sum()),
+        "directions proven": int((rho > 0).sum()),
         "complete loss": complete,
         "limit": filling.loss,
         "projector gap": complete - filling.loss,
@@ -208,17 +211,12 @@ def truths(world: World) -> dict[str, Any]:
     }
 
 
-def _harmonic() -> float:
-    """Effective number of views of unequal ones, n0 of the analysis of variance for many images."""
-    return fmean(VIEWS) - (fmean(v**2 for v in VIEWS) - fmean(VIEWS) ** 2) / fmean(VIEWS) / 1e9
-
-
 def _of_many(world: World) -> dict[str, float]:
     """Alignment and uniformity of many images."""
     h = torch.nn.functional.normalize(draw(world, 10**6, LARGE)[:, :2], dim=2)
     near = float((h[:, 0] - h[:, 1]).square().sum(dim=1).mean())
     half = LARGE // 2
-    apart = [(h[:half, 0].roll(shift, 0) - h[half:, 0]).square().sum(dim=1) for shift in range(20)]
+    apart = [(h[:half, 0].roll(shift, 0) - h[half:, 0]).square().sum(dim=1) for shift in range(100)]
     return {"alignment": near, "uniformity": float(torch.cat(apart).mul(-2).exp().mean().log())}
 
 
@@ -237,7 +235,7 @@ def coverage(draws: Sequence[Held], truth: Mapping[str, Any]) -> dict[str, float
 
 
 def _held(interval: Sequence[Any], true: Any) -> float | None:
-    value, low, high = interval
+    _, low, high = interval
     if isinstance(true, list):
         known = list(zip(low, high, true, strict=False))
         return fmean(_within(one, two, three) for one, two, three in known)
@@ -265,3 +263,101 @@ def run(names: Sequence[str], draws: int, out: Path | None, told: Callable[[str]
         shown = [f"{figure} {share:.0%}" for figure, share in found[name].items() if share is not None]
         told(f"{name}: {', '.join(shown)}")
     return found
+
+
+def table(found: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return the coverage in percent, a row for each figure and a column for each world."""
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    lines = [f"| figure | {' | '.join(found)} | all |", f"|---|{'--:|' * (len(found) + 1)}"]
+    for name in names:
+        shares = [one.get(name) for one in found.values()]
+        known = [share for share in shares if share is not None]
+        if known:
+            cells = ["" if share is None else f"{share:.0%}"[:-1] for share in shares]
+            lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {fmean(known):.0%} |")
+    return "\n".join(lines)
+
+
+def page(found: Mapping[str, Mapping[str, float | None]], draws: int) -> str:
+    """Return the page: what was simulated, how often the truth lies within, and what is shown without an interval."""
+    shares = [share for one in found.values() for share in one.values() if share is not None]
+    under = [
+        f"`{world}`, {figure.replace('_', ' ')}: {share:.0%}"
+        for world, one in found.items()
+        for figure, share in one.items()
+        if share is not None and share < WANTED - 2 * math.sqrt(WANTED * (1 - WANTED) / draws)
+    ]
+    worlds = "\n".join(
+        f"| `{name}` | {world.title} | {world.n} | {'2 to 8' if world.unequal else world.k} | {world.d} |"
+        for name, world in WORLDS.items()
+        if name in found
+    )
+    below = "\n".join(f"- {one}" for one in under) or "- none"
+    return TEXT.format(
+        draws=draws, worlds=worlds, table=table(found), mean=f"{fmean(shares):.0%}", below=below, num=len(shares),
+        draws_error=f"{200 * math.sqrt(0.95 * 0.05 / draws):.0f}",
+    )  # fmt: skip
+
+
+TEXT = """# Calibration: how often an interval of the audit holds the truth
+
+Written by `python benchmarks/calibration.py --draws {draws} --page`; do not edit.
+
+An audit shows a number with an interval of about 95%: value ± 2 errors. Here features are made up whose
+between-image covariance B and augmentation covariance W are known, so that every figure has a truth; each of {num}
+pairs of a figure and a world is drawn {draws} times. **On average {mean} of the intervals hold the truth.** A cell of
+95% is known to about ±{draws_error} points from so many draws.
+
+| world | features (intraclass correlations) | images | views | features |
+|---|---|--:|--:|--:|
+{worlds}
+
+## Percent of intervals that hold the truth
+
+An empty cell is a figure that is shown without an interval there, or that has no truth.
+
+{table}
+
+Below 90% by more than the draws explain:
+
+{below}
+
+## What is shown without an interval, and why
+
+- **Fewer than 3 images per direction** (`too_few`): condition number, effective rank, participation ratio, RankMe,
+  LiDAR, alpha, mean correlation and view information. The correction for chance is of first order and cannot be
+  trusted there; the page says so, and asks for more images.
+- **Alpha where R² is below 0.9**: no power law, so that there is no exponent to be right about.
+- **View information where a correlation is within 1/n of 1**: so many images cannot tell it from 1, where the
+  information is infinite. What is shown is a lower bound.
+- **Outputs used and waterline** jump where correlations are equal or 0. They have a range instead of an error: from
+  the lowest to the highest over all spectra that the images allow (both estimates, both ends of the band, ties,
+  nothing below the null edge).
+- **Counts and sizes**: rank, directions above the null edge, the null edge itself; "directions proven" above is the
+  lower end of the rank of B.
+
+Not simulated: figures of a trained run that need a second network (fall of the loss, the projector's share) and the
+effects of single transforms. Their errors are jackknives of means and ratios of means, as those of the augmentation
+share are.
+
+How the estimates are corrected, and why so: [decisions/0015-calibration.md](decisions/0015-calibration.md).
+"""
+
+
+def main() -> None:
+    """Print the table, or write the page from what was kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("calibration.json"))
+    parser.add_argument("--only", nargs="*", choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument("--page", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    found = run(args.only, args.draws, args.out)
+    print(table(found))
+    if args.page:
+        PAGE.write_text(page(found, args.draws), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -277,6 +277,7 @@ class Settings(Record):
     redundancy_weight: Number | None = setting("redundancy weight (λ)", "it is part of the losses and of the waterline")
     batch_size: Number | None = setting("batch size (N)", "the loss of a batch, its floor and its noise move with it")
     normalization: str | None = setting("normalisation of the loss", "the losses are different ones")
+    num_available: Number | None = setting("samples that there are")
     seed: Number | None = setting("seed of the views")
     exact: bool | None = setting("all views enumerated")
     seconds: Number | None = setting("time of the audit")
@@ -410,6 +411,31 @@ class Quantities(ByName):
         "Part of C that different pipelines make asymmetric.",
         "Not a fault: many recipes want different pipelines. It limits which closed forms hold.",
         share=True, least=0.0, most=1.0, depends_on=("batch_size",),
+    )
+
+    view_index_share: Measured | None = figure(
+        "index of the view",
+        "Share of what views of a sample differ in that is which view it is: 0 where all are drawn alike.",
+        "Not a fault where pipelines are meant to differ in colour or size.",
+        share=True, least=0.0, most=1.0, compared=False,
+    )
+    view_scale: Measured | None = figure(
+        "widest view over narrowest",
+        "Standard deviation of the features of one view over that of another: 1 where all are drawn alike.",
+        "Chance makes it a little more than 1.",
+        least=1.0, compared=False,
+    )
+    duplicates: Measured | None = figure(
+        "copies among the samples",
+        "Share of the samples whose features another sample has as well.",
+        "Copies with other views are found by a network only, not among features that exist already.",
+        share=True, least=0.0, most=1.0, exact=True, compared=False,
+    )
+    error_factor: Measured | None = figure(
+        "errors too small by",
+        "How many times larger errors would be if copies were counted once.",
+        "Only of copies that were found.",
+        least=1.0, exact=True, compared=False,
     )
 
     @classmethod

@@ -47,6 +47,7 @@ class Observation:
         seconds: how long that took.
         flips: the same samples with random signs, for the null edge.
         dtype: number format of h, whose rounding is no direction.
+        work: multiplications that the replicates of one figure may take, if fewer than usual.
     """
 
     moments: Moments
@@ -61,10 +62,23 @@ class Observation:
     seconds: float = 0.0
     flips: SignFlips | None = None
     dtype: torch.dtype = torch.float32
+    work: float = math.inf
+
+    @property
+    def slots(self) -> Float[Tensor, "n k d"]:
+        """The views of each sample by their place: all of features that exist, the pair a, b of a network."""
+        if self.h is None and self.h_views is not None:
+            return self.h_views
+        return torch.stack([self.h_a, self.h_b], dim=1)
+
+    @property
+    def each_sample(self) -> Float[Tensor, "n m"]:
+        """What tells samples apart: h of the plain sample, or all views where only those exist."""
+        return self.slots.flatten(1) if self.h is None else self.h
 
     def forwards_within(self, seconds: float) -> float:
-        """Return how many views go through the network in as long as these took, or in `seconds` if that is longer."""
-        return self.num_forwards * max(1.0, seconds / self.seconds) if self.seconds > 0 else math.inf
+        """Return how many views go through the network in `seconds`, by what these took."""
+        return self.num_forwards * seconds / self.seconds if self.seconds > 0 else math.inf
 
 
 @torch.inference_mode()
@@ -87,18 +101,20 @@ def observe(
     """
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
+    size, blocks = _batches_of(views, min(num_images, len(source)))
     moments: Moments | None = None
     flips: SignFlips | None = None
     kept: dict[str, list[Tensor]] = {name: [] for name in ("h", "h_a", "h_b", "views")}
     first, *others = set_apart(views)
     done = 0
-    for batch in source.batches(spread(len(source), num_images), BATCH_SIZE):
+    for place, batch in enumerate(source.batches(spread(len(source), num_images), size)):
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
-        moments = moments or Moments(h_views.shape[2], num_blocks=num_blocks(h_views.shape[2], seconds))
+        moments = moments or Moments(h_views.shape[2], num_blocks=blocks or num_blocks(h_views.shape[2], seconds))
         flips = flips or sign_flips(h_views.shape[2])
         flips.add(h_views)
-        moments.add(h_views)  # the block of the i-th sample is i mod G, as in the figures of pairs
+        # The block of the i-th sample is i mod G, as in the figures of pairs; of views that a batch shares, the batch.
+        moments.add(h_views, torch.full((len(h_views),), place) if blocks else None)
         kept["h"].append(features_of(networks.backbone, views.plain(batch.samples)))
         kept["h_a"].append(h_views[:, 0])
         if keep_views:
@@ -111,6 +127,9 @@ def observe(
     if moments is None:
         raise ValueError("source: no sample could be read")
     whole = {name: torch.cat(rows) for name, rows in kept.items() if rows}
+    if blocks:  # in turn from each batch, so that i mod G is the batch here too
+        turn = torch.tensor(sorted(range(done), key=lambda i: (i % size, i // size)))
+        whole = {name: rows[turn] for name, rows in whole.items()}
     z_a, z_b = (
         None if networks.projector is None else project(networks.projector, whole[name]) for name in ("h_a", "h_b")
     )
@@ -120,16 +139,32 @@ def observe(
     )  # fmt: skip
 
 
-def observation_of_features(features: Float[Tensor, "n k d"]) -> Observation:
+def observation_of_features(features: Float[Tensor, "n k d"], seconds: float = AuditSettings.seconds) -> Observation:
     """Take features that exist already: K views of n samples, at least 2."""
     n, k, d = features.shape
     if k < 2 or n < 2 * FEWEST_BLOCKS:
         raise ValueError(f"features: got {n} samples with {k} views, wanted at least {2 * FEWEST_BLOCKS} with 2")
-    moments, flips = Moments(d, num_blocks=min(num_blocks(d), n // 2)), sign_flips(d)  # a B of its own takes two
+    moments, flips = (
+        Moments(d, num_blocks=min(num_blocks(d, seconds), n // 2)),
+        sign_flips(d),
+    )  # a B of its own takes two
     moments.add(features)
     flips.add(features.double())
     h_a, h_b = features[:, 0].float(), features[:, 1].float()
-    return Observation(moments, None, h_a, h_b, None, None, k, flips=flips, dtype=features.dtype)
+    return Observation(
+        moments, None, h_a, h_b, None, None, k, h_views=features.float(), flips=flips, dtype=features.dtype
+    )
+
+
+def _batches_of(views: Views, num_images: int) -> tuple[int, int | None]:
+    """Return the size of a batch, and the number of blocks where a batch shares the draws of its views, as graphs do.
+
+    Then its samples are no independent draws, and the batch is what errors are taken over.
+    """
+    if not any(getattr(view, "shared", False) for view in views.pipelines):
+        return BATCH_SIZE, None
+    size = min(BATCH_SIZE, max(2, -(-num_images // MOST_BLOCKS)))
+    return size, max(2, -(-num_images // size))
 
 
 def sign_flips(num_features: int) -> SignFlips:
@@ -154,8 +189,8 @@ def project(projector: nn.Module, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p
 
 
 @torch.inference_mode()
-def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: int = MOST_IMAGES) -> int:
-    """Return how many samples `observe` takes through the network in so many seconds, `FEWEST_IMAGES` to `most`."""
+def seconds_per_view(subject: Subject, seconds: float) -> float:
+    """Return what one view of a sample takes, by the fastest of small passes of which `seconds` allow one to three."""
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
@@ -166,9 +201,29 @@ def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: i
         started = time.perf_counter()
         _drawn(trained.backbone, views.pipelines[0], batch.samples, generator)
         times.append(time.perf_counter() - started)
-    each = min(times) / len(batch.indices) * forwards_per_image(views, num_views)
-    fitting = int(seconds / each) if each > 0 else most
-    return min(len(source), max(FEWEST_IMAGES, min(most, fitting)))
+    return min(times) / len(batch.indices)
+
+
+def images_that_fit(
+    subject: Subject, *, seconds: float, num_views: int, most: int = MOST_IMAGES, each: float | None = None
+) -> int:
+    """Return how many samples `observe` takes through the network in so many seconds, `FEWEST_IMAGES` to `most`.
+
+    `each` is what a view takes, measured where it is not given.
+    """
+    if subject.source is None or subject.views is None:
+        raise ValueError(f"subject: {subject.name} has no network to time")
+    each = seconds_per_view(subject, seconds) if each is None else each
+    fitting = int(seconds / (each * forwards_per_image(subject.views, num_views))) if each > 0 else most
+    return min(len(subject.source), max(FEWEST_IMAGES, min(most, fitting)))
+
+
+def views_that_fit(subject: Subject, *, seconds: float, num_views: int, each: float) -> int:
+    """Return how many views of the fewest samples fit into so many seconds, from 2 to the number that was asked for."""
+    if subject.views is None or each <= 0:
+        return num_views
+    others = forwards_per_image(subject.views, 0)
+    return max(2, min(num_views, int(seconds / (each * FEWEST_IMAGES)) - others))
 
 
 def forwards_per_image(views: Views, num_views: int) -> int:

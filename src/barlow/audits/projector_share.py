@@ -46,15 +46,17 @@ def projector_share(
     end: Jackknifed,
     mlp: bool = True,
     seconds: float = SECONDS,
+    most_directions: int | None = None,
 ) -> ProjectorShare:
     """Return the share of the fall that a projector alone reaches, for Barlow Twins with Pearson normalisation.
 
     `before` is of the untrained network; `start` is the complete loss of its embeddings, and `end` that of the trained
-    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`.
+    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`; the linear
+    one is of `most_directions` directions of wide features.
     """
     if before.z_a is None:
         raise ValueError("before: wanted embeddings of the untrained network")
-    known = spectra(before.moments, before.flips, before.dtype)
+    known = spectra(before.moments, before.flips, before.dtype, most_directions)
     least = least_pearson_loss(known, before.z_a.shape[1], _weight(recipe))
     return ProjectorShare(
         start=float(start.value),
@@ -93,7 +95,8 @@ def _fitted(before: Observation, recipe: Recipe, seconds: float) -> tuple[Jackkn
         halves = (kept[kept % FOLDS == fold] // FOLDS for fold in range(FOLDS))
         return [_loss(z_a[half], z_b[half], recipe) for (z_a, z_b), half in zip(scored, halves, strict=True)]
 
-    found = with_replicates(lambda kept: fmean(loss(kept)), rows, scored[0][0].shape[1], before.moments.num_blocks)
+    width, blocks = scored[0][0].shape[1], before.moments.num_blocks
+    found = with_replicates(lambda kept: fmean(loss(kept)), rows, width, blocks, before.work)
     halves = loss(rows)
     return found, (max(halves) - min(halves)) / 2
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from barlow.audits.copies import copies
 from barlow.audits.estimated_losses import MOST_WORK
 from barlow.audits.observation import Observation
 from barlow.audits.spectra import Spectra, spectra, too_few
@@ -23,6 +24,7 @@ from barlow.theory.moments import Covariances
 from barlow.theory.spectrum import alpha_req, condition_number, effective_rank, rank_me
 from barlow.theory.standard_errors import Jackknifed, jackknifed as jackknifed_sums, over_images
 from barlow.theory.symmetry import asymmetry_and_chance, swap_test
+from barlow.theory.view_index import index_share, scale_ratio
 
 PAIR_IMAGES = 2048
 """Samples behind symmetry, alignment and uniformity, whose work grows with their square."""
@@ -129,34 +131,46 @@ def _of_pairs(seen: Observation) -> dict[str, Measured]:
     few = torch.linspace(0, n - 1, min(n, PAIR_IMAGES)).long()
     h_a, h_b = seen.h_a[few], seen.h_b[few]
     z_a, z_b = (h_a, h_b) if seen.z_a is None or seen.z_b is None else (seen.z_a[few], seen.z_b[few])
-    found = {"rank_me": _rank_me(seen.h_a if seen.h is None else seen.h, num_blocks)}
-    found |= _symmetry(z_a, z_b, num_blocks)
+    found = {"rank_me": _rank_me(seen.h_a if seen.h is None else seen.h, num_blocks, seen.work)}
+    found |= _symmetry(z_a, z_b, num_blocks, seen.work)
+    found |= _of_samples(seen, few)
     if (h_a.norm(dim=1) > 0).all() and (h_b.norm(dim=1) > 0).all():
         near = over_images(lambda rows: alignment(h_a[rows], h_b[rows]), len(few), num_blocks)
         found |= {"alignment": jackknifed(near), "uniformity": jackknifed(jackknifed_uniformity(h_a, num_blocks))}
     return found
 
 
-def _rank_me(h: Tensor, num_blocks: int) -> Measured:
+def _of_samples(seen: Observation, few: Tensor) -> dict[str, Measured]:
+    """Whether samples and views are what errors and theory assume: no copies, and views that are drawn alike."""
+    alike, num_blocks = copies(seen.each_sample), seen.moments.num_blocks
+    found = {"duplicates": measured(alike.share), "error_factor": measured(alike.error_factor)}
+    views = seen.slots[few]
+    found["view_index_share"] = jackknifed(index_share(views, num_blocks))
+    found["view_scale"] = corrected(scale_ratio(views, num_blocks))
+    return found
+
+
+def _rank_me(h: Tensor, num_blocks: int, work: float) -> Measured:
     (n, d), smaller = h.shape, min(h.shape)
-    if float(num_blocks) * smaller * (n * d + smaller**2) > MOST_WORK:
+    if float(num_blocks) * smaller * (n * d + smaller**2) > min(MOST_WORK, work):
         return measured(rank_me(h))
     return corrected(over_images(lambda rows: rank_me(h[rows]), n, num_blocks))
 
 
-def _symmetry(z_a: Tensor, z_b: Tensor, num_blocks: int) -> dict[str, Measured]:
+def _symmetry(z_a: Tensor, z_b: Tensor, num_blocks: int, work: float) -> dict[str, Measured]:
     """Asymmetry of C against chance; z has no error, for it is a score in units of its own."""
     test, n, width = swap_test(z_a, z_b), len(z_a), z_a.shape[1]
     errors = torch.full((3,), math.nan)
-    if float(num_blocks) * n * width**2 <= MOST_WORK:
+    if float(num_blocks) * n * width**2 <= min(MOST_WORK, work):
         pair = over_images(lambda rows: torch.tensor(asymmetry_and_chance(z_a[rows], z_b[rows])), n, num_blocks)
         excess = pair.map(lambda found: found[0].square() - found[1].square())
         errors = torch.cat([pair.standard_error, excess.standard_error.view(1)])
     # The square of the excess has an error that means something where it is about 0, its root has not.
-    reach = math.sqrt(test.excess**2 + NUM_ERRORS * float(errors[2]))
+    ends = [max(0.0, test.excess**2 + side * NUM_ERRORS * float(errors[2])) ** 0.5 for side in (-1, 1)]
+    reach = max(test.excess - ends[0], ends[1] - test.excess) if math.isfinite(float(errors[2])) else math.nan
     return {
         "asymmetry": measured(test.asymmetry, errors[0]),
         "asymmetry_expected": measured(test.expected, errors[1]),
         "asymmetry_z": measured(test.z),
-        "skew_share": measured(test.excess / 2, (reach - test.excess) / 2 / NUM_ERRORS),
+        "skew_share": measured(test.excess / 2, reach / 2 / NUM_ERRORS),
     }

@@ -10,6 +10,7 @@ highest of both with their errors. How often that holds the truth is on `docs/ca
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -137,7 +138,7 @@ class Spectra:
         )
         return value, low, high + unseen
 
-    @property
+    @cached_property
     def band(self) -> tuple[Tensor, Tensor]:
         """(r,) lower and upper end of the range of each correlation, within [0, 1].
 
@@ -155,7 +156,7 @@ class Spectra:
         high = torch.stack([(value + reach)[:rank] for value, reach in ends]).amax(dim=0)
         return low.clamp(0, 1), high.clamp(0, 1)
 
-    @property
+    @cached_property
     def plausible(self) -> list[Tensor]:
         """Spectra (r,) that the samples allow: both estimates, both ends, ties, and nothing below the edge.
 
@@ -194,14 +195,17 @@ class Spectra:
         )
 
 
-def spectra(moments: Moments, flips: SignFlips | None = None, dtype: torch.dtype = torch.float32) -> Spectra:
+def spectra(
+    moments: Moments, flips: SignFlips | None = None, dtype: torch.dtype = torch.float32, most: int | None = None
+) -> Spectra:
     """Measure the invariance spectrum from both sides, with replicates of both.
 
     `flips` have seen the same samples, and give the null edge; without them it is Wachter's, which takes equal noise in
-    every sample. `dtype` is the number format of the features, whose rounding is no direction.
+    every sample. `dtype` is the number format of the features, whose rounding is no direction; `most` directions are
+    looked at, `MOST_FEATURES` if not said.
     """
     covariances = moments.covariances()
-    values, basis = _leading_directions(covariances)
+    values, basis = _leading_directions(covariances, min(most or MOST_FEATURES, MOST_FEATURES))
     tolerance = rounding_share(covariances.total, covariances.mean, dtype)
     whole = covariances.projected(basis)
     exact = intraclass_correlations(whole.between, whole.total, tolerance=tolerance)
@@ -254,14 +258,14 @@ def doubts(known: Spectra, num_images: int) -> list[str]:
     return found
 
 
-def _leading_directions(covariances: Covariances) -> tuple[Tensor, Tensor]:
+def _leading_directions(covariances: Covariances, most: int) -> tuple[Tensor, Tensor]:
     """All d eigenvalues of T, descending and at least 0, and the directions that are looked at as rows."""
     num_features = len(covariances.mean)
-    if num_features <= MOST_FEATURES:
+    if num_features <= most:
         values = torch.linalg.eigvalsh(covariances.total)
         return values.flip(0).clamp(min=0), torch.eye(num_features, dtype=torch.float64)
     values, vectors = torch.linalg.eigh(covariances.total)
-    return values.flip(0).clamp(min=0), vectors.flip(1)[:, :MOST_FEATURES].T
+    return values.flip(0).clamp(min=0), vectors.flip(1)[:, :most].T
 
 
 def _left_out(moments: Moments, basis: Tensor, tolerance: float) -> tuple[list[Tensor], Scores]:

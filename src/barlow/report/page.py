@@ -11,8 +11,14 @@ from typing import Any
 from barlow.files import durable_file
 from barlow.formats import printable, text
 from barlow.report import evidence, record, sections
+from barlow.report.glossary import glossary
 from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
+
+WORDS_OF_A_RUN = (
+    "sample", "view", "features (h)", "projector, output (z)", "intraclass correlation", "effective rank",
+    "best linear projector", "floor", "collapse",
+)  # fmt: skip
 
 
 def write_report(folder: Path, out: Path | None = None, *, summary: Mapping[str, Any] | None = None) -> Path:
@@ -48,6 +54,7 @@ def body_of(run: RunFiles) -> str:
         record.incidents(run),
         record.recipe(run),
     ]
+    parts.append(glossary(*WORDS_OF_A_RUN) if any(parts) else "")
     return f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
 
 

@@ -57,9 +57,7 @@ class SignFlips:
         """Return those of every draw: B of chance alone, W of all there is."""
         return [sums.covariances() for sums in self._sums]
 
-    def largest(
-        self, basis: Float[Tensor, "m d"], tolerance: float = RELATIVE_TOLERANCE
-    ) -> Float64[Tensor, " draws"]:
+    def largest(self, basis: Float[Tensor, "m d"], tolerance: float = RELATIVE_TOLERANCE) -> Float64[Tensor, " draws"]:
         """Return the largest correlation of every draw, in the directions that are the rows of `basis`."""
         inside = (c.projected(basis) for c in self.covariances())
         found = [intraclass_correlations(c.between, c.total, tolerance=tolerance).correlations for c in inside]

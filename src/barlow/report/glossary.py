@@ -1,0 +1,33 @@
+"""The words of the pages, each in a sentence; behind a fold, on every page that uses them."""
+
+from collections.abc import Mapping
+
+from barlow.formats import text
+
+WORDS: Mapping[str, str] = {
+    "sample": "One thing that is learnt from: an image, a recording, a node.",
+    "view": "A sample after a random change (augmentation) that should not matter: cropped, recoloured, made louder.",
+    "features (h)": "What the network says of a sample, some hundred numbers; they are what is used afterwards.",
+    "projector, output (z)": "Layers behind the features, for training only; the loss is of what they give.",
+    "augmentation share": "How much of the variation of the features comes from the change, not from the sample.",
+    "intraclass correlation": "For one direction of the features: 1 if two views of a sample always agree, 0 if not at all.",
+    "invariance spectrum": "Those correlations for all directions, the largest first.",
+    "direction": "One weighted sum of the features.",
+    "null edge": "What correlation chance reaches with so many samples; only what lies above it is evidence.",
+    "effective rank": "To how many equally strong directions the features amount.",
+    "best linear projector": "The lowest loss that one linear layer on these features can reach; with hidden layers it may "
+    "be lower.",
+    "waterline": "Directions that agree less between views than this are not worth an output to that projector.",
+    "floor": "The lowest loss that any network can show on a batch of this size.",
+    "sampling bias": "What a loss gains because a batch has few samples; no network can learn it away.",
+    "complete loss": "The loss over all pairs of views at once, without what a small batch adds.",
+    "collapse": "Features that are the same for every sample, or differ along one or two directions only.",
+    "interval": "Where the true value lies with about 95% certainty, had there been endless samples.",
+}
+"""By the word as it stands on a page."""
+
+
+def glossary(*words: str) -> str:
+    """Return the meaning of words, all if none are named, behind a fold."""
+    items = "".join(f"<dt>{text(word)}</dt><dd>{text(WORDS[word])}</dd>" for word in words or WORDS)
+    return f'<section id="words"><details><summary>What the words mean</summary><dl>{items}</dl></details></section>'

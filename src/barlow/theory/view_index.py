@@ -1,0 +1,44 @@
+"""What features say of which view it is: a mean or a scale that the k-th view of every sample has and others have not.
+
+Views of a sample are to be draws from one distribution. Where the k-th has a mean m_k of its own, part of what looks
+like augmentation is the index of the view, and no training on pairs in a fixed order is about the sample alone.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from barlow.theory.standard_errors import NUM_BLOCKS, Jackknifed, over_images
+
+
+def index_share(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> Jackknifed:
+    """Return the share of the variance within samples that is the index of the view, with its replicates.
+
+    With e_ik = h_ik - ybar_i, m_k its mean over samples and w the variance around m_k, the share is V / (V + w),
+    V = sum_k |m_k|^2 / (K - 1) - w / n: 0 on average for exchangeable views, 1 where views differ in nothing else. It
+    is 0 where views do not differ at all.
+    """
+
+    def share(rows: Tensor) -> float:
+        inside = deviations[rows]
+        n, k, _ = inside.shape
+        means = inside.mean(dim=0)
+        left = float((inside - means).square().sum()) / max(1, (n - 1) * (k - 1))
+        between = float(means.square().sum()) / (k - 1) - left / n
+        return between / (between + left) if between + left > 0 else 0.0
+
+    deviations = h.double() - h.double().mean(dim=1, keepdim=True)
+    return over_images(share, len(h), num_blocks)
+
+
+def scale_ratio(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> Jackknifed:
+    """Return how many times the standard deviation of the narrowest view that of the widest is, with its replicates.
+
+    1 for exchangeable views, and a little above by chance; 1 as well where a view does not vary at all.
+    """
+
+    def ratio(rows: Tensor) -> float:
+        part = h[rows].double()
+        spread = (part - part.mean(dim=0)).square().sum(dim=(0, 2)).sqrt()
+        return float(spread.max() / spread.min()) if spread.min() > 0 else 1.0
+
+    return over_images(ratio, len(h), num_blocks)
