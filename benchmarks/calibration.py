@@ -207,6 +207,8 @@ def truths(world: World) -> dict[str, Any]:
         "layer: augmentation share": float(within.sum() / variances.sum()),
         "layer: feature correlation": float(rho.mean()),
         "skew_share": 0.0,
+        "view_index_share": 0.0,
+        "view_scale": 1.0,
         **_of_many(world),
     }
 

@@ -23,6 +23,7 @@ NEUTRAL: Mapping[str, Any] = {
         "seed": 0,
         "seconds": 41.0,
         "exact": False,
+        "num_available": 60_000,
     },
     "warnings": [],
     "quantities": {
@@ -44,6 +45,10 @@ NEUTRAL: Mapping[str, Any] = {
         "asymmetry_expected": {"value": 0.05, "error": 0.001},
         "asymmetry_z": {"value": 0.4, "error": None},
         "skew_share": {"value": 0.025, "error": 0.005},
+        "view_index_share": {"value": 0.001, "error": 0.002},
+        "view_scale": {"value": 1.01, "error": 0.01},
+        "duplicates": {"value": 0.0, "error": None},
+        "error_factor": {"value": 1.0, "error": None},
         "null_edge": {"value": 0.04, "error": None},
         "num_above_edge": {"value": 55.0, "error": None},
     },

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from barlow.figures import NUM_ERRORS, Range, Spectrum
-from barlow.theory.intraclass import descending, intraclass_correlations, wachter_edge
+from barlow.theory.intraclass import IntraclassSpectrum, descending, intraclass_correlations, wachter_edge
 from barlow.theory.moments import Covariances, Moments
 from barlow.theory.null_edge import SignFlips, edge_of
 from barlow.theory.spectrum import numerical_rank, rounding_share
@@ -27,6 +27,8 @@ IMAGES_PER_DIRECTION = 3
 MOST_FEATURES = 512
 """Wider features are looked at in the leading directions of T, so that one audit takes minutes: that can only hide
 invariant directions of little variance."""
+EDGE_ROUNDS = 10
+"""Rounds in which the edge is found; two or three are usual."""
 MOST_SAMPLES = 8192
 """No more samples than an audit looks at by itself are advised."""
 
@@ -214,7 +216,7 @@ def spectra(
     pooled = [descending(scores.correlations(g)).clamp(0, 1) for g in (None, *range(len(scores.between)))]
     edge = wachter_edge(max(1, exact.rank), whole.num_images, whole.num_views)
     if flips is not None and edge < 1:  # 1: W cannot have full rank, and no edge means anything
-        edge = edge_of(flips.largest(basis, tolerance))
+        edge = _measured_edge(flips, exact, basis, tolerance)
     rank = numerical_rank(values, tolerance) if tolerance < 1 else 0
     return Spectra(
         plug_in=Correlations(exact.clipped, [rho.clamp(0, 1) for rho in plug_in]),
@@ -225,6 +227,21 @@ def spectra(
         basis=basis, rank=rank, signed=signed, scores=scores, tolerance=tolerance,
         num_faint=int((values > 0).sum()) - rank,
     )  # fmt: skip
+
+
+def _measured_edge(flips: SignFlips, exact: IntraclassSpectrum, basis: Tensor, tolerance: float) -> float:
+    """The null edge of those directions that are not above it, found by leaving out what is above, again and again.
+
+    Under random signs a strong image is strong noise: with it in, the edge would be too high for the others.
+    """
+    edge, rest = edge_of(flips.largest(basis, tolerance)), len(exact.correlations)
+    for _ in range(EDGE_ROUNDS):
+        below = exact.correlations <= edge
+        if not 0 < int(below.sum()) < rest:
+            break
+        rest = int(below.sum())
+        edge = min(edge, edge_of(flips.largest(exact.directions[below] @ basis, tolerance)))
+    return edge
 
 
 def too_few(num_images: int, num_directions: int) -> bool:

@@ -85,7 +85,7 @@ def write_audit_page(figures: Mapping[str, Any], out: Path) -> Path:
         audit_sections.warnings(known),
         audit_sections.settings(known),
     ]
-    body.append(glossary() if any(body) else "")
+    body.append(glossary("".join(body)))
     title = f"Audit of {subject_name(known)}"
     warned = len(known.warnings)
     status = (

@@ -1,5 +1,6 @@
 """The words of the pages, each in a sentence; behind a fold, on every page that uses them."""
 
+import re
 from collections.abc import Mapping
 
 from barlow.formats import text
@@ -26,7 +27,9 @@ WORDS: Mapping[str, str] = {
 """By the word as it stands on a page."""
 
 
-def glossary(*words: str) -> str:
-    """Return the meaning of words, all if none are named, behind a fold."""
-    items = "".join(f"<dt>{text(word)}</dt><dd>{text(WORDS[word])}</dd>" for word in words or WORDS)
-    return f'<section id="words"><details><summary>What the words mean</summary><dl>{items}</dl></details></section>'
+def glossary(body: str) -> str:
+    """Return the meaning of those words that a page has in its body, behind a fold; "" where it has none."""
+    said = body.lower()
+    found = {word: meaning for word, meaning in WORDS.items() if re.split(r" \(|,", word)[0] in said}
+    items = "".join(f"<dt>{text(word)}</dt><dd>{text(meaning)}</dd>" for word, meaning in found.items())
+    return f"<details><summary>What the words mean</summary><dl>{items}</dl></details>" if items else ""

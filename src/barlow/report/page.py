@@ -15,11 +15,6 @@ from barlow.report.glossary import glossary
 from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
 
-WORDS_OF_A_RUN = (
-    "sample", "view", "features (h)", "projector, output (z)", "intraclass correlation", "effective rank",
-    "best linear projector", "floor", "collapse",
-)  # fmt: skip
-
 
 def write_report(folder: Path, out: Path | None = None, *, summary: Mapping[str, Any] | None = None) -> Path:
     """Write the page of a run, finished or not, from what its folder holds; to `report.html` there by default.
@@ -54,8 +49,8 @@ def body_of(run: RunFiles) -> str:
         record.incidents(run),
         record.recipe(run),
     ]
-    parts.append(glossary(*WORDS_OF_A_RUN) if any(parts) else "")
-    return f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
+    body = f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
+    return body + glossary(body)
 
 
 def contents(parts: Sequence[str]) -> str:

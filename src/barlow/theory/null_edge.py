@@ -7,8 +7,8 @@ features only, and is too low where the noise differs from image to image: with 
 noisy as the others, 3 to 13 directions of pure augmentation lie above it.
 
 What it costs: for every draw one more sum over all views (no more passes through the network), d^2 numbers of memory
-twice, and one eigendecomposition. The image counts as noise in x, so that the edge errs on the high side where images
-differ in how far they are from the mean.
+twice, and one eigendecomposition. The image counts as noise in x, so that the edge errs on the high side where it is
+strong; `largest` can be asked of the directions without it.
 """
 
 import torch
@@ -58,7 +58,7 @@ class SignFlips:
         return [sums.covariances() for sums in self._sums]
 
     def largest(self, basis: Float[Tensor, "m d"], tolerance: float = RELATIVE_TOLERANCE) -> Float64[Tensor, " draws"]:
-        """Return the largest correlation of every draw, in the directions that are the rows of `basis`."""
+        """Return the largest correlation of every draw, in the span of the rows of `basis`."""
         inside = (c.projected(basis) for c in self.covariances())
         found = [intraclass_correlations(c.between, c.total, tolerance=tolerance).correlations for c in inside]
         return torch.stack([rho[0] if len(rho) else rho.new_zeros(()) for rho in found])

@@ -184,8 +184,8 @@ def power_law(figures: Figures) -> Verdict | None:
 
 
 def _proven(figures: Figures) -> float:
-    """How many directions tell samples apart beyond chance, whatever their scale; 0 where nobody knows."""
-    return figures.spectrum.between_rank.value or 0.0
+    """How many directions tell samples apart beyond chance, whatever their scale."""
+    return needed(figures.spectrum.between_rank.value)
 
 
 def _transforms(figures: Figures) -> dict[str, Measured]:

@@ -229,8 +229,9 @@ def _chance(figures: Figures, best: Measured) -> Verdict | None:
     said = (
         f"Not enough samples: {number(images, 9)} for {number(directions, 9)} directions, fewer than three for each, "
     )
-    said += "so that most of the spectrum is chance."
-    return Verdict.of("too_few_images", "warning", best, said, _more_samples(figures, IMAGES_PER_FEATURE * directions))
+    said += f"so that most of the spectrum is chance, whatever its best correlation, {best.as_number()}."
+    advice = f"{_more_samples(figures, IMAGES_PER_FEATURE * directions)}."
+    return Verdict.of("too_few_images", "warning", best, said, advice)
 
 
 def _more_samples(figures: Figures, wanted: float) -> str:

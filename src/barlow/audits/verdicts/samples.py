@@ -21,8 +21,9 @@ def identical_views(figures: Figures) -> Verdict | None:
     share = needed(figures.quantities.augmentation_share)
     if share.value > SAME_VIEWS:
         return None
-    said = "All views of a sample have the same features: nothing was augmented, or what was changed does not reach "
-    said += "the network. Everything here that compares sample and augmentation is empty."
+    said = f"All views of a sample have the same features (augmentation is {share.as_percent()} of the variance): "
+    said += "nothing was augmented, or what was changed does not reach the network. Everything here that compares "
+    said += "sample and augmentation is empty."
     advice = "Look at the views first: check that the pipeline draws anew for every view, and that features were saved "
     advice += "once for each view."
     return Verdict.of("identical_views", "warning", share, said, advice)
