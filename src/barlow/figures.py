@@ -313,7 +313,8 @@ class Quantities(ByName):
     view_information: Measured | None = figure(
         "information between two views",
         "What one view of a sample tells about another view of it, for features that are about Gaussian.",
-        "Too large with few samples, and it does not ask whether the information is of use.",
+        "It does not ask whether the information is of use. Without an interval it is a lower bound: some directions "
+        "are too invariant for so many samples to tell.",
         unit="nats", least=0.0, depends_on=SAMPLE,
     )
     null_edge: Measured | None = figure(
@@ -367,7 +368,7 @@ class Quantities(ByName):
     alpha: Measured | None = figure(
         "decay exponent of the spectrum (alpha-ReQ)",
         "How fast the variances of the directions fall, as a power of their rank; near 1 is said to be good.",
-        "The ranks it is fitted to move it more than most trainings do; no power law may fit at all.",
+        "The ranks it is fitted to move it more than most trainings do. Without an interval no power law fits.",
         depends_on=SIZES,
     )
     alpha_r_squared: Measured | None = figure(

@@ -25,7 +25,7 @@ from barlow.audits.observation import (
     set_apart,
     views_that_fit,
 )
-from barlow.audits.quantities import quantities, why_no_interval
+from barlow.audits.quantities import quantities
 from barlow.audits.sensitivity import sensitivity
 from barlow.audits.settings import AuditSettings, with_numbers
 from barlow.audits.spectra import Spectra, doubts, spectra
@@ -192,7 +192,7 @@ def _known(subject: Subject, asked: AuditSettings, seen: Observation, known: Spe
             num_available=None if subject.source is None else len(subject.source),
         ),
         warnings=[*subject.notes, *why_no_loss(goal, seen), *doubts(known, seen.moments.num_images),
-                  *why_no_interval(measured), *_of_views(subject)],
+                  *_of_views(subject)],
         quantities=measured, spectrum=spectrum,
     )  # fmt: skip
 

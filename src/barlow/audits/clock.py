@@ -1,7 +1,6 @@
 """The time of an audit: what is left of it, and what each part of the work may take."""
 
 import time
-from collections.abc import Callable
 
 FORWARDS = 0.4
 """Share of the time for the views of all networks: the figures of the features rest on them."""
@@ -16,14 +15,13 @@ DIRECTIONS = ((30.0, 512), (10.0, 256), (0.0, 128))
 class Clock:
     """Counts from now; `seconds` is what the whole audit may take."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.seconds = seconds
-        self._clock, self._started = clock, clock()
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._started = seconds, time.perf_counter()
 
     @property
     def left(self) -> float:
         """Seconds that are left, not below 0."""
-        return max(0.0, self.seconds - (self._clock() - self._started))
+        return max(0.0, self.seconds - (time.perf_counter() - self._started))
 
     @property
     def usual(self) -> float:

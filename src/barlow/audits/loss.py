@@ -81,7 +81,7 @@ def loss_taken_apart(
     batch = measured(complete.value + added, math.hypot(float(complete.standard_error), error))
     parts = LossParts()
     if best is not None:
-        gap = math.hypot(float(complete.standard_error), best.error or 0.0)
+        gap = _error_of_gap(complete, best, known, width, redundancy_weight)
         parts = LossParts(
             floor=floor,
             backbone_limit=Measured(best.value - floor.value, best.error or None),  # a count has no error
@@ -132,6 +132,17 @@ def least_pearson_loss(known: Spectra, width: int, redundancy_weight: float) -> 
     low, high = max(0.0, min(ends)), min(float(width), max(ends))
     error = max(value - low, high - value, 0.0) / NUM_ERRORS
     return Measured(value, 0.0 if error < ROUNDING * value else error, least=0.0)
+
+
+def _error_of_gap(complete: Jackknifed, best: Measured, known: Spectra, width: int, redundancy_weight: float) -> float:
+    """Error of complete loss less the best: chance moves both alike, and what else the best has comes on top."""
+    if not best.error:
+        return float(complete.standard_error)
+    chosen = known.plug_in.map(lambda rho: pearson_limit(rho, width, redundancy_weight))
+    if len(chosen.left_out) != len(complete.left_out):
+        return math.hypot(float(complete.standard_error), best.error)
+    more = max(0.0, best.error**2 - float(chosen.standard_error) ** 2)
+    return math.hypot(float((complete - chosen).standard_error), math.sqrt(more))
 
 
 def _judged(scores: Scores, width: int, redundancy_weight: float) -> Jackknifed:

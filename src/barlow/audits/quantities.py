@@ -52,24 +52,12 @@ def quantities(seen: Observation, known: Spectra | None = None) -> tuple[Quantit
     counts = {"rank": rho.rank, "null_edge": rho.edge, "num_above_edge": rho.num_above_edge}
     found |= {name: measured(float(value)) for name, value in counts.items()}
     found |= _of_pairs(seen)
+    found |= _of_samples(seen, constant=not rho.rank)
     without = set(OF_SPECTRUM) if too_few(n, len(rho.basis)) else set()
     without |= set() if found["alpha_r_squared"].value >= POWER_LAW else {"alpha"}
     without |= {"view_information"} if len(signed.value) and float(signed.value[0]) >= 1 - 1 / n else set()
     found |= {name: replace(found[name], error=None) for name in without if name in found}
     return Quantities(**{name: _possible(name, one) for name, one in found.items()}), rho.spectrum()
-
-
-def why_no_interval(found: Quantities) -> list[str]:
-    """Return why figures of a spectrum that is no chance have no interval."""
-    information = found.view_information
-    if information is None or information.error is not None or found.mean_correlation is None:
-        return []
-    if found.mean_correlation.error is None:  # too few samples, which is said elsewhere
-        return []
-    return [
-        "the information between two views is a lower bound without an interval: some directions are so invariant that "
-        "so many samples cannot tell them from 1"
-    ]
 
 
 def measured(value: Tensor | float, error: Tensor | float = math.nan) -> Measured:
@@ -133,18 +121,22 @@ def _of_pairs(seen: Observation) -> dict[str, Measured]:
     z_a, z_b = (h_a, h_b) if seen.z_a is None or seen.z_b is None else (seen.z_a[few], seen.z_b[few])
     found = {"rank_me": _rank_me(seen.h_a if seen.h is None else seen.h, num_blocks, seen.work)}
     found |= _symmetry(z_a, z_b, num_blocks, seen.work)
-    found |= _of_samples(seen, few)
     if (h_a.norm(dim=1) > 0).all() and (h_b.norm(dim=1) > 0).all():
         near = over_images(lambda rows: alignment(h_a[rows], h_b[rows]), len(few), num_blocks)
         found |= {"alignment": jackknifed(near), "uniformity": jackknifed(jackknifed_uniformity(h_a, num_blocks))}
     return found
 
 
-def _of_samples(seen: Observation, few: Tensor) -> dict[str, Measured]:
-    """Whether samples and views are what errors and theory assume: no copies, and views that are drawn alike."""
-    alike, num_blocks = copies(seen.each_sample), seen.moments.num_blocks
+def _of_samples(seen: Observation, *, constant: bool) -> dict[str, Measured]:
+    """Whether samples and views are what errors and theory assume: no copies, and views that are drawn alike.
+
+    Of features that vary by rounding alone nothing of the kind can be said.
+    """
+    if constant:
+        return {}
+    alike, num_blocks, n = copies(seen.each_sample), seen.moments.num_blocks, len(seen.h_a)
     found = {"duplicates": measured(alike.share), "error_factor": measured(alike.error_factor)}
-    views = seen.slots[few]
+    views = seen.slots[torch.linspace(0, n - 1, min(n, PAIR_IMAGES)).long()]
     found["view_index_share"] = jackknifed(index_share(views, num_blocks))
     found["view_scale"] = corrected(scale_ratio(views, num_blocks))
     return found

@@ -27,6 +27,8 @@ IMAGES_PER_DIRECTION = 3
 MOST_FEATURES = 512
 """Wider features are looked at in the leading directions of T, so that one audit takes minutes: that can only hide
 invariant directions of little variance."""
+DEAD = 1e-14
+"""Share of the largest variance that float64 sums leave of directions that do not vary at all."""
 EDGE_ROUNDS = 10
 """Rounds in which the edge is found; two or three are usual."""
 MOST_SAMPLES = 8192
@@ -112,7 +114,7 @@ class Spectra:
         basis: (m, d) those directions, the rows orthonormal: all d, or the leading `MOST_FEATURES` of T.
         rank: of T, in all d features: directions with more variance than rounding leaves.
         tolerance: that variance, as a share of the largest.
-        num_faint: directions with variance that are below it, and left out.
+        num_faint: directions below it that are not dead, which are left out.
     """
 
     plug_in: Correlations
@@ -225,7 +227,7 @@ def spectra(
         num_above_edge=int((exact.correlations > edge).sum()) if edge < 1 else 0,
         eigenvalues=torch.linalg.eigvalsh(whole.total).flip(0).clamp(min=0),
         basis=basis, rank=rank, signed=signed, scores=scores, tolerance=tolerance,
-        num_faint=int((values > 0).sum()) - rank,
+        num_faint=int((values > DEAD * values.max()).sum()) - rank,
     )  # fmt: skip
 
 
@@ -267,7 +269,7 @@ def doubts(known: Spectra, num_images: int) -> list[str]:
             f"{looked_at} strongest directions of {num_features}; the best linear projector's loss is an upper bound: "
             "projectors may use the others too"
         )
-    if known.rank and known.num_faint and known.eigenvalues[known.rank - 1 :].max() > 0:
+    if known.rank and known.num_faint:
         found.append(
             f"{known.num_faint} of {num_features} directions vary by no more than rounding of the features, and are "
             "left out of every figure of the spectrum"

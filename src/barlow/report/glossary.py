@@ -29,7 +29,7 @@ WORDS: Mapping[str, str] = {
 
 def glossary(body: str) -> str:
     """Return the meaning of those words that a page has in its body, behind a fold; "" where it has none."""
-    said = body.lower()
+    said = re.sub(r"<style>.*?</style>|<[^>]*>", " ", body, flags=re.DOTALL).lower()
     found = {word: meaning for word, meaning in WORDS.items() if re.split(r" \(|,", word)[0] in said}
     items = "".join(f"<dt>{text(word)}</dt><dd>{text(meaning)}</dd>" for word, meaning in found.items())
     return f"<details><summary>What the words mean</summary><dl>{items}</dl></details>" if items else ""

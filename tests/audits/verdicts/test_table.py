@@ -16,9 +16,19 @@ Changes = dict[str, Any]
 DEEP = {"subject.recipe.projector": "2048-2048-32"}
 FREE = {"loss.limit": 0.0, "loss.limit_cross_fit": 0.0, "loss.limit_error": 0.0, "loss.limit_cross_fit_error": 0.0}
 RAW = {"settings.normalization": "raw", "loss.normalization": "raw", **FREE}
-ALL_BUT_3 = {"spectrum.num_active": 29.0, "spectrum.num_active_cross_fit": 29.0}
-FEW_ACTIVE = {"spectrum.num_active": 25.0, "spectrum.num_active_error": 0.5, "spectrum.num_active_cross_fit": 24.0}
-UNSURE_ACTIVE = {**FEW_ACTIVE, "spectrum.num_active_cross_fit_error": 3.0}
+
+
+def active(count: float, low: float, high: float) -> dict[str, Any]:
+    return {
+        "spectrum.num_active": count,
+        "spectrum.num_active_cross_fit": low,
+        "spectrum.num_active_range": {"value": low, "low": low, "high": high},
+    }
+
+
+ALL_BUT_3 = active(29.0, 29.0, 29.0)
+FEW_ACTIVE = active(25.0, 24.0, 26.0)
+UNSURE_ACTIVE = active(25.0, 18.0, 30.0)
 ONE_PROVEN = {"spectrum.between_rank": {"value": 1, "low": 1, "high": 2}}
 COLLAPSED = {**quantity("effective_rank", 1.2, 0.1), **ONE_PROVEN}
 NOT_COLLAPSED = {**quantity("effective_rank", 2.5, 0.1), **ONE_PROVEN}
@@ -42,7 +52,7 @@ def skew(z: float) -> Changes:
 
 
 def limits(low: float, high: float) -> Changes:
-    return {"loss.limit": low, "loss.limit_cross_fit": high}
+    return {"loss.limit": (low + high) / 2, "loss.limit_error": (high - low) / 4}
 
 
 def edge(value: float, error: float = 0.01) -> Changes:
@@ -91,7 +101,7 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
     ("output_not_backbone", Z_INVARIANT, "note", "is 4% [3, 5] of its variance", {}),
     ("too_few_images", edge(0.98), "warning", "correlation of 0.98 (the null edge)", edge(0.9)),
     ("too_few_images", edge(0.96, 0.1), "warning", "nothing in the spectrum is evidence", edge(0.74, 0.1)),
-    ("wide_bracket", limits(6.51, 11.28), "warning", "±27%: 6.51 to 11.3 [6.47, 11.3]", limits(2.1, 2.4)),
+    ("wide_bracket", limits(6.51, 11.28), "warning", "±27%: 8.9 [6.51, 11.3]", limits(2.1, 2.4)),
     ("condition", quantity("condition_number", 5e4, 1e3), "note", "50,000 [48,000, 52,000]", CONDITIONED),
     ("power_law", quantity("alpha_r_squared", 0.7, 0.02), "note", "no power law (R² = 0.7 [0.66, 0.74])", A_LAW),
 ]  # fmt: skip

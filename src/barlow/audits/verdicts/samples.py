@@ -59,7 +59,9 @@ def duplicates(figures: Figures) -> Verdict | None:
     if share.value <= 0:
         return None
     factor = figures.quantities.error_factor or Measured(1.0)
-    said = f"{share.as_percent()} of the samples are copies of others, by their features: every error here is too "
+    said = (
+        f"{number(100 * share.value)}% of the samples are copies of others, by their features: every error here is too "
+    )
     said += f"small, by a factor of about {number(factor.value)}, and so are the ranges."
     advice = "Remove copies before pretraining and auditing (`barlow duplicates` finds them)."
     level: Level = "warning" if share.value >= COPIES_MATTER else "note"
