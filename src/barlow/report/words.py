@@ -29,6 +29,8 @@ NOISY_GAIN = 1.0
 FALLS = ", fewer than before, as is normal: what augmentation makes is dropped"
 BARELY = 0.05
 """A rise of the mean correlation that two runs with other seeds differ by as well."""
+FELL = 0.8
+"""A best linear projector's loss of four fifths of that before training is more than chance, whatever the mean says."""
 ADVICE = "More samples, more epochs, milder augmentations or larger inputs are what to try."
 
 
@@ -185,8 +187,10 @@ def without_labels(label_free: Mapping[str, Any]) -> str:
     rho, before = label_free.get("mean_correlation"), label_free.get("mean_correlation_untrained")
     if rho is None or before is None:
         return ""
-    agreement = f"agreement of the strongest directions {number(rho)}, untrained {number(before)}"
-    if rho - before < BARELY:
+    agreement = _agreement(rho, before)
+    limit, limit_before = label_free.get("backbone_limit"), label_free.get("backbone_limit_untrained")
+    fell = limit is not None and limit_before is not None and limit < FELL * limit_before
+    if rho - before < BARELY and not fell:
         return _said("Barely learnt: two views of a sample agree in the features hardly better than before", agreement)
     return f"Learnt: two views of a sample agree in the features better than before training ({agreement})."
 
@@ -201,7 +205,7 @@ def nothing_learnt(label_free: Mapping[str, Any]) -> str:
     rho, before = label_free.get("mean_correlation"), label_free.get("mean_correlation_untrained")
     if rho is None:
         return ""
-    agreement = f"mean correlation {number(rho)}" + ("" if before is None else f", untrained {number(before)}")
+    agreement = _agreement(rho, before)
     if label_free.get("directions_above_chance") == 0:
         return _said("Nothing was learnt: no direction of the features agrees between views beyond chance", agreement)
     limit, limit_before = label_free.get("backbone_limit"), label_free.get("backbone_limit_untrained")
@@ -209,6 +213,11 @@ def nothing_learnt(label_free: Mapping[str, Any]) -> str:
     if before is not None and rho <= before and no_lower:
         return _said("Training has not helped: the features agree between views no better than before", agreement)
     return ""
+
+
+def _agreement(rho: float, before: float | None) -> str:
+    untrained = "" if before is None else f", untrained {number(before)}"
+    return f"agreement of the strongest directions {number(rho)}{untrained}"
 
 
 def _said(what: str, agreement: str) -> str:

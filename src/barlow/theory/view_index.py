@@ -7,7 +7,8 @@ like augmentation is the index of the view, and no training on pairs in a fixed 
 from jaxtyping import Float
 from torch import Tensor
 
-from barlow.theory.standard_errors import NUM_BLOCKS, Jackknifed, over_images
+from barlow.theory.moments import NUM_BLOCKS
+from barlow.theory.standard_errors import Jackknifed, over_images
 
 
 def index_share(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> Jackknifed:
