@@ -79,7 +79,7 @@ def _power(d: int) -> Tensor:
 
 FALLING, ONE = _falling(0.95, 0.05, 32), torch.ones(32, dtype=torch.float64)
 DOMINANT = torch.cat([30 * ONE[:1], ONE[:23]])
-POWER = {"rho": 0.9 * _power(64) ** -0.5, "scale": _power(64) ** -0.5}
+POWER: dict[str, Any] = {"rho": 0.9 * _power(64) ** -0.5, "scale": _power(64) ** -0.5}
 WORLDS: Mapping[str, World] = {
     "falling": World("32 from .95 to .05, K 8", FALLING, ONE, 500, 8),
     "two_views": World("32 from .95 to .05, K 2", FALLING, ONE, 500, 2),
@@ -145,7 +145,7 @@ def measure(world: World, seed: int) -> Held:
     seen = observed(world, seed)
     known = spectra(seen.moments, seen.flips, seen.dtype)
     measured, spectrum = quantities(seen, known)
-    found = {name: _interval(one) for name, _, one in measured.measured()}
+    found: Held = {name: _interval(one) for name, _, one in measured.measured()}
     low, high = known.band
     found["correlations"] = [known.plug_in.value.tolist(), low.tolist(), high.tolist()]
     same: Any = {"width": world.d, "redundancy_weight": world.weight}

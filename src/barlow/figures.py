@@ -421,9 +421,9 @@ class Quantities(ByName):
         share=True, least=0.0, most=1.0, compared=False,
     )
     view_scale: Measured | None = figure(
-        "widest view over narrowest",
+        "scale of one view over another",
         "Standard deviation of the features of one view over that of another: 1 where all are drawn alike.",
-        "Chance makes it a little more than 1.",
+        "Not a fault where pipelines are meant to differ.",
         least=1.0, compared=False,
     )
     duplicates: Measured | None = figure(

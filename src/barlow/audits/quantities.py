@@ -57,7 +57,8 @@ def quantities(seen: Observation, known: Spectra | None = None) -> tuple[Quantit
     without |= set() if found["alpha_r_squared"].value >= POWER_LAW else {"alpha"}
     without |= {"view_information"} if len(signed.value) and float(signed.value[0]) >= 1 - 1 / n else set()
     found |= {name: replace(found[name], error=None) for name in without if name in found}
-    return Quantities(**{name: _possible(name, one) for name, one in found.items()}), rho.spectrum()
+    possible: dict[str, Any] = {name: _possible(name, one) for name, one in found.items()}
+    return Quantities(**possible), rho.spectrum()
 
 
 def measured(value: Tensor | float, error: Tensor | float = math.nan) -> Measured:
@@ -138,7 +139,7 @@ def _of_samples(seen: Observation, *, constant: bool) -> dict[str, Measured]:
     found = {"duplicates": measured(alike.share), "error_factor": measured(alike.error_factor)}
     views = seen.slots[torch.linspace(0, n - 1, min(n, PAIR_IMAGES)).long()]
     found["view_index_share"] = jackknifed(index_share(views, num_blocks))
-    found["view_scale"] = corrected(scale_ratio(views, num_blocks))
+    found["view_scale"] = measured(*scale_ratio(views, num_blocks))
     return found
 
 

@@ -4,6 +4,9 @@ Views of a sample are to be draws from one distribution. Where the k-th has a me
 like augmentation is the index of the view, and no training on pairs in a fixed order is about the sample alone.
 """
 
+import math
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,15 +34,23 @@ def index_share(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> Jack
     return over_images(share, len(h), num_blocks)
 
 
-def scale_ratio(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> Jackknifed:
-    """Return how many times the standard deviation of the narrowest view that of the widest is, with its replicates.
+def scale_ratio(h: Float[Tensor, "n k d"], num_blocks: int = NUM_BLOCKS) -> tuple[float, float]:
+    """Return how many times as much one view varies as another, typically, and the error of that.
 
-    1 for exchangeable views, and a little above by chance; 1 as well where a view does not vary at all.
+    exp(sqrt(2 max(0, V))), V the variance over views of the log standard deviation, less what chance makes of it: for
+    two views the ratio of their deviations. 1 for exchangeable views, and where a view does not vary at all. The square
+    has an error that means something where it is about 0; two errors reach the farther end of its interval.
     """
 
-    def ratio(rows: Tensor) -> float:
+    def logs(rows: Tensor) -> Tensor:
         part = h[rows].double()
         spread = (part - part.mean(dim=0)).square().sum(dim=(0, 2)).sqrt()
-        return float(spread.max() / spread.min()) if spread.min() > 0 else 1.0
+        found: Tensor = spread.log() - spread.log().mean() if spread.min() > 0 else torch.zeros_like(spread)
+        return found
 
-    return over_images(ratio, len(h), num_blocks)
+    found, others = over_images(logs, len(h), num_blocks), h.shape[1] - 1
+    squares = found.map(lambda scales: scales.square().sum() / others)
+    excess = 2 * float(squares.value - found.standard_error.square().sum() / others)
+    reach = 4 * float(squares.standard_error)
+    low, value, high = (math.exp(max(0.0, excess + side * reach) ** 0.5) for side in (-1, 0, 1))
+    return value, max(value - low, high - value) / 2
