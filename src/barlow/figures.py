@@ -545,9 +545,7 @@ class Loss(Record):
     start: Measured | None = figure("complete loss before training", least=0.0, compared=False)
     fall: Measured | None = figure("fall of the complete loss", share=True, most=1.0, compared=False)
     limit: Measured | None = figure("least loss of a linear projector", least=0.0, depends_on=OF_BEST)
-    limit_cross_fit: Measured | None = figure(
-        "least loss of a linear projector (upper end)", least=0.0, depends_on=OF_BEST
-    )
+    limit_cross_fit: Measured | None = figure("least loss of a linear projector (upper end)", least=0.0, compared=False)
     batch: Measured | None = figure("loss of a batch", least=0.0, depends_on=(*OF_LOSS, "batch_size"))
     batch_measured_at: Number | None = None
     floor: Measured | None = figure(FLOOR, exact=True, depends_on=(*OF_LOSS, "batch_size"))

@@ -160,7 +160,9 @@ def test_losses_are_compared_by_their_errors_and_told_as_open_without_one() -> N
     assert complete.error == pytest.approx(math.hypot(0.04, 0.04))
     assert row(found, "loss part projector gap").error == pytest.approx(math.hypot(0.03, 0.03))
     assert found.sentences[0] == "Complete loss fell from 3.2 to 2.9, by 0.3 [0.187, 0.413]."
-    assert found.sentences[-1] == "Differences whose error is not known: floor of a batch 0 to 0.1."
+    assert (
+        found.sentences[-1] == "Differences whose error is not known: waterline 0.3 to 0.31; floor of a batch 0 to 0.1."
+    )
     unknown = {"loss.complete_error": None}
     found = compared({"loss.complete": 2.9, **unknown}, unknown)
     assert found.sentences[0].startswith("No clear change")

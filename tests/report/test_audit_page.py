@@ -99,7 +99,8 @@ def test_no_figures_at_all_give_a_page_that_says_what_it_is_of(tmp_path: Path) -
 def test_precomputed_features_show_neither_loss_nor_projector(tmp_path: Path) -> None:
     page = page_of(feature_figures(), tmp_path)
     assert page.ids == ["verdicts", "spectrum", "quantities", "settings"]
-    assert "waterline" not in page.text
+    assert "below the waterline" not in page.text
+    assert not re.search(r"waterline \d", page.text)  # the mark in the chart
     assert "Outputs per direction" not in page.text
     assert "Precomputed features: 1,438 samples, 8 augmented views of each, 64 features; no labels" in page.text
 

@@ -136,13 +136,12 @@ def images_within(forwards: float, *, num_images: int, num_bars: Sequence[int]) 
     curves, effects = forwards >= sum(least), forwards >= sum(least[:2])
     if forwards < least[0]:
         return NumImages(0, 0, 0)
-    wanted = most.layers * 2 + effects * most.effects * of_effects + curves * most.curves * of_curves
-    share = min(1.0, forwards / wanted)
-
-    def images(wanted: int) -> int:
-        return min(wanted, max(LEAST_IMAGES, int(share * wanted)))
-
-    return NumImages(images(most.effects) if effects else 0, images(most.curves) if curves else 0, images(most.layers))
+    parts = [(most.effects, of_effects, effects), (most.curves, of_curves, curves), (most.layers, 2, True)]
+    fewest = sum(min(LEAST_IMAGES, wanted) * passes for wanted, passes, fits in parts if fits)
+    rest = sum(max(0, wanted - LEAST_IMAGES) * passes for wanted, passes, fits in parts if fits)
+    share = min(1.0, (forwards - fewest) / rest) if rest else 1.0
+    found = [min(wanted, LEAST_IMAGES + int(share * max(0, wanted - LEAST_IMAGES))) for wanted, *_ in parts]
+    return NumImages(*(images if fits else 0 for images, (*_, fits) in zip(found, parts, strict=True)))
 
 
 def _effects(

@@ -101,7 +101,7 @@ APPEARS: list[tuple[str, Changes, str, str, Changes]] = [
     ("output_not_backbone", Z_INVARIANT, "note", "is 4% [3, 5] of its variance", {}),
     ("too_few_images", edge(0.98), "warning", "correlation of 0.98 (the null edge)", edge(0.9)),
     ("too_few_images", edge(0.96, 0.1), "warning", "nothing in the spectrum is evidence", edge(0.74, 0.1)),
-    ("wide_bracket", limits(6.51, 11.28), "warning", "±27%: 8.9 [6.51, 11.3]", limits(2.1, 2.4)),
+    ("wide_bracket", limits(6.51, 11.28), "warning", "±27%: 8.89 [6.51, 11.3]", limits(2.1, 2.4)),
     ("condition", quantity("condition_number", 5e4, 1e3), "note", "50,000 [48,000, 52,000]", CONDITIONED),
     ("power_law", quantity("alpha_r_squared", 0.7, 0.02), "note", "no power law (R² = 0.7 [0.66, 0.74])", A_LAW),
 ]  # fmt: skip
