@@ -14,8 +14,9 @@ Arms, each with a complete schedule of as many steps as fit into --minutes on th
 
 Time is met by calibration, as in `methods.py`: what a step costs each arm is measured first, the machine being quiet,
 all arms by turns, and the fastest measurement counts (costs.json). So a machine that is busy later changes nobody's
-share. Every arm is evaluated by the same functions on the same test pictures, which choose nothing; probes choose on
-training pictures. Every cell is a file, so the same command goes on where it was stopped.
+share, and a measurement that was interrupted goes on. Every arm is evaluated by the same functions on the same test
+pictures, which choose nothing; probes choose on training pictures. Every cell is a file, so the same command goes on
+where it was stopped.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from barlow.images.networks.backbones import build_backbone
 from barlow.modalities import load_samples
 from barlow.recipes import Recipe, recipe_for
 from barlow.runs.build import build_views, fitted
-from barlow.runs.timing import Calibration, calibrate_apart, calibrate_in_turns
+from barlow.runs.timing import Calibration, calibrate_apart
 from barlow.training.machine import Machine
 from methods import apart
 
@@ -85,18 +86,22 @@ def arms_of(ours: Recipe, sizes: Sequence[int]) -> dict[str, tuple[str, Recipe]]
 def costs_of(path: Path, arms: Mapping[str, tuple[str, Recipe]], data: str, root: str | None) -> dict[str, Calibration]:
     """Return what a step of every arm costs, from the file, or measured now by turns before anything is trained."""
     kept: dict[str, Any] = read_json(path) if path.exists() else {}
-    missing = {name: arm for name, arm in arms.items() if kept.get(name, {}).get("recipe") != asdict(arm[1])}
-    measures: dict[str, Callable[[], Calibration]] = {
-        name: partial(apart, rival_calibration, loop, data, root, recipe)
-        if loop
-        else partial(calibrate_apart, recipe, data, root, seconds=SECONDS)
-        for name, (loop, recipe) in missing.items()
-    }
-    found, refused = calibrate_in_turns(measures, turns=TURNS, said=partial(print, flush=True))
-    if refused:
-        raise SystemExit(f"cannot run: {refused}")
-    kept |= {name: {"recipe": asdict(missing[name][1]), "cost": asdict(cost)} for name, cost in found.items()}
-    write_json(path, kept)
+    for turn in range(1, TURNS + 1):
+        for name, (loop, recipe) in arms.items():
+            known = kept.get(name, {})
+            today = asdict(recipe)  # it may have fields that did not exist when costs were kept
+            known = known if all(today.get(field) == value for field, value in known.get("recipe", {}).items()) else {}
+            if known.get("turns", TURNS if known else 0) >= turn:
+                continue
+            print(f"some steps of {name}, turn {turn} of {TURNS}", flush=True)
+            if loop:
+                found = apart(rival_calibration, loop, data, root, recipe)
+            else:
+                found = calibrate_apart(recipe, data, root, seconds=SECONDS)
+            faster = not known or found.seconds_per_step < known["cost"]["seconds_per_step"]
+            cost = asdict(found) if faster else known["cost"]
+            kept[name] = {"recipe": today, "cost": cost, "turns": turn}
+            write_json(path, kept)
     return {name: Calibration(**kept[name]["cost"]) for name in arms}
 
 

@@ -10,10 +10,11 @@ Backbones, all on Fashion-MNIST:
   untrained     the same network before training, six seeds, BatchNorm statistics from the data; and widths 16 and 64
   others        finished runs of other benchmarks (`methods.py`, `features.py`): width 64 or so, all 60,000 pictures
 
-Every backbone is looked at alike, its h and not its z: the figures of `barlow audit` from the same 3,072 training
+Every backbone is looked at alike, its h: the figures of `barlow audit` from the same 3,072 training
 pictures with 6 views each of one pipeline (that of `small-grey`, whatever a run trained with, normalised as the run
 does), without labels; a linear probe on all labels of 10,000 training pictures and one on 10 labels per class (mean of
 5 draws), both scored on the same 5,000 pictures of the test split, their penalties chosen on training pictures alone.
+RankMe and LiDAR are also taken of z (`rank_me_z`, `lidar_z`), since their papers do; untrained networks have none.
 Beside the figures stands what costs no look at the features at all: the number of pictures a run has seen, and, within
 a method, its own loss at the end.
 

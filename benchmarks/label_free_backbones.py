@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import barlow
-from barlow.audits.observation import observe
+from barlow.audits.observation import Observation, observe, project
 from barlow.audits.quantities import quantities
-from barlow.audits.subjects import Networks
+from barlow.audits.subjects import Networks, open_subject
 from barlow.data.subsets import SubsetSource
 from barlow.evaluation.features import extract
 from barlow.evaluation.linear import few_label_accuracy, fit_linear_probe
@@ -27,6 +27,9 @@ from barlow.runs.folder import RunFolder
 from barlow.runs.run import open_run
 from barlow.seams import Views
 from barlow.theory.floors import pearson_floor
+from barlow.theory.intraclass import lidar
+from barlow.theory.moments import Moments
+from barlow.theory.spectrum import rank_me
 from barlow.training.journal import read_journal
 from barlow.training.machine import Machine
 
@@ -50,7 +53,7 @@ FIGURES = {
     "augmentation_share": -1, "mean_correlation": 1, "view_information": 1, "num_above_edge": 1,
     "pearson_limit": -1, "pearson_limit_cross_fit": -1, "lidar": 1, "rank": 1, "effective_rank": 1,
     "participation_ratio": 1, "rank_me": 1, "condition_number": -1, "alpha": 0, "distance_of_alpha_from_1": -1,
-    "alignment": -1, "uniformity": -1,
+    "alignment": -1, "uniformity": -1, "rank_me_z": 1, "lidar_z": 1,
 }  # fmt: skip
 """Figure -> whether more of it is said to be better (1), less of it (-1) or a value in between (0)."""
 Record = dict[str, Any]
@@ -90,7 +93,7 @@ def measured(out: Path, parts: LabelledParts) -> list[Record]:
     records = []
     for name, job in jobs.items():
         path = out / "records" / f"{name}.json"
-        if not path.exists():
+        if not path.exists() or not FIGURES.keys() <= read_json(path)["figures"].keys():
             record: Record = {"name": name, **job()}
             write_json(path, record)
             print(f"measured {name}: {100 * record['linear']:.2f}", flush=True)
@@ -104,7 +107,7 @@ def _untrained_job(width: int, seed: int, parts: LabelledParts) -> Callable[[], 
         views = build_views(images.IMAGES, replace(recipe, views=VIEWS), facts)
         backbone = calibrate(untrained_backbone(images.IMAGES, recipe, facts), parts.train, views.plain)
         about = {"method": "untrained", "epochs": 0, "seed": seed, "width": width, "small": width == WIDTH}
-        return about | {"loss": None} | measure(backbone, views, parts)
+        return about | {"loss": None} | measure(Networks(backbone, None), views, parts)
 
     return job
 
@@ -117,16 +120,35 @@ def _run_job(folder: Path, parts: LabelledParts, *, small: bool) -> Callable[[],
         losses = [record["loss"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
         last = losses[-max(1, round(LAST_STEPS * len(losses))) :]
         about = {"method": recipe.method, "epochs": recipe.epochs, "seed": recipe.seed, "width": recipe.width}
-        return about | {"small": small, "loss": statistics.fmean(last)} | measure(run.backbone, views, parts)
+        trained = open_subject(folder, parts.train).trained
+        networks = Networks(run.backbone, None if trained is None else trained.projector)
+        return about | {"small": small, "loss": statistics.fmean(last)} | measure(networks, views, parts)
 
     return job
 
 
-def measure(backbone: nn.Module, views: Views, parts: LabelledParts) -> Record:
-    """Return the label-free figures of a backbone and what labels say of it."""
-    seen = observe(Networks(backbone.eval(), None), parts.train, views, num_images=IMAGES, num_views=NUM_VIEWS)
+def embedding_figures(projector: nn.Module | None, seen: Observation) -> dict[str, float | None]:
+    """Return RankMe and LiDAR of z, of which their papers speak, by the formulas of h; None without a projector."""
+    if projector is None or seen.h is None or seen.h_views is None:
+        return {"rank_me_z": None, "lidar_z": None}
+    z, z_views = project(projector, seen.h), project(projector, seen.h_views.flatten(0, 1))
+    moments = Moments(z.shape[1], num_blocks=1)
+    moments.add(z_views.unflatten(0, seen.h_views.shape[:2]))
+    c = moments.covariances()
+    return {"rank_me_z": rank_me(z), "lidar_z": lidar(c.between + c.within / c.num_views, c.within)}
+
+
+def measure(networks: Networks, views: Views, parts: LabelledParts) -> Record:
+    """Return the label-free figures of a backbone, two of what its projector makes of it, and what labels say of it."""
+    backbone = networks.backbone
+    if not isinstance(backbone, nn.Module):
+        raise TypeError(f"networks: got a backbone of type {type(backbone).__name__}, wanted a module")
+    seen = observe(
+        Networks(backbone.eval(), None), parts.train, views, num_images=IMAGES, num_views=NUM_VIEWS, keep_views=True
+    )
     found, spectrum = (part.to_json() for part in quantities(seen))
     figures = {name: found[name]["value"] for name in FIGURES if name in found}
+    figures |= embedding_figures(networks.projector, seen)
     for name, estimate in (("pearson_limit", "plug_in"), ("pearson_limit_cross_fit", "cross_fit")):
         figures[name] = pearson_floor(spectrum[estimate], EMBEDDING, REDUNDANCY_WEIGHT)
     alpha = figures["alpha"]

@@ -18,18 +18,21 @@ machine that is busy later changes nobody's share; the figures that ours take in
 Every arm is evaluated by the same functions on the test split; hyper-parameters of the probes are chosen on training
 data. Results are kept in benchmarks/runs/methods/<arm>-<seed>.json and our runs beside them, so the same command goes
 on where it stopped; all of them together in results.json. Seeds take turns: no arm has the quiet hours for itself.
+
+    python benchmarks/methods.py --results benchmarks/methods.json              print the tables of kept results
 """
 
 import argparse
 import multiprocessing
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from leads import lead
 from lightly_rival import LOOPS, rival, rival_calibration
 
 from barlow.files import read_json, write_json
@@ -130,24 +133,36 @@ def print_table(results: Sequence[dict[str, Any]]) -> None:
         print(f"| {arm} | {len(ones)} | {' | '.join(cells)} |")
 
 
-def print_leads(results: Sequence[dict[str, Any]]) -> None:
-    """Print by how many points of few-label accuracy ours are above the better of lightly's two, seed by seed."""
-    few: dict[str, dict[int, float]] = {}
-    for result in results:
-        if "images" in result:  # trained
-            few.setdefault(result["arm"], {})[result["seed"]] = result["few_labels"]
-    mean = {arm: statistics.fmean(by_seed.values()) for arm, by_seed in few.items()}
-    ours, rivals = [arm for arm in few if arm not in LOOPS], [arm for arm in few if arm in LOOPS]
-    if not ours or not rivals:
-        return
-    better = max(rivals, key=mean.__getitem__)
-    for arm in dict.fromkeys((max(ours, key=mean.__getitem__), "barlow_twins")):
-        if arm in few:
-            leads = [few[arm][seed] - few[better][seed] for seed in sorted(few[arm].keys() & few[better].keys())]
-            print(
-                f"{arm} above {better!r}: {_spread(leads, 100, 1)} points of few-label accuracy, by seed "
-                f"{', '.join(f'{100 * lead:.1f}' for lead in leads)}"
+def print_leads(results: Sequence[dict[str, Any]], data: str) -> None:
+    """Print by how many points each of ours is above others, paired by seed, with intervals of 95% (`leads.py`).
+
+    Others: the better of lightly's two (by the mean of the same figure), our Barlow Twins, its own network untrained,
+    and raw pixels.
+    """
+    arms = dict.fromkeys(result["arm"] for result in results)
+    trained = {result["arm"] for result in results if "images" in result}
+    ours, rivals = [arm for arm in arms if arm in trained - set(LOOPS)], [arm for arm in arms if arm in LOOPS]
+    for figure, title in COLUMNS.items():
+        mean = {arm: statistics.fmean(one[figure] for one in results if one["arm"] == arm) for arm in arms}
+        better = max(rivals, key=mean.__getitem__, default="")
+        seeds = len({result["seed"] for result in results})
+        print(f"\nPoints ahead, {title}, {seeds} seeds: mean difference (95% interval)\n")
+        print(f"| arm | of {better or 'lightly'} | of barlow_twins | of its network untrained | of raw pixels |")
+        print(f"|---|{'--:|' * 4}")
+        for arm in sorted(ours, key=lambda arm: -mean[arm]):
+            others = (
+                better,
+                "" if arm == "barlow_twins" else "barlow_twins",
+                _untrained(arm, arms, data),
+                "raw pixels",
             )
+            print(f"| {arm} | {' | '.join(str(lead(results, arm, other, figure) or '') for other in others)} |")
+
+
+def _untrained(arm: str, arms: Iterable[str], data: str) -> str:
+    """Return the arm that is the untrained network of this one, told by its width."""
+    width = f" w{recipe_for(arm, data).width},"
+    return next((other for other in arms if other.startswith("untrained") and width in other), "")
 
 
 def _spread(values: Sequence[float], factor: float, digits: int, *, spread: bool = True) -> str:
@@ -167,7 +182,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--no-lightly", action="store_true", help="ours only")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "runs" / "methods")
+    parser.add_argument("--results", type=Path, default=None, help="print the tables of this file and train nothing")
     flags = parser.parse_args()
+    if flags.results is not None:
+        kept = read_json(flags.results)["results"]
+        print_table(kept)
+        print_leads(kept, flags.data)
+        return
     made_for = recipe_for(None, flags.data)
     has_recipe = partial(_has_recipe, data=flags.data, made_for=made_for)
     methods = flags.methods or [name for name in METHODS if has_recipe(name)]
@@ -179,7 +200,7 @@ def main() -> None:
         rivals += [] if flags.no_lightly else results_of_rivals(flags, seed, costs)
     write_json(flags.out / "results.json", {"minutes": flags.minutes, "results": ours + rivals})
     print_table(ours + rivals)
-    print_leads(ours + rivals)
+    print_leads(ours + rivals, flags.data)
 
 
 def _has_recipe(method: str, *, data: str, made_for: Recipe) -> bool:

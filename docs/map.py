@@ -25,6 +25,7 @@ FOLDERS = {
     "images/data": "From names, paths and objects to batches of images",
     "images/views": "From one batch of images to two or more views of it",
     "images/networks": "Backbones by name, and weights from elsewhere",
+    "features": "What people do with features: similar, duplicates, outliers, groups, what to label, a classifier",
     "evaluation": "What features are worth: neighbours, linear probe, few labels, fine-tuning, published protocols",
     "training": "The loop and what it stands on: optimizers, checkpoints, journal, processes",
     "data": "What samples of any kind need: arrays, workers, labels, bad samples, subsets",

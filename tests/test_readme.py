@@ -18,6 +18,7 @@ import torch
 
 import barlow
 from barlow.cli.commands import COMMANDS
+from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outliers, Predict, Similar
 from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
 from tests.images.data.making import write_folder
 from tests.test_architecture import FLOORS
@@ -104,6 +105,14 @@ def test_the_floors_of_imports_are_those_that_a_test_holds() -> None:
 
 
 FLAGS = {
+    "similar": Similar,
+    "duplicates": Duplicates,
+    "outliers": Outliers,
+    "groups": Groups,
+    "map": Map,
+    "label": Label,
+    "classify": Classify,
+    "predict": Predict,
     "compare": Compare,
     "evaluate": Evaluate,
     "audit": Audit,

@@ -31,8 +31,10 @@ def as_said_today(found: Any) -> Any:
                 "fit": "square",
                 "minutes": 0,
                 "modality_options": {},
+                "lars_trust": 0.001,
+                "lars_clip": False,
                 **up_to_date(found),
-            }  # a later field; so were images seen before
+            }  # later fields, and what was before them
         return {name: as_said_today(one) for name, one in found.items()}
     return found
 

@@ -12,6 +12,7 @@ STEPS = 500 / (50_000 // 512)
 """W-MSE warms up for 500 steps, on CIFAR at a batch of 512 this many epochs."""
 
 OFFICIAL_LARS: dict[str, object] = {"optimizer": "lars", "momentum": 0.9, "warmup_epochs": 10.0}
+CLIPPED_LARS: dict[str, object] = {"lars_trust": 0.02, "lars_clip": True, "bias_learning_rate": 0.0}  # eta, clip_lr
 
 NUMBERS: dict[str, dict[str, object]] = {
     # Zbontar et al. 2021, sections 2.2 and 4.1; facebookresearch/barlowtwins, main.py
@@ -38,9 +39,9 @@ NUMBERS: dict[str, dict[str, object]] = {
         "views": "cifar",
         "epochs": 1000,
         "batch_size": 256,
-        "learning_rate": 0.3 * ETA,
-        "bias_learning_rate": 0.3 * 0.1,  # its loss is scaled by 0.1, which a rate without adaptation feels
-        "weight_decay": 1e-4,
+        **CLIPPED_LARS,
+        "learning_rate": 0.3 * 0.1,  # its loss is scaled by 0.1
+        "weight_decay": 1e-4 / 0.1,
         "redundancy_weight": 0.0051,
         "projector": "2048-2048-2048",
         "projector_bias": True,
@@ -113,8 +114,8 @@ NUMBERS: dict[str, dict[str, object]] = {
         "views": "cifar-strong",
         "epochs": 1000,
         "batch_size": 256,
-        "learning_rate": 0.6 * ETA,
-        "bias_learning_rate": 0.6,
+        **CLIPPED_LARS,
+        "learning_rate": 0.6,
         "weight_decay": 1e-6,
         "num_prototypes": 3000,
         "temperature": 0.1,
@@ -182,8 +183,8 @@ NUMBERS: dict[str, dict[str, object]] = {
         "views": "cifar-vicreg",
         "epochs": 1000,
         "batch_size": 256,
-        "learning_rate": 0.3 * ETA,
-        "bias_learning_rate": 0.3,
+        **CLIPPED_LARS,
+        "learning_rate": 0.3,
         "weight_decay": 1e-4,
         "invariance_weight": 25.0,
         "variance_weight": 2 * 25.0,  # the sum over both views there, their mean here
@@ -266,8 +267,12 @@ NUMBERS: dict[str, dict[str, object]] = {
         "predictor_width": 4096,
         "projector": "4096-256",
     },
-    # solo-learn, scripts/pretrain/cifar/byol.yaml (its optimizer has no counterpart here)
+    # solo-learn, scripts/pretrain/cifar/byol.yaml
     "byol-cifar": {
+        **OFFICIAL_LARS,
+        **CLIPPED_LARS,
+        "learning_rate": 1.0,
+        "weight_decay": 1e-5,
         "views": "cifar",
         "epochs": 1000,
         "batch_size": 256,

@@ -39,6 +39,18 @@ def test_C4_without_normalisation_zero_costs_d_and_the_best_constant_less_but_no
     assert barlow_twins_loss(one, one, redundancy_weight=LAMBDA, normalization="raw").total.item() == 0.0
 
 
+def test_C4b_equation_3_is_the_identity_for_outputs_that_copy_each_other_and_do_not_agree_with_themselves() -> None:
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 4)  # 16 images, whose features are white
+    noise = 10.0 * torch.tensor([-1.0, 1.0]).double()[None, :, None]  # 2 augmentations: one number for all outputs
+    z = signs[:, None] + noise
+    for name in ("raw", "covariance"):
+        torch.testing.assert_close(complete_cross_correlation(z, None, name), identity(4), rtol=0, atol=1e-12)
+    corresponding = complete_cross_correlation(z, None, "pearson").diagonal()
+    assert float(corresponding.max()) == pytest.approx(1 / 101)  # wanted: 1
+    within_view = torch.corrcoef(z.flatten(0, 1).T)
+    assert float(within_view.min()) == pytest.approx(100 / 101)  # wanted off the diagonal: 0
+
+
 def test_C5_the_complete_matrix_of_a_random_backbone_is_symmetric_and_psd_and_no_batch_is() -> None:
     h = random_backbone(digit_views())
     pairs = [all_pairs(h)[side] for side in (0, 1)]
@@ -80,6 +92,17 @@ def test_C5c_without_centring_a_constant_is_a_perfect_feature_of_a_backbone_that
     assert raw_projector(complete_cross_correlation(h), 1, LAMBDA).loss < 1e-20
     with pytest.raises(ValueError, match="no direction with positive variance"):
         raw_projector(population(h).between, 1, LAMBDA)
+
+
+def test_C5d_augmentations_drawn_with_unequal_chances_leave_s_a_second_moment_of_other_means() -> None:
+    h = random_backbone(digit_views())
+    chances = torch.tensor([8.0] + [1.0] * 8, dtype=torch.float64) / 16.0  # independent, from one set, not uniform
+    pairs = chances[:, None] * chances
+    assert float(pairs.max() / pairs.min()) == 64.0  # "each pair with equal probability" does not follow
+    summed = torch.einsum("ab,nai,nbj->ij", pairs, h, h) / len(h)
+    means = torch.einsum("a,nai->ni", chances, h)
+    torch.testing.assert_close(summed, means.T @ means / len(h), rtol=0, atol=1e-13)
+    assert float((summed - complete_cross_correlation(h)).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("centred", [True, False])
@@ -149,6 +172,37 @@ def test_C7b_behind_an_mlp_a_backbone_of_one_dimension_reaches_the_identity_too(
     s = complete_cross_correlation(hidden, None, "covariance")
     c = complete_cross_correlation(hidden, raw_projector(s, 3, LAMBDA).weight, "covariance")
     torch.testing.assert_close(c, identity(3), rtol=0, atol=1e-8)
+
+
+def second_moment(h: Tensor) -> tuple[Tensor, Tensor]:
+    """S of equation 6 as a mean, and its eigenvalues without what rounding leaves below zero."""
+    s = complete_cross_correlation(h, None, "raw")
+    return s, torch.linalg.eigvalsh(s).clamp(min=0.0)
+
+
+def test_C7c_positive_eigenvalues_rule_out_a_constant_backbone_but_neither_a_constant_feature_nor_a_near_one() -> None:
+    white = torch.linalg.qr(weights(60, 3) - weights(60, 3).mean(0)).Q * 60**0.5  # centred, uncorrelated, variance 1
+    h = white[:, None].expand(60, 9, 3)
+    constant = torch.ones_like(h)
+    for width, rank in ((1, 1), (3, 1)):  # all outputs constant: full rank for d = 1 alone
+        assert numerical_rank(second_moment(constant[..., :width])[1]) == rank
+    assert float(second_moment(torch.zeros_like(h))[1].max()) == 0.0
+    one_constant = torch.cat([constant[..., :1], h[..., :2]], dim=-1)
+    torch.testing.assert_close(second_moment(one_constant)[0], identity(3), rtol=0, atol=1e-12)
+    s, values = second_moment(constant + 0.01 * h)  # outputs that vary by a hundredth around a constant
+    assert numerical_rank(values) == 3
+    assert float(values[-1] / values.sum()) > 0.9999
+    assert raw_projector(s, 3, LAMBDA).loss < 1e-12
+
+
+def test_C7c_zero_eigenvalues_are_no_sign_of_a_degenerate_backbone() -> None:
+    h = random_backbone(digit_views(), width=8)
+    repeated = torch.cat([h, h, torch.zeros_like(h)], dim=-1)  # 24 features: 8 said twice and 8 dead ones
+    s, values = second_moment(repeated)
+    assert numerical_rank(values) == 8
+    assert raw_projector(s, 8, LAMBDA).loss < 1e-18
+    few = random_backbone(digit_views(10), width=16)  # fewer images than features: so for every network
+    assert numerical_rank(second_moment(few)[1]) == 10
 
 
 def test_C8_a_relu_layer_of_twice_the_width_contains_every_linear_projector() -> None:

@@ -124,6 +124,26 @@ def test_C15_without_the_redundancy_term_all_outputs_copy_one_feature_and_with_a
     assert found.loss < float((1.0 - rho[:4]).square().sum()) / 5  # a fifth of the loss of decorrelated outputs
 
 
+def after_the_diagonal_term_alone(start: Tensor, rho: Tensor) -> Tensor:
+    """Unit rows V after gradient steps on sum_i (1 - C_ii)^2, C = V diag(rho) V^T, with V back on the sphere."""
+    v = start
+    for _ in range(150):
+        c = (v.square() @ rho)[:, None]
+        v = torch.nn.functional.normalize(v + 8.0 * (1.0 - c) * v * rho, dim=1)
+    return v
+
+
+def test_C15_the_diagonal_term_alone_copies_the_most_invariant_direction_only_where_none_ties_with_it() -> None:
+    start = torch.nn.functional.normalize(weights(3, 5), dim=1)
+    unique, tied = (torch.tensor(rho).double() for rho in ([0.9, 0.5, 0.3, 0.1, 0.1], [0.9, 0.9, 0.9, 0.1, 0.1]))
+    copies = after_the_diagonal_term_alone(start, unique)
+    assert float(torch.linalg.svdvals(copies)[1]) < 1e-6
+    kept = after_the_diagonal_term_alone(start, tied)
+    wanted = torch.nn.functional.normalize(start * (tied > 0.5), dim=1)  # each row keeps its place among the tied
+    torch.testing.assert_close(kept, wanted, rtol=0, atol=1e-6)
+    assert float(torch.linalg.svdvals(kept)[2]) > 0.01  # so that three outputs say three things
+
+
 @pytest.mark.parametrize("num_samples", [32, 128])
 def test_C16_a_batch_adds_a_known_amount_to_the_complete_loss(num_samples: int) -> None:
     weight, d = 0.05, len(RHO)

@@ -6,9 +6,15 @@ from torch import Tensor, nn
 
 from barlow.methods.barlow_twins import barlow_twins_loss, normalize
 from barlow.methods.heads import projector
-from barlow.theory.cross_correlation import Normalization, complete_cross_correlation, sampled_cross_correlation
+from barlow.theory.cross_correlation import (
+    Normalization,
+    complete_cross_correlation,
+    sampled_cross_correlation,
+    two_pipeline_cross_correlation,
+)
 from barlow.theory.projectors import raw_projector
-from tests.theory.claim_views import WIDTH, digit_views, population, random_backbone, share, weights
+from barlow.theory.symmetry import asymmetry
+from tests.theory.claim_views import WIDTH, all_pairs, digit_views, population, random_backbone, share, weights
 
 BOUNDED: list[Normalization] = ["pearson", "feature_cosine", "sample_cosine", "scalar", "whiten"]
 """Normalisations after which the total variance (or second moment) of z cannot exceed D."""
@@ -98,6 +104,29 @@ def test_C10_equation_7_as_printed_is_off_by_the_number_of_augmentations_and_by_
     invariant = z[:, :1].expand(-1, 9, -1).contiguous()
     ones = torch.ones(WIDTH, dtype=torch.float64)
     torch.testing.assert_close(complete_cross_correlation(invariant, None, "pearson").diagonal(), ones)
+
+
+@pytest.mark.parametrize("name", ["pearson", "feature_cosine"])
+def test_C10b_with_one_sigma_per_feature_equation_7_is_symmetric_and_psd_for_a_random_backbone(
+    name: Normalization,
+) -> None:
+    h = random_backbone(digit_views())
+    z_a, z_b = all_pairs(h - h.mean((0, 1)) if name == "pearson" else h)
+    sigma = z_a.square().mean(0).sqrt()
+    c = z_a.T @ z_b / len(z_a) / sigma / sigma[:, None]  # every pair of views, multiplied out
+    assert asymmetry(c) < 1e-14
+    assert float(torch.linalg.eigvalsh(c)[0]) > 0.0
+    torch.testing.assert_close(c, complete_cross_correlation(h, None, name), rtol=0, atol=1e-12)
+
+
+def test_C10b_a_second_pipeline_that_is_only_stronger_leaves_equation_3_symmetric_and_the_pearson_matrix_not() -> None:
+    h_a = random_backbone(digit_views())
+    strength = torch.linspace(1.0, 3.0, WIDTH, dtype=torch.float64)
+    means = h_a.mean(dim=1, keepdim=True)
+    h_b = means + strength * (h_a - means)  # the mean over augmentations is that of A, what they change is more
+    raw, pearson = (two_pipeline_cross_correlation(h_a, h_b, None, name) for name in ("raw", "pearson"))
+    assert asymmetry(raw) < 1e-14
+    assert asymmetry(pearson) > 0.02
 
 
 def test_C11_the_complete_diagonal_is_an_intraclass_correlation_and_only_batches_go_below_zero() -> None:

@@ -1,4 +1,4 @@
-"""The page of claims: its commands run tests that exist, every claim has its test, and links lead somewhere."""
+"""The pages of claims and of related work: commands run tests that exist, every claim has its test, links lead on."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,8 @@ from barlow.studies.table import STUDIES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r'python -m pytest (tests/\S+) -k ("[^"]+"|\w+)', PAGE)))
+RELATED = (ROOT / "docs" / "related-work.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r'python -m pytest (tests/\S+) -k ("[^"]+"|\w+)', PAGE + RELATED)))
 
 
 def names_in(path: Path) -> list[str]:
@@ -30,6 +31,13 @@ def test_every_claim_has_its_row_and_its_command_and_every_test_of_a_claim_its_c
     tests = {found for name in names_in(Path(__file__).parent) for found in re.findall(r"^test_(C\d+[a-z]?)_", name)}
     assert tests == rows - {"C20"}  # statements about the literature
     assert {f"{claim}_" for claim in tests} <= {words for where, words in COMMANDS if where == "tests/theory"}
+
+
+def test_every_relation_that_is_proved_there_has_its_command_on_the_page_of_related_work() -> None:
+    words = [words for where, words in COMMANDS if where == "tests/theory/test_related_work.py"]
+    named = [word.lower() for text in words for word in text.strip('"').split(" or ")]
+    for name in names_in(Path(__file__).parent / "test_related_work.py"):
+        assert any(word in name for word in named), f"docs/related-work.md: no command shows {name}"
 
 
 def test_every_study_that_is_named_exists() -> None:

@@ -75,6 +75,39 @@ def test_the_second_lars_step_keeps_the_learning_rate_outside_the_momentum() -> 
     assert values(method.bias) == exactly([2.0 - 0.0048 * 0.7 - 0.0024 * (0.9 * 0.7 - 0.3)])
 
 
+def by_solo_learn(weight: list[float], gradient: list[float], lr: float, trust: float, decay: float) -> list[float]:
+    """The first step as its code takes it, but for our denominator |g + decay p|."""
+    update = [g + decay * w for g, w in zip(gradient, weight, strict=True)]
+    ratio = min(trust * math.hypot(*weight) / math.hypot(*update) / lr, 1.0)
+    return [w - lr * ratio * u for w, u in zip(weight, update, strict=True)]
+
+
+@pytest.mark.parametrize("trust", [0.02, 100.0])
+def test_a_clipped_lars_step_is_the_shorter_of_two(trust: float) -> None:
+    """The adapted one of length trust |p|, and that of plain SGD, which the larger trust leads to."""
+    method = TwoParameters()
+    optimizer = lars(method, lars_trust=trust, lars_clip=True)
+    method.receive(GRADIENTS[0], 0.7)
+    optimizer.step()
+    wanted = by_solo_learn(WEIGHT, GRADIENTS[0], 0.2, trust, 0.1)
+    assert values(method.weight) == exactly(wanted)
+    length = math.dist(wanted, WEIGHT)
+    update = [g + 0.1 * w for g, w in zip(GRADIENTS[0], WEIGHT, strict=True)]
+    assert length == pytest.approx(min(trust * math.hypot(*WEIGHT), 0.2 * math.hypot(*update)))
+    assert values(method.bias) == exactly([2.0 - 0.2 * 0.7])
+
+
+@pytest.mark.parametrize("trust", [0.02, 100.0])
+def test_a_scaled_loss_takes_the_clipped_steps_of_another_rate_and_decay(trust: float) -> None:
+    scaled, whole = TwoParameters(), TwoParameters()
+    scaled.receive([0.1 * g for g in GRADIENTS[0]], 0.07)
+    whole.receive(GRADIENTS[0], 0.7)
+    lars(scaled, lars_trust=trust, lars_clip=True, learning_rate=0.3, weight_decay=1e-4).step()
+    lars(whole, lars_trust=trust, lars_clip=True, learning_rate=0.03, weight_decay=1e-3).step()
+    assert values(scaled.weight) == pytest.approx(values(whole.weight), rel=1e-12)
+    assert values(scaled.bias) == pytest.approx(values(whole.bias), rel=1e-12)
+
+
 def test_timms_lars_takes_another_step_which_is_why_there_is_one_of_ours() -> None:
     ours, theirs = TwoParameters(), TwoParameters()
     for method in (ours, theirs):

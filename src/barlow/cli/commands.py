@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from barlow.cli.features import classify, duplicates, groups, label, map_page, outliers, predict, similar
 from barlow.cli.flags import (
     Audit,
     Compare,
@@ -47,6 +48,12 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
   barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
+  barlow similar RUN QUERY        the samples most like a picture, a folder of them, or one of the data by its name
+  barlow duplicates RUN           samples that are there twice; outliers RUN: those that fit nowhere
+  barlow groups RUN               samples that belong together
+  barlow map RUN                  one page to look around in, with pictures; opens offline
+  barlow label RUN                which samples to label next, as a csv to fill in
+  barlow classify RUN             a classifier from those labels or from class folders; predict MODEL NEW uses it
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
@@ -303,6 +310,14 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "audit": audit,
     "embed": embed,
+    "similar": similar,
+    "duplicates": duplicates,
+    "outliers": outliers,
+    "groups": groups,
+    "map": map_page,
+    "label": label,
+    "classify": classify,
+    "predict": predict,
     "report": report,
     "study": study,
     "export": export,

@@ -17,10 +17,12 @@ from barlow.evaluation.arms import MOST_VALIDATION, VALIDATION_SHARE, seconds_of
 from barlow.evaluation.features import Features
 from barlow.evaluation.splits import spread_over_classes
 
-LADDER = (7, 5, 3, 2, 1.5, 1)
+LADDER = (9, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)
 """Leading figures of the numbers to choose from, so that nearly equal times end at equal numbers."""
 PILOT = 1000
-"""Training samples of the pilot, and test samples at most."""
+"""Training samples of the pilot, and test samples, at most."""
+PILOT_PER_SECOND = 20
+"""Those of a pilot for so many seconds, so that it leaves most of a short time to what it is for."""
 FEWEST, FEWEST_PER_CLASS = 300, 20
 """Fewer tell too little: so many training samples, and test samples, are looked at even where they take longer."""
 TIMED = 64
@@ -114,7 +116,7 @@ def _similarities(train: int, test: int) -> float:
 
 
 def round_down(number: int | float) -> int:
-    """Return the largest of 1, 1.5, 2, 3, 5 and 7 times a power of ten that is not above a number."""
+    """Return the largest step of `LADDER` times a power of ten that is not above a number."""
     power = 10 ** max(0, math.floor(math.log10(max(number, 1))))
     return next((int(step * power) for step in LADDER if step * power <= number), 1)
 
@@ -137,7 +139,7 @@ def decide(
     if len(train_y) + len(test_y) <= min(most, 2 * PILOT):
         return whole
     fewest = max(FEWEST, FEWEST_PER_CLASS * len(train_y.unique()))
-    number = min(PILOT, max(fewest, int(most / 2)))
+    number = min(PILOT, max(fewest, int(min(most / 2, PILOT_PER_SECOND * seconds))))
     train, test = (spread_over_classes(y, most=number, seed=SEED).tolist() for y in (train_y, test_y))
     costs = []
     for name, take in arms.items():

@@ -261,7 +261,7 @@ def few_label_accuracy(
     accuracies, chosen, converged = [], [], True
     for draw in draws:
         h, y = standardiser(train_h[draw]), train_y[draw]
-        regularisation = _cross_validate(h, y, regularisations)
+        regularisation = cross_validate(h, y, regularisations)
         (fit,) = fit_logistic(h, y, [regularisation])
         accuracies.append(float((fit.predict(test) == test_y).double().mean()))
         chosen.append(regularisation)
@@ -269,8 +269,8 @@ def few_label_accuracy(
     return FewLabels(tuple(accuracies), tuple(chosen), converged)
 
 
-def _cross_validate(h: Tensor, y: Tensor, regularisations: Sequence[float]) -> float:
-    """The best C by cross-validation."""
+def cross_validate(h: Tensor, y: Tensor, regularisations: Sequence[float] = REGULARISATIONS) -> float:
+    """Return the best C by cross-validation among the (n, d) standardised features themselves."""
     most = int(y.bincount().max())
     fold = folds(y, num_folds=max(2, min(NUM_FOLDS, most)), seed=FOLD_SEED)
     parts = [Part(h[fold != out], y[fold != out], h[fold == out], y[fold == out]) for out in range(int(fold.max()) + 1)]

@@ -20,7 +20,8 @@ features that are invariant *and* white. At s = 1 one scale for all features rem
 Where N is small beside d, a linear layer to D = N/2 features before the loss did more than shrinkage could
 (Fashion-MNIST, benchmarks/README.md): its subspace is then learnt, and D stands for d everywhere above.
 
-Relatives: W-MSE (Ermolov et al. 2021), which whitens each view and compares samples; the VAMP-2 score; deep CCA.
+Relatives: W-MSE (Ermolov et al. 2021), which whitens each view and compares samples; deep CCA, which sums rho; VAMP-2,
+which sums rho^2. Without shrinkage the loss is d - 2 VAMP-1 + VAMP-2; see docs/related-work.md.
 """
 
 from functools import partial

@@ -39,14 +39,10 @@ def cifar() -> Recipe:
         name="byol-cifar",
         method="byol",
         source=(
-            "solo-learn, scripts/pretrain/cifar: views, heads 4096-256, momentum 0.99, batch 256, 1000 epochs. "
-            "Optimizer from the official README's small setting (ResNet-18, batch 256, 1000 epochs on Imagenette): "
-            "LARS lr 2.0, weight decay 1e-6, because solo-learn's LARS (lr 1.0, eta 0.02, clip of the trust ratio, "
-            "weight decay 1e-5) has no counterpart here"
+            "solo-learn, scripts/pretrain/cifar: views, heads 4096-256, momentum 0.99, batch 256, 1000 epochs, LARS lr "
+            "1.0, eta 0.02, clip, weight decay 1e-5. Our LARS divides by |g + decay p|, theirs by |g| + decay |p|"
         ),
-        published=(
-            "solo-learn with its own LARS: CIFAR-10 92.58, CIFAR-100 70.46 (online linear probe, 1000 epochs, one seed)"
-        ),
+        published=("solo-learn: CIFAR-10 92.58, CIFAR-100 70.46 (online linear probe, 1000 epochs, one seed)"),
         views="cifar",
         projector="4096-256",
         projector_bias=True,
@@ -54,8 +50,10 @@ def cifar() -> Recipe:
         epochs=1000,
         batch_size=256,
         optimizer="lars",
-        learning_rate=2.0,
-        weight_decay=1e-6,
+        learning_rate=1.0,
+        lars_trust=0.02,
+        lars_clip=True,
+        weight_decay=1e-5,
         warmup_epochs=10.0,
         final_learning_rate=0.0,
     )

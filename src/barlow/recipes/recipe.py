@@ -115,6 +115,10 @@ class Recipe:
     """Peak learning rate of biases and norms; 0: the same as the others."""
     momentum: float = 0.9
     """Momentum of LARS and SGD."""
+    lars_trust: float = 0.001
+    """LARS: length of an update as a fraction of the length of its parameter, at a learning rate of 1."""
+    lars_clip: bool = False
+    """LARS as solo-learn clips it: no update is longer than plain SGD's; lars_trust then needs no learning rate."""
     weight_decay: float = 1e-4
     """Weight decay of the weight matrices."""
     exclude_biases: bool = True

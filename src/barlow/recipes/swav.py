@@ -70,9 +70,9 @@ def cifar() -> Recipe:
         name="swav-cifar",
         method="swav",
         source=(
-            "solo-learn, scripts/pretrain/cifar/swav.yaml (LARS lr 0.6, eta 0.02, biases not adapted). Here: eta "
-            "0.001, so lr 12.0 takes the same step and biases keep 0.6; its clip of the trust ratio is left out. Its "
-            "prototypes are normalised with gradient, ours in place as in the official code"
+            "solo-learn, scripts/pretrain/cifar/swav.yaml (LARS lr 0.6, eta 0.02, clip, biases not adapted). Its "
+            "prototypes are normalised with gradient, ours in place as in the official code; our LARS divides by "
+            "|g + decay p|, theirs by |g| + decay |p|"
         ),
         published="solo-learn: CIFAR-10 89.17, CIFAR-100 64.88 (online linear probe, 1000 epochs, one seed)",
         views="cifar-strong",
@@ -89,8 +89,9 @@ def cifar() -> Recipe:
         epochs=1000,
         batch_size=256,
         optimizer="lars",
-        learning_rate=12.0,
-        bias_learning_rate=0.6,
+        learning_rate=0.6,
+        lars_trust=0.02,
+        lars_clip=True,
         weight_decay=1e-6,
         warmup_epochs=10.0,
         final_learning_rate=0.001,

@@ -60,10 +60,10 @@ def contents(parts: Sequence[str]) -> str:
     return f'<nav aria-label="Contents">{links}</nav>' if len(found) > 1 else ""
 
 
-def write_page(path: Path, title: str, body: str) -> Path:
+def write_page(path: Path, title: str, body: str, *, head: str = "") -> Path:
     """Write a whole page around `body`, durably, so that no reader meets half a page; its folder is made.
 
-    Bytes of file names that are no text are `printable`.
+    Bytes of file names that are no text are `printable`. `head` is markup that stands before the title.
     """
     own = files("barlow.report")
     style = own.joinpath("style.css").read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def write_page(path: Path, title: str, body: str) -> Path:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f'<title>{text(title)}</title><link rel="icon" href="data:,"><style>\n{style}</style></head>\n'
+        f'{head}<title>{text(title)}</title><link rel="icon" href="data:,"><style>\n{style}</style></head>\n'
         f"<body><main>{body}<footer>Written by barlow. This file is complete in itself.</footer></main>\n"
         f"<script>\n{script}</script></body></html>\n"
     )

@@ -218,6 +218,8 @@ def build_run_optimizer(recipe: Recipe, method: nn.Module, fabric: Fabric) -> to
         learning_rate=recipe.learning_rate,
         bias_learning_rate=recipe.bias_learning_rate,
         momentum=recipe.momentum,
+        lars_trust=recipe.lars_trust,
+        lars_clip=recipe.lars_clip,
         weight_decay=recipe.weight_decay,
         exclude_biases=recipe.exclude_biases,
         constant_part=recipe.constant_part,

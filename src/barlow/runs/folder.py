@@ -234,6 +234,10 @@ class RecipeChangedError(ValueError):
             + ". Resume with the old values, or start anew in another folder"
         )
 
+    def __reduce__(self) -> tuple[type["RecipeChangedError"], tuple[list[str]]]:
+        """Go between processes as what it was made of, not as its sentence."""
+        return type(self), (self.differences,)
+
 
 class _Absent:
     def __repr__(self) -> str:

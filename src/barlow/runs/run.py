@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ from barlow.seams import Modality, OnDevice, Source, Views
 from barlow.training.engine import device_of
 from barlow.training.progress import Progress
 from barlow.writers import one_writer, refuse_second
+
+if TYPE_CHECKING:
+    from barlow.runs.features import Sampled
 
 BATCH_SIZE = 512
 """Samples that the network sees at once when it is used, not trained."""
@@ -157,11 +160,11 @@ class Run:
             return found.h
         classes = source.class_names if found.labels is not None else ()
         called = tuple(printable(source.describe(position)) for position in found.indices.tolist())
-        about = self._provenance(source, data)
+        about = self.provenance(source, data)
         skipped = {printable(source.describe(position)): reason for position, reason in reasons.items()}
         return Embeddings(found.h, called, found.labels, tuple(classes), about, skipped)
 
-    def _provenance(self, source: Source, data: Any) -> dict[str, Any]:
+    def provenance(self, source: Source, data: Any) -> dict[str, Any]:
         """What features of some data come from: this network, and these samples."""
         place = place_of(self.modality, data)
         identity = digest_of(identity_of(source), len(source)) if place else ""
@@ -331,7 +334,7 @@ class Run:
         wanted = self.own_data(data_root) if data is None else data
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
-        about = self._provenance(source, wanted)
+        about = self.provenance(source, wanted)
         where = RunFolder(self.folder).features
         out = free_path(where, file_name_of(source.name), about["data"]) if path is None else Path(path).expanduser()
         with _moved(self.backbone, device):
@@ -347,6 +350,21 @@ class Run:
             )
         warn_of_lost(source)
         return done
+
+    def sampled(self, data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> "Sampled":
+        """Return the features of `data` (None: of the run's own) with the samples they are of, to look into.
+
+        What `barlow similar`, `duplicates`, `outliers`, `groups`, `label` and `classify` do is in
+        `barlow.runs.features`, as functions of it. Features that lie in the run folder already are read from there.
+
+        Example:
+            of = run.sampled()
+            found = duplicates(of)  # from barlow.runs.features import duplicates
+            [[of.embeddings.names[row] for row in group] for group in found.groups]
+        """
+        from barlow.runs.features import sampled  # which knows this file
+
+        return sampled(self, data, data_root=data_root, quiet=quiet)
 
     def export(self, to: str, path: str | Path, *, with_preprocessing: bool = False) -> tuple[str, ...]:
         """Write the backbone for other programs; nothing is written that gives other features there.

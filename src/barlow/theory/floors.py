@@ -104,7 +104,8 @@ def pearson_floor(
 
     min { D - 2t + (1-lambda) t^2/D + lambda sum_{k<=d'} rho_k^2 g_k^2 :  g >= 0, sum_k g_k = D }, t = sum_k rho_k g_k,
     d' = min(D, d): Theorem 2, solved in `water_filling`, whose budget and waterline say more. It is of the complete
-    loss: over all images and all pairs of views. A projector with a hidden layer can go below.
+    loss: over all images and all pairs of views. A projector with a hidden layer can go below. For D <= d it falls in
+    every rho, so that with the eigenvalues of the augmentations for rho no network goes below (docs/related-work.md).
 
     It is attained where a Hadamard matrix of size D exists, at lambda = 1 for every D, and nearly everywhere else
     (`equal_diagonals`): for rho = (0.9, 0.7, 0.5, 0.3) and lambda = 0.2 `pearson_projector` reaches it at D = 5, 6, 7,

@@ -22,8 +22,12 @@ NAMES = ("adamw", "adam", "lars", "sgd")
 class LARS(Optimizer):
     """Layer-wise adaptive learning rates with momentum; the learning rate stays outside the momentum buffer.
 
-    u = g + weight_decay * p;  u <- trust * |p| / |u| * u where the group adapts and both norms are positive;
+    u = g + weight_decay * p;  u <- r u with r = trust * |p| / |u| where the group adapts and both norms are positive;
     m <- momentum * m + u;  p <- p - lr * m.
+
+    With `clip` r = min(trust * |p| / (|u| lr), 1): the step is the shorter one of trust * |p| and lr * |u|, as in
+    "LARC" and solo-learn (whose denominator is |g| + weight_decay * |p|, never shorter than ours). A loss times s with
+    lr and weight_decay takes the steps of the loss with s lr and weight_decay / s.
 
     timm's LARS does not serve here: its denominator is |g| + weight_decay * |p|, and it stops adapting when
     the weight decay is zero. torch has none.
@@ -40,16 +44,19 @@ class LARS(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust: float = 0.001,
+        clip: bool = False,
     ) -> None:
         """Take parameters or groups of them; a group with `adapt=False` takes plain momentum steps.
 
-        `trust` is the length of an adapted update as a fraction of the length of its parameter.
+        `trust` is the length of an adapted update as a fraction of the length of its parameter; with `clip` that of a
+        whole step, and the learning rate bounds it.
         """
         defaults = {
             "lr": lr,
             "momentum": momentum,
             "weight_decay": weight_decay,
             "trust": trust,
+            "clip": clip,
             "adapt": True,
         }
         super().__init__(params, defaults)
@@ -79,7 +86,10 @@ class LARS(Optimizer):
             lengths = torch.linalg.vector_norm(parameter), torch.linalg.vector_norm(update)
             # On the device throughout: asking for the two numbers would make every layer wait for the GPU.
             both = (lengths[0] > 0) & (lengths[1] > 0)
-            update.mul_(torch.where(both, group["trust"] * lengths[0] / lengths[1], torch.ones_like(lengths[0])))
+            ratio = torch.where(both, group["trust"] * lengths[0] / lengths[1], torch.ones_like(lengths[0]))
+            if group.get("clip") and group["lr"] > 0:  # "clip" is not in the checkpoints of older runs
+                ratio = torch.where(both, (ratio / group["lr"]).clamp(max=1.0), ratio)
+            update.mul_(ratio)
         state = self.state[parameter]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -94,6 +104,8 @@ def build_optimizer(
     learning_rate: float,
     bias_learning_rate: float = 0.0,
     momentum: float,
+    lars_trust: float = 0.001,
+    lars_clip: bool = False,
     weight_decay: float,
     exclude_biases: bool = True,
     constant_part: str = "",
@@ -103,13 +115,14 @@ def build_optimizer(
 
     Weights have two axes or more, biases and norms at most one; these have a peak of their own, `bias_learning_rate`
     (0: the same), and neither decay nor, under LARS, adapt unless `exclude_biases` is False. "adam" makes the decay
-    part of the gradient; Adam and AdamW keep torch's betas, `momentum` is that of LARS and SGD. `constant_part` names a
+    part of the gradient; Adam and AdamW keep torch's betas, `momentum` is that of LARS and SGD, `lars_trust` and
+    `lars_clip` are `trust` and `clip` of LARS. `constant_part` names a
     part of `method`, such as "predictor", whose learning rate stays at its peak. `fused` makes one pass over memory per
     step, several times faster on a CPU: Fabric refuses it together with float16 and gradient clipping, LARS ignores it.
 
     ValueError: an unknown name, a number out of range, a part that `method` does not have, or nothing to train.
     """
-    _check(name, learning_rate, bias_learning_rate, momentum, weight_decay)
+    _check(name, learning_rate, bias_learning_rate, momentum, lars_trust, weight_decay)
     groups: list[dict[str, Any]] = []
     for constant, parameters in _parts(method, constant_part).items():
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
@@ -122,7 +135,7 @@ def build_optimizer(
             group = {"params": members, "lr": peak, "peak": peak, "weight_decay": decay}
             groups += [{**group, "adapt": included, "constant": constant}] if members else []
     if name == "lars":
-        return LARS(groups, lr=learning_rate, momentum=momentum)
+        return LARS(groups, lr=learning_rate, momentum=momentum, trust=lars_trust, clip=lars_clip)
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=fused)
     adam = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -143,13 +156,21 @@ def _parts(method: nn.Module, constant_part: str) -> dict[bool, list[nn.Paramete
     return parts
 
 
-def _check(name: str, learning_rate: float, bias_learning_rate: float, momentum: float, weight_decay: float) -> None:
+def _check(
+    name: str,
+    learning_rate: float,
+    bias_learning_rate: float,
+    momentum: float,
+    lars_trust: float,
+    weight_decay: float,
+) -> None:
     if name not in NAMES:
         raise unknown("optimizer", name, NAMES)
     wanted = {
         "learning_rate": (learning_rate, 0 < learning_rate < math.inf, "a positive number"),
         "bias_learning_rate": (bias_learning_rate, 0 <= bias_learning_rate < math.inf, "a number >= 0"),
         "momentum": (momentum, 0 <= momentum < 1, "a number in [0, 1)"),
+        "lars_trust": (lars_trust, 0 < lars_trust < math.inf, "a positive number"),
         "weight_decay": (weight_decay, 0 <= weight_decay < math.inf, "a number >= 0"),
     }
     for argument, (value, holds, description) in wanted.items():

@@ -1,0 +1,547 @@
+"""From a run to the features of its samples, and to what `features/` makes of them, as figures, files and pages."""
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from barlow.data.order import evenly_spaced
+from barlow.errors import did_you_mean
+from barlow.evaluation.features import feature_batches
+from barlow.evaluation.knn import fit_whitening, nearest
+from barlow.evaluation.scores import calibrate
+from barlow.features.classifier import Classifier, fit_classifier, judge, load_classifier, save_classifier
+from barlow.features.duplicates import Duplicates, find_duplicates, mild_view
+from barlow.features.groups import Groups, find_groups
+from barlow.features.outliers import Outliers, find_outliers
+from barlow.features.projection import project
+from barlow.features.space import fit_space, neighbours
+from barlow.features.to_label import choose_to_label
+from barlow.files import durable_file, write_json
+from barlow.formats import printable
+from barlow.modalities import load_samples
+from barlow.report.map_page import MapPoints, write_map_page
+from barlow.report.samples_page import Row, Shown, write_samples_page
+from barlow.runs.build import named_backbone, untrained_backbone
+from barlow.runs.embed import free_path
+from barlow.runs.embeddings import Embeddings, provenance_of, read_embeddings
+from barlow.runs.folder import RunFolder, file_name_of
+from barlow.seams import Source
+from barlow.training.progress import Progress
+
+if TYPE_CHECKING:
+    from barlow.runs.run import Run
+
+MILD_VIEWS = 600
+"""Samples of which a mild view is drawn to tell how alike copies are."""
+VIEW_BATCH = 128
+MOST_ROWS = 60
+"""Rows of a page: the file lists them all."""
+LARGEST_THUMBNAIL, TINY = 128, 32
+"""Sides in pixels of the pictures of a map: the most, and up to which one is kept to the bit."""
+SHEET = 12
+"""Samples in a row of a page."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The features of some data, and where the samples themselves are.
+
+    Attributes:
+        run: whose network gave the features.
+        embeddings: rows, names, labels.
+        source: the samples.
+        positions: (n,) of the rows in the source.
+    """
+
+    run: "Run"
+    embeddings: Embeddings
+    source: Source
+    positions: Tensor
+
+    @property
+    def h(self) -> Tensor:
+        """(n, d) features."""
+        return self.embeddings.h
+
+    def pictures(self, rows: Sequence[int]) -> list[NDArray[np.uint8] | None]:
+        """Return a picture (H, W, C) of some rows, None for what has none to show."""
+        wanted = list(dict.fromkeys(int(self.positions[row]) for row in rows))
+        found: dict[int, NDArray[np.uint8] | None] = {}
+        for batch in self.source.batches(wanted, VIEW_BATCH):
+            for position, picture in zip(batch.indices.tolist(), self._shown(batch.samples), strict=True):
+                found[position] = picture
+        return [found.get(int(self.positions[row])) for row in rows]
+
+    def _shown(self, samples: Any) -> list[NDArray[np.uint8] | None]:
+        if all(isinstance(one, Tensor) and one.dtype == torch.uint8 and one.ndim == 3 for one in samples):
+            return [one.movedim(0, -1).numpy() for one in samples]
+        show = self.run.modality.show(self.run.facts)
+        if show is None:
+            return [None] * len(samples)
+        return [one.movedim(0, -1).numpy() for one in show(self.run.views.plain(samples))]
+
+
+def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> Sampled:
+    """Return the features of the data of a run, or of others; from the run folder where they are there already."""
+    root = data_root or (run.facts.get("data_root") or None if data is None else None)
+    wanted = run.own_data(data_root) if data is None else data
+    source = load_samples(run.modality, wanted, facts=run.facts, data_root=root, min_samples=1, memory_budget=0)
+    about = run.provenance(source, wanted)
+    path = free_path(RunFolder(run.folder).features, file_name_of(source.name), about["data"])
+    known = provenance_of(path) if path.is_file() else {}
+    if not about["data"]["identity"] or any(known.get(name) != value for name, value in about.items()):
+        run.embed_to_file(wanted, path, data_root=root, quiet=quiet)
+    found = read_embeddings(path)
+    kept = [i for i in range(len(source)) if printable(source.describe(i)) not in found.skipped]
+    return Sampled(run, found, source, torch.tensor(kept))
+
+
+def features_of_views(
+    of: Sampled, apply: Callable[[Any, torch.Generator], Any], most: int = MILD_VIEWS
+) -> tuple[Tensor, Tensor]:
+    """Return the features of one view each of some rows, and which rows those are."""
+    rows = torch.tensor(evenly_spaced(len(of.positions), most))
+    row_of = {int(of.positions[row]): int(row) for row in rows}
+    generator = torch.Generator().manual_seed(SEED)
+    h, places = [], []
+    for part, indices in feature_batches(
+        of.run.backbone,
+        of.source,
+        [int(of.positions[row]) for row in rows],
+        plain=lambda samples: apply(samples, generator),
+        batch_size=VIEW_BATCH,
+    ):
+        h.append(part)
+        places += [row_of[position] for position in indices.tolist()]
+    return torch.cat(h), torch.tensor(places)
+
+
+def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
+    """Return how much the values of each sample differ among themselves: their standard deviation."""
+    found = torch.zeros(len(of.positions))
+    row_of = {int(position): row for row, position in enumerate(of.positions)}
+    for batch in of.source.batches(of.positions.tolist(), VIEW_BATCH):
+        for position, sample in zip(batch.indices.tolist(), batch.samples, strict=True):
+            values = sample.flatten()
+            step = max(1, len(values) // most_values)
+            found[row_of[position]] = values[::step].float().std() if len(values) > 1 else 0.0
+    return found
+
+
+def duplicates(of: Sampled, *, threshold: float | None = None, quiet: bool = True) -> Duplicates:
+    """Find samples that are there twice or more; the views of the run tell how alike copies are."""
+    apply = mild_view(of.run.views.bare().pipelines[0])
+    mild, rows = (None, None) if apply is None else features_of_views(of, apply)
+    with _showing("comparing", quiet) as show:
+        return find_duplicates(of.h, mild=mild, of=rows, threshold=threshold, progress=show)
+
+
+def outliers(of: Sampled, *, most: int = 50, quiet: bool = True) -> Outliers:
+    """Rank the samples that fit nowhere."""
+    with _showing("comparing", quiet) as show:
+        return find_outliers(
+            of.h,
+            labels=of.embeddings.labels,
+            class_names=of.embeddings.class_names,
+            contrasts=contrasts(of),
+            most=most,
+            progress=show,
+        )
+
+
+def groups(of: Sampled, *, number: int | None = None, quiet: bool = True) -> Groups:
+    """Sort the samples into groups."""
+    with _showing("numbers of groups", quiet) as show:
+        return find_groups(
+            of.h,
+            number=number,
+            labels=of.embeddings.labels,
+            class_names=of.embeddings.class_names,
+            progress=show,
+        )
+
+
+@dataclass(frozen=True)
+class Similar:
+    """The nearest samples of each query: names, (q, k) similarities from -1 to 1, and (q, k) rows of the features."""
+
+    queries: Sequence[str]
+    names: Sequence[Sequence[str]]
+    similarities: Tensor
+    rows: Tensor
+
+
+def similar(of: Sampled, query: Any, *, number: int = 12) -> Similar:
+    """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples."""
+    number = min(number, len(of.h) - 1)
+    space = fit_space(of.h)
+    rows = space.rows(of.h)
+    own = _row_named(of, query) if isinstance(query, (str, Path)) else None
+    if own is not None:
+        h, asked = of.h[own : own + 1], tuple(of.embeddings.names[own : own + 1])
+    else:
+        found = of.run.embed(query, names=True)
+        h, asked = found.h, tuple(found.names)
+    similarities, positions = nearest(rows, space.rows(h), number + (own is not None))
+    if own is not None:  # itself
+        others = positions[0] != own
+        similarities, positions = similarities[:, others][:, :number], positions[:, others][:, :number]
+    names = tuple(tuple(of.embeddings.names[row] for row in line) for line in positions.tolist())
+    return Similar(asked, names, similarities, positions)
+
+
+def _row_named(of: Sampled, query: str | Path) -> int | None:
+    """The row of a sample by its whole name, or by the end of it where that is one sample's alone; None: none of it."""
+    if Path(query).expanduser().exists():
+        query = str(Path(query).expanduser().resolve())
+    places = [row for row, name in enumerate(of.embeddings.names) if name == str(query)]
+    places = places or [row for row, name in enumerate(of.embeddings.names) if name.endswith(f"/{query}")]
+    if len(places) > 1:
+        raise ValueError(f"query: {len(places)} samples are called {str(query)!r}, wanted a longer part of the path")
+    if not places and not Path(query).exists():
+        hint = did_you_mean(Path(query).name, [Path(name).name for name in of.embeddings.names])
+        raise ValueError(f"query: got {str(query)!r}, which is neither a file nor the name of a sample{hint}")
+    return places[0] if places else None
+
+
+def to_label(of: Sampled, number: int, *, labelled: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the samples to label next, the most useful first."""
+    names = of.embeddings.names
+    known = [row for row, name in enumerate(names) if name in (labelled or {})]
+    return [names[row] for row in choose_to_label(of.h, number, labelled=known)]
+
+
+def write_to_label(path: Path, names: Sequence[str], labelled: Mapping[str, str]) -> None:
+    """Write a csv to fill in: name and label, those that are labelled already first."""
+    with durable_file(path) as file:
+        lines = [("name", "label"), *labelled.items(), *((name, "") for name in names)]
+        for line in lines:
+            file.write((",".join(_quoted(cell) for cell in line) + "\n").encode())
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n') else cell
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Return the labels of a csv with columns name and label, without the lines that are not filled in."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"name", "label"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"labels: {str(path)!r} has the columns {reader.fieldnames}, wanted name and label")
+        return {line["name"]: line["label"].strip() for line in reader if (line["label"] or "").strip()}
+
+
+# --- a classifier
+
+
+def labelled_rows(of: Sampled, labels: Mapping[str, str] | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Return (rows, classes, names of classes) of the labelled samples: by a csv, or as the data carry them."""
+    if labels is None:
+        own = of.embeddings.labels
+        if own is None or not bool((own >= 0).any()):
+            raise ValueError("labelled: the data carry no labels, wanted class folders or a csv with name and label")
+        rows = (own >= 0).nonzero()[:, 0]
+        return rows, own[rows], tuple(of.embeddings.class_names)
+    classes = tuple(sorted(set(labels.values())))
+    place = {name: row for row, name in enumerate(of.embeddings.names)}
+    if missing := [name for name in labels if name not in place]:
+        raise ValueError(f"labelled: {len(missing)} of {len(labels)} names are no samples, the first {missing[0]!r}")
+    rows = torch.tensor([place[name] for name in labels])
+    return rows, torch.tensor([classes.index(label) for label in labels.values()]), classes
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier, where it is, and how good it is on held-out labels, beside other features."""
+
+    folder: Path
+    classifier: Classifier
+    scores: Mapping[str, Mapping[str, Any]]
+    single: Sequence[str] = ()
+    """Classes with one label: the classifier knows them, but their held-out score is 0."""
+
+
+def classify(of: Sampled, out: Path, *, labels: Mapping[str, str] | None = None, quiet: bool = True) -> Trained:
+    """Fit a classifier to labelled samples, and write it, with the network, to a folder that `predict` reads."""
+    rows, y, classes = labelled_rows(of, labels)
+    counts = y.bincount(minlength=len(classes)).tolist()
+    if sum(number > 0 for number in counts) < 2 or max(counts) < 2:
+        raise ValueError(f"labels: got {len(y)} of {', '.join(classes)}, wanted two classes, and two of one of them")
+    single = tuple(name for name, number in zip(classes, counts, strict=True) if number == 1)
+    scores, temperature = judge(of.h[rows], y, len(classes))
+    table = {"trained": scores.as_record()}
+    for name, h in _other_features(of, rows).items():
+        table[name] = judge(h, y, len(classes))[0].as_record()
+    classifier = fit_classifier(of.h[rows], y, classes, fit_whitening(of.h), temperature)
+    about = {"scores": table, "num_labels": len(y), "run": str(of.run.folder.resolve())}
+    _copy_network(of.run.folder, out)
+    save_classifier(out, classifier, about)
+    return Trained(out, classifier, table, single)
+
+
+def _other_features(of: Sampled, rows: Tensor) -> dict[str, Tensor]:
+    """Features of the labelled samples by an untrained network and as raw samples."""
+    run, found = of.run, {}
+    positions = of.positions[rows].tolist()
+    plain = run.views.bare().plain
+    represents: dict[str, Callable[[Any], Tensor]] = {}
+    if named_backbone(run.modality, run.recipe):
+        twin = untrained_backbone(run.modality, run.recipe, run.facts)
+        represents["untrained"] = calibrate(twin, of.source, plain)
+    represents |= dict(run.modality.bars)
+    order = {position: place for place, position in enumerate(positions)}
+    for name, represent in represents.items():
+        parts = list(feature_batches(represent, of.source, sorted(positions), plain=plain, batch_size=VIEW_BATCH))
+        h, indices = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        found[name] = h[torch.tensor([order[i] for i in indices.tolist()]).argsort()]
+    return found
+
+
+def _copy_network(run: Path, out: Path) -> None:
+    """Copy what opens a run: recipe, weights; nothing of its data or its past."""
+    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / "recipe.json", out / "recipe.json")
+    for file in (run / "checkpoints").iterdir():
+        if file.name in ("backbone.safetensors", "config.json"):
+            shutil.copyfile(file, out / "checkpoints" / file.name)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Classes of samples.
+
+    Attributes:
+        names: of the n samples.
+        classes: (n,) of the likeliest.
+        probabilities: (n, c).
+        likeness: (n,) to the labelled sample most like it.
+        unknown: (n,) whether that is less than the classes allow.
+        class_names: c names.
+        skipped: why, by name, of samples that could not be read.
+    """
+
+    names: Sequence[str]
+    classes: Tensor
+    probabilities: Tensor
+    likeness: Tensor
+    unknown: Tensor
+    class_names: Sequence[str]
+    skipped: Mapping[str, str]
+
+
+def predict(model: str | Path, data: Any, **reading: Any) -> Predictions:
+    """Return the classes of some data by a classifier that `classify` wrote.
+
+    Args:
+        model: its folder.
+        data: samples, a file, a folder or a name, as for `Run.embed`.
+        reading: as for `Run.embed`.
+
+    Raises:
+        ValueError: a folder without a classifier, or data that cannot be read.
+
+    Example:
+        found = barlow.predict("model", "new/")
+        [(name, found.class_names[c]) for name, c in zip(found.names, found.classes)]
+    """
+    from barlow.runs.run import open_run  # which knows this file
+
+    folder = Path(model).expanduser()
+    classifier, _ = load_classifier(folder)
+    found = open_run(folder).embed(data, names=True, **reading)
+    probabilities = classifier.probabilities(found.h)
+    return Predictions(
+        found.names,
+        probabilities.argmax(dim=1),
+        probabilities,
+        classifier.likeness(found.h),
+        classifier.is_unknown(found.h),
+        classifier.class_names,
+        found.skipped,
+    )
+
+
+def write_predictions(path: Path, found: Predictions) -> None:
+    """Write predictions as csv: name, class, probability, unknown (yes or no), likeness, p of each class."""
+    with durable_file(path) as file:
+        head = ["name", "class", "probability", "unknown", "likeness", *(f"p({name})" for name in found.class_names)]
+        file.write((",".join(map(_quoted, head)) + "\n").encode())
+        for row, name in enumerate(found.names):
+            best, p = int(found.classes[row]), found.probabilities[row]
+            cells = [printable(name), found.class_names[best], f"{float(p[best]):.4f}"]
+            cells += ["yes" if bool(found.unknown[row]) else "no", f"{float(found.likeness[row]):.4f}"]
+            file.write((",".join(map(_quoted, [*cells, *(f"{float(one):.4f}" for one in p)])) + "\n").encode())
+
+
+# --- files and pages
+
+
+def write_duplicates(of: Sampled, found: Duplicates, path: Path) -> Path:
+    """Write the groups as JSON, and a page beside it."""
+    names = of.embeddings.names
+    listed = [
+        {"similarity": similarity, "names": [names[row] for row in group]}
+        for group, similarity in zip(found.groups, found.similarities, strict=True)
+    ]
+    write_json(path, {"threshold": found.threshold, "note": found.note, "groups": listed})
+    rows = [
+        Row(f"group {number + 1}, similarity {similarity:.3f}", _shown(of, group[:SHEET]))
+        for number, (group, similarity) in enumerate(zip(found.groups, found.similarities, strict=True))
+    ][:MOST_ROWS]
+    copies = len(found.to_remove)
+    said = [
+        f"{len(found.groups)} groups; without {copies} samples each is there once",
+        found.note,
+        _left_out(found.groups),
+    ]
+    return write_samples_page(
+        path.with_suffix(".html"), f"Duplicates in {of.source.name}", list(filter(None, said)), rows
+    )
+
+
+def _left_out(rows: Sequence[Any]) -> str:
+    return f"the first {MOST_ROWS} are shown; the JSON file beside this page has all" if len(rows) > MOST_ROWS else ""
+
+
+def write_outliers(of: Sampled, found: Outliers, path: Path) -> Path:
+    """Write the ranked outliers as JSON, and a page beside it."""
+    names = of.embeddings.names
+    listed = [
+        {
+            "name": names[one.position],
+            "score": one.score,
+            "rank": one.rank,
+            "rank_low": one.low,
+            "rank_high": one.high,
+            "reasons": list(one.reasons),
+        }
+        for one in found.ranked
+    ]
+    write_json(path, {"ordinary": found.ordinary, "outliers": listed})
+    shown = [
+        Shown(
+            names[one.position],
+            picture,
+            f"rank {one.rank} ({one.low} to {one.high}): {'; '.join(one.reasons) or 'rare'}",
+        )
+        for one, picture in zip(found.ranked, of.pictures([one.position for one in found.ranked]), strict=True)
+    ]
+    rows = [
+        Row("" if start else "the samples that fit least", shown[start : start + SHEET])
+        for start in range(0, len(shown), SHEET)
+    ]
+    said = [
+        f"score: 1 - mean similarity to the nearest others; above {found.ordinary:.2f} it is out of the ordinary",
+        "in brackets, the rank by random halves of the other samples (9 in 10 of them)",
+    ]
+    return write_samples_page(path.with_suffix(".html"), f"Outliers in {of.source.name}", said, rows)
+
+
+def write_groups(of: Sampled, found: Groups, path: Path) -> Path:
+    """Write the group of every sample as JSON, and a page with the most typical samples of each beside it."""
+    names = of.embeddings.names
+    listed = [
+        {"name": name, "size": len(members), "samples": [names[row] for row in members]}
+        for name, members in zip(found.names, found.typical, strict=True)
+    ]
+    stability = {str(number): agreement for number, agreement in found.stability.items()}
+    write_json(path, {"chosen": found.chosen, "stability": stability, "groups": listed})
+    rows = [
+        Row(f"{name}: {len(members):,} samples", _shown(of, members[:SHEET]))
+        for name, members in zip(found.names, found.typical, strict=True)
+    ]
+    return write_samples_page(path.with_suffix(".html"), f"Groups in {of.source.name}", [found.chosen], rows)
+
+
+def write_similar(of: Sampled, found: Similar, path: Path) -> Path:
+    """Write the nearest samples of each query as JSON, and a page beside it."""
+    listed = [
+        {"query": query, "similar": [{"name": n, "similarity": float(s)} for n, s in zip(names, line, strict=True)]}
+        for query, names, line in zip(found.queries, found.names, found.similarities, strict=True)
+    ]
+    write_json(path, {"queries": listed})
+    rows = []
+    for query, row, line in list(zip(found.queries, found.rows.tolist(), found.similarities, strict=True))[:MOST_ROWS]:
+        shown = [Shown(one.name, one.picture, f"{float(s):.2f}") for one, s in zip(_shown(of, row), line, strict=True)]
+        rows.append(Row(f"like {query}", shown))
+    said = ["1 is the same direction, 0 unrelated", *filter(None, [_left_out(found.queries)])]
+    return write_samples_page(path.with_suffix(".html"), f"Similar samples in {of.source.name}", said, rows)
+
+
+def write_map(of: Sampled, path: Path, *, quiet: bool = True) -> Path:
+    """Write one page to look around in: a map with pictures, neighbours, labels, groups, duplicates and outliers."""
+    space = fit_space(of.h)
+    rows = space.rows(of.h)
+    with _showing("neighbours", quiet) as show:
+        similarities, positions = neighbours(rows, min(SHEET, len(rows) - 1), show)
+    with _showing("placing", quiet) as show:
+        placed = project(rows, progress=show)
+    twice, odd, kinds = duplicates(of, quiet=quiet), outliers(of, quiet=quiet), groups(of, quiet=quiet)
+    remarks = {one.position: "; ".join(one.reasons) for one in odd.ranked}
+    points = MapPoints(
+        f"Map of {of.source.name}",
+        placed.xy,
+        of.embeddings.names,
+        placed.method,
+        trustworthiness=placed.trustworthiness,
+        kept=placed.kept,
+        thumbnails=[_jpeg(picture) for start in range(0, len(rows), VIEW_BATCH) for picture in _part(of, start)],
+        neighbours=positions,
+        similarities=similarities,
+        labels=of.embeddings.labels,
+        class_names=of.embeddings.class_names,
+        groups=kinds.of_each,
+        group_names=kinds.names,
+        duplicates=twice.group_of_each,
+        outlier=odd.scores,
+        remarks=[remarks.get(row, "") for row in range(len(rows))],
+        notes=(kinds.chosen, twice.note),
+        noun=of.run.modality.noun,
+    )
+    return write_map_page(path, points)
+
+
+def _part(of: Sampled, start: int) -> list[NDArray[np.uint8] | None]:
+    return of.pictures(range(start, min(start + VIEW_BATCH, len(of.positions))))
+
+
+def _jpeg(picture: NDArray[np.uint8] | None) -> bytes | None:
+    """A picture as the bytes of a small file; grey where it has neither 3 channels."""
+    if picture is None:
+        return None
+    image = Image.fromarray(picture if picture.shape[2] == 3 else np.ascontiguousarray(picture[:, :, 0]))
+    image.thumbnail((LARGEST_THUMBNAIL, LARGEST_THUMBNAIL))
+    file = io.BytesIO()
+    image.save(file, format="PNG" if max(image.size) <= TINY else "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _shown(of: Sampled, rows: Sequence[int]) -> list[Shown]:
+    return [Shown(of.embeddings.names[row], picture) for row, picture in zip(rows, of.pictures(rows), strict=True)]
+
+
+@contextmanager
+def _showing(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Progress of a search, made when it first says how much there is."""
+    with ExitStack() as stack:
+        made: list[Progress] = []
+
+        def show(done: int, total: int) -> None:
+            if not made:
+                made.append(stack.enter_context(Progress(what, total, quiet=quiet)))
+            made[0].update(done)
+
+        yield show
