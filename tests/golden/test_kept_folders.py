@@ -26,7 +26,7 @@ def as_said_today(found: Any) -> Any:
     if isinstance(found, list):
         return [as_said_today(one) for one in found]
     if isinstance(found, dict):
-        if "redundancy_weight" in found and "method" in found:
+        if "method" in found and ("redundancy_weight" in found or "options" in found):
             found = {
                 "fit": "square",
                 "minutes": 0,

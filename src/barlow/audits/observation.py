@@ -111,7 +111,7 @@ def observe(
         drawn = [_drawn(networks.backbone, first, batch.samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=blocks or num_blocks(h_views.shape[2], seconds))
-        flips = flips or sign_flips(h_views.shape[2])
+        flips = flips or sign_flips(h_views.shape[2], seconds)
         flips.add(h_views)
         # The block of the i-th sample is i mod G, as in the figures of pairs; of views that a batch shares, the batch.
         moments.add(h_views, torch.full((len(h_views),), place) if blocks else None)
@@ -149,7 +149,7 @@ def observation_of_features(features: Float[Tensor, "n k d"], seconds: float = A
         sign_flips(d),
     )  # a B of its own takes two
     moments.add(features)
-    flips.add(features.double())
+    flips.add(features)
     h_a, h_b = features[:, 0].float(), features[:, 1].float()
     return Observation(
         moments, None, h_a, h_b, None, None, k, h_views=features.float(), flips=flips, dtype=features.dtype
@@ -167,9 +167,10 @@ def _batches_of(views: Views, num_images: int) -> tuple[int, int | None]:
     return size, max(2, -(-num_images // size))
 
 
-def sign_flips(num_features: int) -> SignFlips:
-    """Return the sums for the null edge: eight draws, fewer where they would take too much memory."""
-    return SignFlips(num_features, num_draws=max(3, min(NUM_DRAWS, SUMS_BYTES // 4 // (16 * num_features**2))))
+def sign_flips(num_features: int, seconds: float = AuditSettings.seconds) -> SignFlips:
+    """Return the sums for the null edge: eight draws, fewer where they would take too much memory or time."""
+    fitting = min(SUMS_BYTES // 4 // (8 * num_features**2), int(NUM_DRAWS * seconds / AuditSettings.seconds))
+    return SignFlips(num_features, num_draws=max(3, min(NUM_DRAWS, fitting)))
 
 
 def num_blocks(num_features: int, seconds: float = AuditSettings.seconds) -> int:

@@ -6,8 +6,8 @@ plug-in correlation of x is a draw of what chance reaches. `wachter_edge` knows 
 features only, and is too low where the noise differs from image to image: with a tenth of the images nine times as
 noisy as the others, 3 to 13 directions of pure augmentation lie above it.
 
-What it costs: for every draw one more sum over all views (no more passes through the network), d^2 numbers of memory
-twice, and one eigendecomposition. The image counts as noise in x, so that the edge errs on the high side where it is
+What it costs: for every draw one more sum over all images (no more passes through the network), d^2 numbers of memory,
+and an eigendecomposition or a few. The image counts as noise in x, so that the edge errs on the high side where it is
 strong; `largest` can be asked of the directions without it.
 """
 
@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from barlow.theory.intraclass import intraclass_correlations
-from barlow.theory.moments import Covariances, Moments
+from barlow.theory.moments import ROWS, Covariances
 from barlow.theory.spectrum import RELATIVE_TOLERANCE
 
 NUM_DRAWS = 8
@@ -30,7 +30,7 @@ class SignFlips:
 
     Args:
         num_features: d.
-        num_draws: at least 2; memory is 16 d^2 bytes each.
+        num_draws: at least 2; memory is 8 d^2 bytes each.
         seed: of the signs, so that the same call gives the same edge.
 
     Raises:
@@ -42,20 +42,39 @@ class SignFlips:
             raise ValueError(f"num_draws: got {num_draws}, wanted at least 2")
         self._generator = torch.Generator().manual_seed(seed)
         self._centre: Tensor | None = None
-        self._sums = [Moments(num_features, num_blocks=1) for _ in range(num_draws)]
+        self._counts = [0, 0, 0]  # images, views, views squared
+        size = (num_features, num_features)
+        self._all = torch.zeros(size, dtype=torch.float64)  # the same for every draw: signs cancel in x x^T
+        self._between = torch.zeros((num_draws, *size), dtype=torch.float64)
+        self._sums = torch.zeros((num_draws, num_features), dtype=torch.float64)
 
     def add(self, h: Float[Tensor, "n k d"]) -> None:
         """Add images, each with all of its views; the first images say where the centre is."""
+        rows = h.detach().to("cpu", torch.float64)
         if self._centre is None:
-            self._centre = h.mean(dim=(0, 1))
-        centred = h - self._centre
-        for sums in self._sums:
-            signs = 2 * torch.randint(2, (*h.shape[:2], 1), generator=self._generator) - 1
-            sums.add(centred * signs.to(h.dtype))
+            self._centre = rows.mean(dim=(0, 1))
+        n, k, _ = rows.shape
+        for place, more in enumerate((n, n * k, n * k * k)):
+            self._counts[place] += more
+        for part in rows.split(max(1, ROWS // k)):
+            x = part - self._centre
+            self._all.addmm_(x.flatten(0, 1).T, x.flatten(0, 1))
+            for between, sums in zip(self._between, self._sums, strict=True):
+                signs = 2.0 * torch.randint(2, x.shape[:2], generator=self._generator) - 1.0
+                means = torch.einsum("nk,nkd->nd", signs.double(), x) / k
+                between.addmm_(means.T, means, alpha=k)
+                sums += k * means.sum(dim=0)
 
     def covariances(self) -> list[Covariances]:
         """Return those of every draw: B of chance alone, W of all there is."""
-        return [sums.covariances() for sums in self._sums]
+        n, views, squares = self._counts
+        effective = (views - squares / views) / (n - 1)
+        found = []
+        for between, sums in zip(self._between, self._sums, strict=True):
+            within = (self._all - between) / (views - n)
+            image = ((between - torch.outer(sums, sums) / views) / (n - 1) - within) / effective
+            found.append(Covariances(sums / views, image, within, n, effective))
+        return found
 
     def largest(self, basis: Float[Tensor, "m d"], tolerance: float = RELATIVE_TOLERANCE) -> Float64[Tensor, " draws"]:
         """Return the largest correlation of every draw, in the span of the rows of `basis`."""
