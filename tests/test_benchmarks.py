@@ -67,8 +67,11 @@ def test_rank_me_and_lidar_of_z_are_those_of_features_that_are_z() -> None:
     with torch.inference_mode():
         of_z = quantities(observation_of_features(projector(h_views)))[0]
     found = embedding_figures(projector, seen)
-    assert of_z.rank_me is not None
-    assert of_z.lidar is not None
-    assert found == pytest.approx({"rank_me_z": of_z.rank_me.value, "lidar_z": of_z.lidar.value}, rel=1e-4)
+    for name, one in (("rank_me_z", of_z.rank_me), ("lidar_z", of_z.lidar)):
+        assert one is not None
+        assert one.error is not None
+        value = found[name]
+        assert value is not None
+        assert abs(value - one.value) <= one.error < 0.05 * one.value  # an audit corrects it for the number of samples
     assert found.keys() <= FIGURES.keys()
     assert embedding_figures(None, seen) == {"rank_me_z": None, "lidar_z": None}

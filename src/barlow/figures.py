@@ -277,6 +277,7 @@ class Settings(Record):
     redundancy_weight: Number | None = setting("redundancy weight (λ)", "it is part of the losses and of the waterline")
     batch_size: Number | None = setting("batch size (N)", "the loss of a batch, its floor and its noise move with it")
     normalization: str | None = setting("normalisation of the loss", "the losses are different ones")
+    num_available: Number | None = setting("samples that there are")
     seed: Number | None = setting("seed of the views")
     exact: bool | None = setting("all views enumerated")
     seconds: Number | None = setting("time of the audit")
@@ -312,7 +313,8 @@ class Quantities(ByName):
     view_information: Measured | None = figure(
         "information between two views",
         "What one view of a sample tells about another view of it, for features that are about Gaussian.",
-        "Too large with few samples, and it does not ask whether the information is of use.",
+        "It does not ask whether the information is of use. Without an interval it is a lower bound: some directions "
+        "are too invariant for so many samples to tell.",
         unit="nats", least=0.0, depends_on=SAMPLE,
     )
     null_edge: Measured | None = figure(
@@ -366,7 +368,7 @@ class Quantities(ByName):
     alpha: Measured | None = figure(
         "decay exponent of the spectrum (alpha-ReQ)",
         "How fast the variances of the directions fall, as a power of their rank; near 1 is said to be good.",
-        "The ranks it is fitted to move it more than most trainings do; no power law may fit at all.",
+        "The ranks it is fitted to move it more than most trainings do. Without an interval no power law fits.",
         depends_on=SIZES,
     )
     alpha_r_squared: Measured | None = figure(
@@ -412,6 +414,31 @@ class Quantities(ByName):
         share=True, least=0.0, most=1.0, depends_on=("batch_size",),
     )
 
+    view_index_share: Measured | None = figure(
+        "index of the view",
+        "Share of what views of a sample differ in that is which view it is: 0 where all are drawn alike.",
+        "Not a fault where pipelines are meant to differ in colour or size.",
+        share=True, least=0.0, most=1.0, compared=False,
+    )
+    view_scale: Measured | None = figure(
+        "scale of one view over another",
+        "Standard deviation of the features of one view over that of another: 1 where all are drawn alike.",
+        "Not a fault where pipelines are meant to differ.",
+        least=1.0, compared=False,
+    )
+    duplicates: Measured | None = figure(
+        "copies among the samples",
+        "Share of the samples whose features another sample has as well.",
+        "Copies with other views are found by a network only, not among features that exist already.",
+        share=True, least=0.0, most=1.0, exact=True, compared=False,
+    )
+    error_factor: Measured | None = figure(
+        "errors too small by",
+        "How many times larger errors would be if copies were counted once.",
+        "Only of copies that were found.",
+        least=1.0, exact=True, compared=False,
+    )
+
     @classmethod
     def from_json(cls, found: object) -> "Quantities":
         """Return the quantities of {name: {value, error}}."""
@@ -440,12 +467,17 @@ LARGEST = Quantity("largest correlation", least=0.0, most=1.0, depends_on=SAMPLE
 
 @dataclass(frozen=True)
 class Spectrum(Record):
-    """The invariance spectrum, optimistic (plug-in) and pessimistic (cross-fit), and what the best projector uses."""
+    """The invariance spectrum, plug-in and cross-fit, and what the best linear projector uses.
+
+    `low` and `high` are the range of each correlation; two of its errors reach the farther end.
+    """
 
     plug_in: Sequence[float] = ()
     error: Sequence[float] = ()
     cross_fit: Sequence[float] = ()
     cross_fit_error: Sequence[float] = ()
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
     edge: Number | None = None
     num_above_edge: Number | None = None
     between_rank: Range = Range()
@@ -453,9 +485,11 @@ class Spectrum(Record):
     eigenvalues: Sequence[float] = ()
     budget: Sequence[float] = ()
     num_active: Measured | None = figure("outputs used at the optimum", depends_on=OF_BEST)
-    num_active_cross_fit: Measured | None = figure("outputs used at the optimum (pessimistic)", compared=False)
+    num_active_cross_fit: Measured | None = figure("outputs used at the optimum (cross-fit)", compared=False)
+    num_active_range: Range = Range()
     waterline: Measured | None = figure("waterline", depends_on=OF_BEST)
-    waterline_cross_fit: Measured | None = figure("waterline (pessimistic)", compared=False)
+    waterline_cross_fit: Measured | None = figure("waterline (cross-fit)", compared=False)
+    waterline_range: Range = Range()
 
     @property
     def largest(self) -> Measured | None:
@@ -473,9 +507,9 @@ class LossParts(ByName):
         depends_on=OF_PARTS,
     )
     backbone_limit: Measured | None = figure(
-        "backbone limit",
-        "What the best linear projector has to leave on these features, by the optimistic estimate. Below 0: over all "
-        "data the features allow less than the floor of a single batch.",
+        "best linear projector",
+        "What the best linear projector has to leave on these features; one with hidden layers may go below. Below 0: "
+        "over all data the features allow less than the floor of a single batch.",
         depends_on=OF_PARTS,
     )
     projector_gap: Measured | None = figure(
@@ -510,10 +544,8 @@ class Loss(Record):
     complete: Measured | None = figure("complete loss", least=0.0, depends_on=OF_LOSS)
     start: Measured | None = figure("complete loss before training", least=0.0, compared=False)
     fall: Measured | None = figure("fall of the complete loss", share=True, most=1.0, compared=False)
-    limit: Measured | None = figure("least loss of a linear projector (optimistic)", least=0.0, depends_on=OF_BEST)
-    limit_cross_fit: Measured | None = figure(
-        "least loss of a linear projector (pessimistic)", least=0.0, depends_on=OF_BEST
-    )
+    limit: Measured | None = figure("least loss of a linear projector", least=0.0, depends_on=OF_BEST)
+    limit_cross_fit: Measured | None = figure("least loss of a linear projector (upper end)", least=0.0, compared=False)
     batch: Measured | None = figure("loss of a batch", least=0.0, depends_on=(*OF_LOSS, "batch_size"))
     batch_measured_at: Number | None = None
     floor: Measured | None = figure(FLOOR, exact=True, depends_on=(*OF_LOSS, "batch_size"))

@@ -42,7 +42,7 @@ def figures_of(
     seen = observation_of_features(features)
     z_a, z_b = (h if projector is None else h @ projector.T for h in (seen.h_a, seen.h_b))
     seen, width = replace(seen, z_a=z_a, z_b=z_b), width or z_a.shape[1]
-    known = spectra(seen.moments)
+    known = spectra(seen.moments, seen.flips, seen.dtype)
     measured, spectrum = quantities(seen, known)
     n, k, d = features.shape
     loss, _ = losses(Objective(normalization, weight, batch_size, None), seen, None, known, mlp=False)

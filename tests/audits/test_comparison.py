@@ -143,10 +143,11 @@ def test_other_transforms_are_other_augmentations_even_without_a_recipe() -> Non
 
 
 def test_warnings_that_came_and_went_are_said_only_where_both_could_be_asked() -> None:
-    collapsed = quantity("effective_rank", 1.1, 0.05)
+    one: Edits = {"spectrum.between_rank": {"value": 1, "low": 1, "high": 1}}
+    collapsed = {**quantity("effective_rank", 1.1, 0.05), **one}
     assert compared(collapsed).sentences[0].startswith("New warning. The features vary in 1.1 [1, 1.2]")
     assert compared({}, collapsed).sentences[0].startswith("A warning is gone. Before: The features vary in 1.1")
-    softer = compared(quantity("effective_rank", 1.9, 0.2), collapsed).sentences[0]
+    softer = compared({**quantity("effective_rank", 1.9, 0.2), **one}, collapsed).sentences[0]
     assert softer.startswith("No longer a warning. The features vary in 1.9")
     unasked = compared({"quantities.effective_rank": None}, collapsed)
     assert not any("warning" in said.lower() for said in unasked.sentences)
@@ -159,7 +160,9 @@ def test_losses_are_compared_by_their_errors_and_told_as_open_without_one() -> N
     assert complete.error == pytest.approx(math.hypot(0.04, 0.04))
     assert row(found, "loss part projector gap").error == pytest.approx(math.hypot(0.03, 0.03))
     assert found.sentences[0] == "Complete loss fell from 3.2 to 2.9, by 0.3 [0.187, 0.413]."
-    assert found.sentences[-1] == "Differences whose error is not known: floor of a batch 0 to 0.1."
+    assert (
+        found.sentences[-1] == "Differences whose error is not known: waterline 0.3 to 0.31; floor of a batch 0 to 0.1."
+    )
     unknown = {"loss.complete_error": None}
     found = compared({"loss.complete": 2.9, **unknown}, unknown)
     assert found.sentences[0].startswith("No clear change")

@@ -90,7 +90,9 @@ def test_replicates_that_would_take_too_long_leave_the_error_unknown(monkeypatch
     assert loss["limit_error"] is not None
 
 
-def test_the_waterline_comes_from_both_ends_and_the_raw_floor_from_the_rank_of_b() -> None:
+def test_the_waterline_has_a_range_that_holds_both_estimates_and_the_truth_and_the_raw_floor_from_the_rank_of_b() -> (
+    None
+):
     seen = observation_of_features(gaussian_views([0.9] * 6 + [0.3] * 6 + [0.0] * 12, n=400, k=4))
     known = spectra(seen.moments)
     found = with_waterline(known.spectrum(), known, width=16, redundancy_weight=0.02).to_json()
@@ -98,8 +100,13 @@ def test_the_waterline_comes_from_both_ends_and_the_raw_floor_from_the_rank_of_b
         expected = water_filling(rho, 16, 0.02)
         assert found[f"num_active{end}"] == expected.num_active
         assert found[f"waterline{end}"] == pytest.approx(expected.waterline)
-        assert found[f"waterline{end}_error"] > 0
-    assert found["waterline_cross_fit"] != found["waterline"]
+        for name in ("num_active", "waterline"):  # what jumps has a range and no error
+            assert found[f"{name}{end}_error"] is None
+            known_range = found[f"{name}_range"]
+            assert known_range["low"] <= found[f"{name}{end}"] <= known_range["high"]
+    truth = water_filling([0.9] * 6 + [0.3] * 6 + [0.0] * 12, 16, 0.02)
+    assert found["num_active_range"]["low"] <= truth.num_active <= found["num_active_range"]["high"]
+    assert found["waterline_range"]["low"] <= truth.waterline <= found["waterline_range"]["high"]
     *_, rank = known.between_rank
     assert rank < known.rank == 24
     floors = floor_curves(known, width=64, redundancy_weight=0.02, batch_size=8)

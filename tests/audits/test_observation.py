@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from barlow.audits.audit import Audit, audit
-from barlow.audits.observation import num_blocks
+from barlow.audits.observation import num_blocks, observe
+from barlow.audits.subjects import Networks
 from barlow.data.arrays import ArraySource
 from barlow.seams import Params, Views
 
@@ -103,3 +104,31 @@ def test_a_network_is_looked_at_for_chance_before_the_long_passes() -> None:
 def test_less_than_the_usual_time_leaves_fewer_blocks_and_more_does_not_add_any() -> None:
     assert [num_blocks(512, seconds) for seconds in (600.0, 60.0, 30.0, 5.0)] == [20, 20, 10, 4]
     assert num_blocks(4096, 60.0) == num_blocks(4096, 1.0) == 4  # their sums would take too much memory
+
+
+class OneShift:
+    """A view that adds the same number to every sample of a batch, as one mask of edges is of a whole graph."""
+
+    shared = True
+
+    def sample(self, batch: Tensor, generator: torch.Generator) -> Params:
+        return {"shift": {"value": 10.0 * torch.randn(1, 1, generator=generator)}}
+
+    def apply(self, batch: Tensor, params: Params) -> Tensor:
+        return batch + params["shift"]["value"]
+
+
+def test_where_a_batch_shares_the_draws_of_its_views_the_batch_is_the_block() -> None:
+    source = ArraySource(torch.randn(100, 4, generator=torch.Generator().manual_seed(0)))
+    networks = Networks(lambda view: view, None)
+    seen = observe(networks, source, Views((OneShift(),) * 2), num_images=100, num_views=3)
+    assert seen.moments.block_sizes == [5] * 20
+    plain = seen.h
+    assert plain is not None
+    shifts = (seen.h_a - plain).mean(dim=1)
+    for g in range(20):  # as the figures of pairs have their blocks
+        assert float(shifts[g::20].std()) < 1e-4
+    assert float(shifts[:20].std()) > 1
+    alone = observe(networks, source, Views((Noise(),) * 2), num_images=100, num_views=3)
+    assert alone.moments.num_blocks == 20
+    torch.testing.assert_close(alone.h, source.samples)

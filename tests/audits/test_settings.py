@@ -21,7 +21,7 @@ FIELDS = [one.name for one in fields(AuditSettings)]
 
 
 def test_what_the_record_says_was_asked_for_by_the_same_name() -> None:
-    assert set(SETTINGS) - set(FIELDS) == {"num_features", "exact"}
+    assert set(SETTINGS) - set(FIELDS) == {"num_features", "exact", "num_available"}
 
 
 def test_every_number_is_a_flag_of_the_command_and_its_default_that_of_the_function() -> None:

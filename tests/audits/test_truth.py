@@ -42,7 +42,8 @@ def test_what_is_pure_augmentation_does_not_count_as_rank_of_an_unnormalised_los
 def test_outputs_that_fit_into_the_rank_of_b_are_said_to_be_free_and_more_than_the_features_have_are_not() -> None:
     verdict = named(figures_of(FORTY_OF_50, FIRST_30, normalization="covariance"), "free_loss")
     assert verdict is not None
-    assert (verdict.level, verdict.value, verdict.low, verdict.high) == ("warning", 40, 40, 40)
+    assert (verdict.level, verdict.value, verdict.low) == ("warning", 40, 40)
+    assert verdict.high in (40, 41)  # two errors of ten directions without an image may reach the edge
     assert named(figures_of(FORTY_OF_50, torch.randn(51, 50), normalization="covariance"), "free_loss") is None
 
 
@@ -52,7 +53,7 @@ def test_the_mean_is_one_more_direction_of_a_loss_that_is_not_centred() -> None:
 
 
 def test_directions_about_the_edge_leave_the_infimum_open() -> None:
-    features = gaussian_views([0.9] * 20 + [0.15] * 20, n=400, k=4, seed=3)
+    features = gaussian_views([0.9] * 20 + torch.linspace(0.2, 0.04, 20).tolist(), n=400, k=4, seed=5)
     figures = figures_of(features, torch.eye(40)[:28], normalization="covariance")
     rank = figures["spectrum"]["between_rank"]
     assert rank["low"] < 28 <= rank["high"]
@@ -77,7 +78,7 @@ def test_directions_that_were_not_looked_at_count_as_possible_and_the_page_is_to
     expected = (raw_floor(96, 48, 0.02), raw_floor(96, 16, 0.02))
     assert (figures["loss"]["limit"], figures["loss"]["limit_cross_fit"]) == pytest.approx(expected)
     (warning,) = figures["warnings"]
-    assert "are of the 16 strongest directions of 48; the limit is an upper bound" in warning
+    assert "are of the 16 strongest directions of 48; the best linear projector's loss is an upper bound" in warning
 
 
 def test_a_loss_below_the_limit_of_some_directions_is_not_put_down_to_hidden_layers(
@@ -92,7 +93,8 @@ def test_a_loss_below_the_limit_of_some_directions_is_not_put_down_to_hidden_lay
 def test_images_are_asked_for_by_the_directions_that_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectra_file, "MOST_FEATURES", 16)
     few = figures_of(gaussian_views([0.5] * 48, n=40, k=2))
-    assert "40 samples for 16 directions: the spectrum is mostly chance; take 240 or more" in few["warnings"]
+    chance = "40 samples for 16 directions: the spectrum is mostly chance, and figures that need it have no interval"
+    assert f"{chance}; take 240 or more" in few["warnings"]
     verdict = named(few, "wide_bracket")
     assert verdict is not None
     assert "Audit at least 240 samples" in verdict.advice
@@ -147,11 +149,15 @@ def test_directions_that_are_equally_invariant_are_all_used_and_nothing_is_said(
     assert named(audited(gaussian_views([0.9] * 16, n=800), redundancy_weight=0.1), "waterline") is None
 
 
-@pytest.mark.parametrize(("second", "collapsed"), [(0.1, True), (1.0, False)])
-def test_features_along_one_line_are_called_collapsed_and_others_are_not(second: float, collapsed: bool) -> None:
-    scale = [1.0, second, second, second]
-    verdict = named(audited(gaussian_views([0.5] * 4, n=400, scale=scale)), "collapse")
+@pytest.mark.parametrize(("rho", "collapsed"), [([0.5, 0.0, 0.0, 0.0], True), ([0.5] * 4, False)])
+def test_features_along_one_line_are_called_collapsed_and_faint_ones_that_know_the_sample_are_not(
+    rho: list[float], collapsed: bool
+) -> None:
+    scale = [1.0, 0.1, 0.1, 0.1]
+    found = audited(gaussian_views(rho, n=400, scale=scale))
+    verdict = named(found, "collapse")
     assert (verdict is not None) is collapsed
+    assert (named(found, "dominant_direction") is not None) is not collapsed
     if verdict is not None:
         shares = torch.tensor(scale).square() / torch.tensor(scale).square().sum()
         assert verdict.level == "warning"
@@ -174,9 +180,9 @@ def test_the_best_linear_projector_is_near_its_limit_and_a_random_one_holds_the_
     best = pearson_projector(rho.diag(), torch.eye(16).double(), 16, 0.02)
     features = gaussian_views(rho.tolist(), n=1600)
     figures = figures_of(features, best.weight.float())
-    low, optimistic, pessimistic, high = limit_range(Figures.from_json(figures))
+    low, value, same, high = limit_range(Figures.from_json(figures))
     assert low <= best.floor <= high
-    assert low < optimistic <= pessimistic < high
+    assert low < value == same < high
     verdict = named(figures, "projector_gap")
     assert verdict is not None
     assert (verdict.level, "near its limit" in verdict.sentence) == ("note", True)
@@ -187,16 +193,30 @@ def test_the_best_linear_projector_is_near_its_limit_and_a_random_one_holds_the_
     assert (verdict.level, "the projector is what holds the loss up" in verdict.sentence) == ("warning", True)
 
 
-def test_the_range_of_the_limit_holds_the_truth_in_nearly_all_samples() -> None:
-    truth = pearson_floor(FALLING, 16, 0.05)
-    outside, between = 0, 0
-    for seed in range(20):
-        moments = observation_of_features(gaussian_views(FALLING, n=500, seed=seed)).moments
-        best, worst = limits(spectra(moments), width=16, redundancy_weight=0.05, normalization="pearson")
+TIES = [0.5] * 16 + [0.0] * 16
+ZEROS = [0.9] * 8 + [0.0] * 24
+
+
+@pytest.mark.parametrize(("rho", "weight"), [(FALLING, 0.05), (TIES, 0.005), (ZEROS, 1.0)])
+def test_the_range_of_the_limit_holds_the_truth_in_nearly_all_samples(rho: list[float], weight: float) -> None:
+    truth = pearson_floor(rho, 16, weight)
+    outside = 0
+    for seed in range(12):
+        seen = observation_of_features(gaussian_views(rho, n=500, seed=seed))
+        best, other = limits(spectra(seen.moments), width=16, redundancy_weight=weight, normalization="pearson")
         assert best is not None
-        assert worst is not None
-        between += bool(best.value <= truth <= worst.value)
-        low, high = best.value - 2 * best.standard_error, worst.value + 2 * worst.standard_error
-        outside += not low <= truth <= high
-    assert outside <= 2  # at most 5% are expected: 3 of 20 or more once in 13 at that rate, and it is lower
-    assert between < 20  # while the two estimates alone are no interval
+        assert best.error is not None
+        assert other is None
+        outside += not best.value - 2 * best.error <= truth <= best.value + 2 * best.error
+    assert outside <= 2  # at 5%: 3 of 12 or more once in 50
+
+
+def test_plug_in_and_cross_fit_do_not_have_the_truth_between_them_at_ties() -> None:
+    truth = pearson_floor(TIES, 32, 0.005)
+    assert truth == pytest.approx(8.04)
+    below = 0
+    for seed in range(6):
+        known = spectra(observation_of_features(gaussian_views(TIES, n=500, seed=seed)).moments)
+        both = [pearson_floor(rho.value, 32, 0.005) for rho in (known.plug_in, known.cross_fit)]
+        below += max(both) < truth
+    assert below >= 3

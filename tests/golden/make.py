@@ -1,7 +1,8 @@
 """Make the golden values and the kept folders anew: `python -m tests.golden.make`, about a minute.
 
 They say what barlow computed on the day they were made, so that a change that is to change no number can be seen to
-change none. Make them anew only for a change that is meant to change numbers, and say so with --force.
+change none. Make them anew only for a change that is meant to change numbers, and say so with --force; or with --audit,
+where only those of an audit are: the kept run stays.
 
     data/made_on.json      version of torch and processor: where these are the same, values are compared bit by bit
     data/losses.json       total and parts of every loss on fixed embeddings
@@ -12,6 +13,7 @@ change none. Make them anew only for a change that is meant to change numbers, a
     data/finished-features.npy    what its network makes of 20 digits
     data/interrupted/      another, stopped in the middle, with its pictures, which it names by a relative path
     data/audit/            the audit of the finished run, without its page
+    data/audit-before/     the same as it was when plug-in and cross-fit were a bracket: never made anew
     data/study/            a finished study, without its page
 """
 
@@ -59,8 +61,12 @@ STOP_AFTER = 7
 
 def main(arguments: Sequence[str]) -> None:
     """Make everything in a folder aside, then put it in place."""
+    if list(arguments) == ["--audit"]:
+        with one_thread():
+            _audit_again()
+        return
     if list(arguments) not in ([], ["--force"]):
-        sys.exit(f"got {' '.join(arguments)}, wanted nothing or --force")
+        sys.exit(f"got {' '.join(arguments)}, wanted nothing, --force or --audit")
     if DATA.exists() and "--force" not in arguments:
         sys.exit(f"{DATA.name}/ is there already; --force replaces it, for a change that is meant to change numbers")
     before = Path.cwd()
@@ -71,8 +77,19 @@ def main(arguments: Sequence[str]) -> None:
         finally:
             os.chdir(before)
         _require_no_paths(Path(aside) / "data", [aside, str(before), str(DATA.parents[2])])
+        shutil.copytree(DATA / "audit-before", Path(aside) / "data" / "audit-before")
         shutil.rmtree(DATA, ignore_errors=True)
         shutil.copytree(Path(aside) / "data", DATA)
+
+
+def _audit_again() -> None:
+    """Audit the kept run, of a copy, and keep that."""
+    with tempfile.TemporaryDirectory() as aside:
+        copied = Path(aside) / "finished"
+        shutil.copytree(DATA / "finished", copied)
+        barlow.audit(copied, **AUDIT).save(Path(aside) / "audit")
+        _require_no_paths(Path(aside) / "audit", [aside, str(DATA.parents[2])])
+        shutil.copy(Path(aside) / "audit" / "audit.json", DATA / "audit" / "audit.json")
 
 
 def _make_all(data: Path) -> None:

@@ -26,7 +26,7 @@ def as_said_today(found: Any) -> Any:
     if isinstance(found, list):
         return [as_said_today(one) for one in found]
     if isinstance(found, dict):
-        if "redundancy_weight" in found and "method" in found:
+        if "method" in found and ("redundancy_weight" in found or "options" in found):
             found = {
                 "fit": "square",
                 "minutes": 0,
@@ -94,6 +94,14 @@ def test_a_kept_audit_opens_with_its_verdicts_and_writes_its_page(tmp_path: Path
     page = found.to_html(tmp_path / "audit.html").read_text(encoding="utf-8")
     assert "finished" in page
     assert "waterline" in page
+
+
+def test_an_audit_of_before_opens_too(tmp_path: Path) -> None:
+    found = barlow.open_audit(DATA / "audit-before")
+    assert len(found.verdicts) > 2
+    assert found.spectrum["num_active_cross_fit_error"] is not None  # which an audit of today has a range for
+    page = found.to_html(tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert "Best linear projector" in page
 
 
 def test_a_kept_run_is_audited_with_the_figures_that_were_found(copied: Copied) -> None:

@@ -99,7 +99,8 @@ def test_no_figures_at_all_give_a_page_that_says_what_it_is_of(tmp_path: Path) -
 def test_precomputed_features_show_neither_loss_nor_projector(tmp_path: Path) -> None:
     page = page_of(feature_figures(), tmp_path)
     assert page.ids == ["verdicts", "spectrum", "quantities", "settings"]
-    assert "waterline" not in page.text
+    assert "below the waterline" not in page.text
+    assert not re.search(r"waterline \d", page.text)  # the mark in the chart
     assert "Outputs per direction" not in page.text
     assert "Precomputed features: 1,438 samples, 8 augmented views of each, 64 features; no labels" in page.text
 
@@ -165,8 +166,7 @@ def test_the_parts_of_the_loss_are_shown_with_sign_and_meaning_and_add_up(tmp_pa
     for label in ("+2.5", "−0.81", "+0.13", "1.82", "Loss of a batch"):
         assert label in said[: said.index("what it is")]
     assert "Projector gap −0.81 ± 0.04 What this projector leaves beyond the best linear one." in said
-    limit = "reaches 2.5 over all pairs of views by the optimistic estimate and 2.8 by the pessimistic one; with two "
-    assert f"{limit}errors of either, 2.4 to 3." in said
+    assert "reaches 2.5 to 2.8 over all pairs of views, with about 95% certainty 2.4 to 3." in said
     assert "The complete loss is estimated from 1,438 pairs of views, one of each sample." in said
     assert "scaled as 1/N" not in said
 
@@ -191,7 +191,7 @@ def test_a_batch_that_is_too_large_to_measure_is_said_to_be_scaled(tmp_path: Pat
 def test_between_plug_in_and_cross_fit_no_confidence_is_claimed(tmp_path: Path) -> None:
     said = page_of(figures(), tmp_path).text
     assert "should lie between" not in said
-    assert "Plug-in is too high on average and cross-fit too low." in said
+    assert "Neither is unbiased, and the truth need not lie between." in said
     lines, bands = spectrum_lines(Spectrum.from_json(figures()["spectrum"]), 64)
     plug_in, cross_fit = (line.y for line in lines)
     assert (bands[0].low < cross_fit - 0.03).all()  # beyond both by two errors

@@ -92,7 +92,7 @@ def test_a_page_without_labels_says_so_and_shows_what_needs_none(tmp_path: Path)
     folder = write_run(tmp_path, journal=records(labels=False), figures=summary(labels=False))
     found = Page.of(write_report(folder))
     assert "No labels were given" in found.text
-    assert "Effective rank 36.9 9.2" in found.text
+    assert "Effective rank of plain samples 36.9 9.2" in found.text
     assert "kNN" not in found.text
     assert "Accuracy" not in found.text
 
@@ -140,7 +140,7 @@ def test_incidents_are_listed_and_long_lists_folded(tmp_path: Path) -> None:
     journal[40:40] = [*bad, *said, {"event": "resume", "step": 39, "time": 1.7e9}]
     found = Page.of(write_report(write_run(tmp_path, journal=journal)))
     assert "incidents" in found.ids
-    assert found.tags.count("details") == 1
+    assert found.tags.count("details") == 2  # and what the words mean
     assert "7 unreadable samples left out" in found.text
     assert left_out(read_run(tmp_path)) == [
         "7 unreadable samples left out:",

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from barlow.report.run_folder import RunFiles, read_run
-from barlow.report.words import epochs, excess, last_epoch, nothing_learnt, seconds_of_training, sentences, subtitle
+from barlow.report.words import (
+    epochs,
+    excess,
+    last_epoch,
+    nothing_learnt,
+    seconds_of_training,
+    sentences,
+    subtitle,
+    without_labels,
+)
 from tests.report.synthetic_run import DIGITS, FLOOR, few, records, summary, write_run
 
 
@@ -122,7 +131,7 @@ def test_a_run_that_became_more_invariant_has_learnt() -> None:
 def test_no_direction_beyond_chance_is_nothing_whatever_the_untrained_network_had() -> None:
     said = nothing_learnt(GOOD | {"directions_above_chance": 0.0})
     assert said.startswith("Nothing was learnt")
-    assert "mean correlation 0.8, untrained 0.5" in said
+    assert "agreement of the strongest directions 0.8, untrained 0.5" in said
 
 
 @pytest.mark.parametrize(
@@ -142,3 +151,30 @@ def test_methods_without_a_limit_are_judged_by_the_agreement_alone() -> None:
     figures = {name: value for name, value in GOOD.items() if "limit" not in name}
     assert nothing_learnt(figures) == ""
     assert nothing_learnt(figures | {"mean_correlation": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict"),
+    [
+        ({}, "Learnt: two views"),
+        ({"mean_correlation": 0.53, "backbone_limit": 59.0}, "Barely learnt: two views"),
+        ({"mean_correlation": 0.53, "backbone_limit": 30.0}, "Learnt: two views"),
+        ({"mean_correlation": 0.4, "backbone_limit": 61.0}, "Training has not helped"),
+        ({"directions_above_chance": 0.0}, "Nothing was learnt"),
+    ],
+)
+def test_what_came_of_a_run_is_said_without_labels(changed: dict[str, float], verdict: str) -> None:
+    assert without_labels(GOOD | {"backbone_limit_untrained": 60.0} | changed).startswith(verdict)
+    assert without_labels({}) == ""
+
+
+def test_a_page_leads_to_the_audit_and_calls_a_falling_rank_normal(tmp_path: Path) -> None:
+    figures = summary()
+    figures["label_free"] |= GOOD | {"effective_rank": 19.0, "effective_rank_untrained": 74.0}
+    said = sentences(read_run(write_run(tmp_path, figures=figures, arrays={})))
+    assert said[0].startswith("Learnt: ")
+    assert "`barlow audit`" in said[-1]
+    assert any("fewer than before, as is normal" in sentence for sentence in said)
+    figures["label_free"] |= {"effective_rank": 80.0}
+    risen = sentences(read_run(write_run(tmp_path / "risen", figures=figures, arrays={})))
+    assert not any("as is normal" in sentence for sentence in risen)

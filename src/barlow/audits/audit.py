@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from barlow.audits.clock import FIT, FORWARDS, Clock
 from barlow.audits.comparison import compare_figures
 from barlow.audits.effects import top_directions
+from barlow.audits.estimated_losses import MOST_WORK
 from barlow.audits.loss import advice, floor_curves, with_waterline
-from barlow.audits.objective import check_normalization, losses, objective, why_no_loss
+from barlow.audits.objective import Objective, check_normalization, losses, objective, why_no_loss
 from barlow.audits.observation import (
     Observation,
     evaluation_mode,
@@ -19,12 +21,14 @@ from barlow.audits.observation import (
     misbehaviour,
     observation_of_features,
     observe,
+    seconds_per_view,
     set_apart,
+    views_that_fit,
 )
 from barlow.audits.quantities import quantities
 from barlow.audits.sensitivity import sensitivity
 from barlow.audits.settings import AuditSettings, with_numbers
-from barlow.audits.spectra import doubts, spectra
+from barlow.audits.spectra import Spectra, doubts, spectra
 from barlow.audits.subjects import Subject, before_training, open_subject, placed
 from barlow.audits.verdicts.table import verdicts
 from barlow.data.lost import lost_in
@@ -129,6 +133,7 @@ def audit(
     started = time.perf_counter()
     asked = with_numbers(settings or AuditSettings(), numbers)
     asked.check()
+    clock = Clock(asked.seconds)
     check_normalization(asked.normalization)
     device = device_of(asked.accelerator)
     subject = open_subject(
@@ -143,70 +148,108 @@ def audit(
         subject = before_training(subject)
     subject = placed(subject, device)
     with evaluation_mode(subject) as warned:
-        found = _figures(replace(subject, notes=[*subject.notes, *warned]), asked)
+        found = _figures(replace(subject, notes=[*subject.notes, *warned]), asked, clock)
     seconds = time.perf_counter() - started
     figures = replace(found, settings=replace(found.settings, seconds=seconds)).to_json()
     figures["verdicts"] = [verdict.to_json() for verdict in verdicts(figures)]
     return Audit(figures)
 
 
-def _figures(subject: Subject, asked: AuditSettings) -> Figures:
+def _figures(subject: Subject, asked: AuditSettings, clock: Clock) -> Figures:
     odd = misbehaviour(subject)  # before the passes that it would spoil
-    seen, before = _seen(subject, asked)
-    known = spectra(seen.moments)
+    seen, before, late = _seen(subject, asked, clock)
+    with Progress("statistics of the audit", 3, unit="parts", quiet=asked.quiet) as progress:
+        progress.update(0, "spectrum")
+        known = spectra(seen.moments, seen.flips, seen.dtype, clock.directions)
+        progress.update(1, "figures")
+        found = _known(subject, asked, seen, known)
+        progress.update(2, "loss")
+        found = _with_loss(found, objective(subject, asked), seen, before, known, asked, clock)
+        progress.update(3)
+    reacts = sensitivity(
+        subject, directions=top_directions(seen.moments, known.basis), num_images=len(seen.h_a),
+        forwards=seen.forwards_within(clock.left), seed=asked.seed, quiet=asked.quiet,
+    )  # fmt: skip
+    late += [f"{', '.join(reacts.left_out)}: no time was left"] if reacts.left_out else []
+    (share_z,) = [layer.augmentation_share for layer in reacts.layers if layer.name == "z"] or [None]
+    return replace(
+        found, quantities=replace(found.quantities, augmentation_share_z=share_z), augmentations=reacts.augmentations,
+        directions=reacts.directions, layers=reacts.layers, warnings=[*found.warnings, *odd, *_of_time(late, asked)],
+    )  # fmt: skip
+
+
+def _known(subject: Subject, asked: AuditSettings, seen: Observation, known: Spectra) -> Figures:
+    """What needs no loss."""
     measured, spectrum = quantities(seen, known)
-    goal = objective(subject, asked)
-    num_features = len(seen.moments.covariances().mean)
+    goal, num_features = objective(subject, asked), known.basis.shape[1]
     width = asked.width or (num_features if seen.z_a is None else seen.z_a.shape[1])
-    found = Figures(
+    return Figures(
         subject=_about(subject),
         settings=Settings(
             num_images=seen.moments.num_images, num_views=seen.num_views, num_features=num_features, width=width,
             redundancy_weight=goal.redundancy_weight, batch_size=goal.batch_size or None,
             normalization=goal.normalization or None, seed=asked.seed, exact=False,
+            num_available=None if subject.source is None else len(subject.source),
         ),
-        warnings=[*subject.notes, *odd, *why_no_loss(goal, seen), *doubts(known, seen.moments.num_images),
+        warnings=[*subject.notes, *why_no_loss(goal, seen), *doubts(known, seen.moments.num_images),
                   *_of_views(subject)],
         quantities=measured, spectrum=spectrum,
     )  # fmt: skip
-    if goal.redundancy_weight <= 1:
-        same: Any = {"width": width, "redundancy_weight": goal.redundancy_weight}
-        loss, share = losses(goal, seen, before, known, mlp=asked.mlp, seconds=asked.seconds / 2)
-        found = replace(
-            found, spectrum=with_waterline(spectrum, known, **same), advice=advice(spectrum.plug_in, **same),
-            floors=floor_curves(known, batch_size=goal.batch_size or None, **same), loss=loss, projector_share=share,
-        )  # fmt: skip
-    reacts = sensitivity(
-        subject, directions=top_directions(seen.moments, known.basis), num_images=len(seen.h_a),
-        forwards=seen.forwards_within(asked.seconds), seed=asked.seed, quiet=asked.quiet,
-    )  # fmt: skip
-    (share_z,) = [layer.augmentation_share for layer in reacts.layers if layer.name == "z"] or [None]
+
+
+def _with_loss(
+    found: Figures, goal: Objective, seen: Observation, before: Observation | None, known: Spectra,
+    asked: AuditSettings, clock: Clock,
+) -> Figures:  # fmt: skip
+    """The figures with the loss, where lambda is one that the theory has formulas for."""
+    if goal.redundancy_weight > 1:
+        return found
+    same: Any = {"width": int(found.settings.width or 0), "redundancy_weight": goal.redundancy_weight}
+    seconds = min(FIT * asked.seconds, clock.left / 2)
+    loss, share = losses(goal, seen, before, known, mlp=asked.mlp, seconds=seconds)
     return replace(
-        found, quantities=replace(measured, augmentation_share_z=share_z), augmentations=reacts.augmentations,
-        directions=reacts.directions, layers=reacts.layers,
+        found, spectrum=with_waterline(found.spectrum, known, **same), advice=advice(found.spectrum.plug_in, **same),
+        floors=floor_curves(known, batch_size=goal.batch_size or None, **same), loss=loss, projector_share=share,
     )  # fmt: skip
 
 
-def _seen(subject: Subject, asked: AuditSettings) -> tuple[Observation, Observation | None]:
-    """The features of the subject and, where it can be built, of the network before training."""
+def _seen(subject: Subject, asked: AuditSettings, clock: Clock) -> tuple[Observation, Observation | None, list[str]]:
+    """The features of the subject and, where it can be built, of the network before training; what had no time."""
+    work = clock.usual * MOST_WORK
     if subject.features is not None:
-        return observation_of_features(subject.features), None
+        return replace(observation_of_features(subject.features, asked.seconds), work=work), None, []
     if subject.trained is None or subject.source is None or subject.views is None:
         raise ValueError(f"target: {subject.name} has nothing to look at")
-    n = min(asked.num_images or images_that_fit(subject, seconds=asked.seconds, num_views=asked.num_views),
-            len(subject.source))  # fmt: skip
-    seen = []
-    for networks, what in ((subject.trained, "audit"), (subject.untrained, "audit of the untrained network")):
-        if networks is not None:
-            with Progress(what, n, unit="samples", quiet=asked.quiet) as progress:
-                seen.append(
-                    observe(
-                        networks, subject.source, subject.views, num_images=n, num_views=asked.num_views,
-                        seed=asked.seed, keep_views=networks is subject.untrained, seconds=asked.seconds,
-                        progress=progress,
-                    )
-                )  # fmt: skip
-    return seen[0], seen[1] if len(seen) > 1 else None
+    both = [(subject.trained, "audit"), (subject.untrained, "audit of the untrained network")]
+    networks = [(one, what) for one, what in both if one is not None]
+    seconds = min(FORWARDS * asked.seconds, clock.left) / len(networks)
+    num_views, late = asked.num_views, list[str]()
+    if asked.num_images:
+        n = asked.num_images
+    else:
+        each = seconds_per_view(subject, seconds)
+        num_views = views_that_fit(subject, seconds=seconds, num_views=num_views, each=each)
+        n = images_that_fit(subject, seconds=seconds, num_views=num_views, each=each)
+    late += [f"{num_views} views of each sample instead of {asked.num_views}"] if num_views < asked.num_views else []
+    n, seen = min(n, len(subject.source)), list[Observation]()
+    for one, what in networks:
+        if seen and seen[0].seconds > clock.left:
+            late.append("the untrained network: no time was left")
+            break
+        with Progress(what, n, unit="samples", quiet=asked.quiet) as progress:
+            found = observe(
+                one, subject.source, subject.views, num_images=n, num_views=num_views, seed=asked.seed,
+                keep_views=one is subject.untrained, seconds=asked.seconds, progress=progress,
+            )  # fmt: skip
+        seen.append(replace(found, work=work))
+    return seen[0], seen[1] if len(seen) > 1 else None, late
+
+
+def _of_time(late: list[str], asked: AuditSettings) -> list[str]:
+    """Say what was left out for want of time."""
+    if not late:
+        return []
+    return [f"{asked.seconds:g} seconds are short for this network ({'; '.join(late)}): give more with --seconds"]
 
 
 def _about(subject: Subject) -> About:

@@ -41,8 +41,9 @@ def complete_loss(
     redundancy_weight: float,
     normalization: Normalization,
     num_blocks: int = NUM_BLOCKS,
+    work: float = math.inf,
 ) -> Jackknifed:
-    """Return `estimated_loss` with replicates over samples."""
+    """Return `estimated_loss` with replicates over samples, if those take no more multiplications than `work`."""
     n, width = z_a.shape
 
     def loss(rows: Tensor) -> float:
@@ -51,16 +52,18 @@ def complete_loss(
             return math.nan
         return estimated_loss(z_a[rows], z_b[rows], redundancy_weight=redundancy_weight, normalization=normalization)
 
-    return with_replicates(loss, torch.arange(n), width, num_blocks)
+    return with_replicates(loss, torch.arange(n), width, num_blocks, work)
 
 
-def with_replicates(loss: Callable[[Tensor], float], rows: Tensor, width: int, num_blocks: int) -> Jackknifed:
+def with_replicates(
+    loss: Callable[[Tensor], float], rows: Tensor, width: int, num_blocks: int, work: float = math.inf
+) -> Jackknifed:
     """Return a loss of D outputs with its replicates, NaN where those would take too long: then it has no error.
 
     `loss` takes the places of the samples that count; `rows` has those of all, (n,).
     """
     n = len(rows)
-    if float(num_blocks) * n * width * min(n, width) > MOST_WORK:
+    if float(num_blocks) * n * width * min(n, width) > min(MOST_WORK, work):
         unknown = torch.full((min(num_blocks, n),), math.nan, dtype=torch.float64)
         return Jackknifed(torch.tensor(loss(rows), dtype=torch.float64), unknown)
     return over_images(loss, n, num_blocks)
@@ -74,7 +77,10 @@ def batch_loss(
     redundancy_weight: float,
     normalization: Normalization,
 ) -> tuple[float, float]:
-    """Return the mean loss of random batches of N <= n samples, and the error that their choice leaves in it."""
+    """Return the mean loss of random batches of N <= n samples, and the error that their choice leaves in it.
+
+    Batches share samples: there are no more than n/N that know nothing of one another.
+    """
     generator = torch.Generator().manual_seed(0)
     losses = []
     for _ in range(BATCHES):
@@ -83,7 +89,7 @@ def batch_loss(
             z_a[rows], z_b[rows], redundancy_weight=redundancy_weight, normalization=normalization
         )
         losses.append(float(terms.total))
-    return fmean(losses), stdev(losses) / math.sqrt(BATCHES)
+    return fmean(losses), stdev(losses) / math.sqrt(min(BATCHES, max(1.0, len(z_a) / batch_size)))
 
 
 def sampling_bias(

@@ -89,7 +89,7 @@ def layer_shares(
         raise ValueError("source: no sample could be read, wanted at least 3")
     shares: dict[str, LayerShare] = {}
     for name in list(layers):
-        shares[name] = _share(name, plan.rows(torch.cat(layers.pop(name))))  # one layer in float64 at a time
+        shares[name] = layer_share(name, plan.rows(torch.cat(layers.pop(name))))  # one layer in float64 at a time
     return shares
 
 
@@ -175,7 +175,8 @@ def _without_positions(name: str, output: Any) -> Float[Tensor, "n d"]:
     return output.mean(dim=(1, 2) if channels_last else (2, 3))
 
 
-def _share(name: str, h_views: Float[Tensor, "n k d"]) -> LayerShare:
+def layer_share(name: str, h_views: Float[Tensor, "n k d"]) -> LayerShare:
+    """Return how invariant one layer is, from the features of K views of each sample."""
     components = variance_components(h_views)
     share = components.within_trace / components.total_trace
     correlation = components.correlations.map(torch.nanmean)

@@ -1,14 +1,14 @@
 """A Barlow Twins loss taken apart: what the batch size, the backbone, the projector and sampling each add to it.
 
-batch loss = floor + backbone limit + projector gap + sampling bias
+batch loss = floor + best linear projector + projector gap + sampling bias
 
-floor            what no network can go below at N, D and lambda (theory/floors.py)
-backbone limit   L* - floor: what the best linear projector on this backbone leaves (theory/water_filling.py)
-projector gap    complete loss - L*: what this projector adds; below 0 where an MLP does what no linear one can
-sampling bias    batch loss - complete loss: what correlations by chance add in a batch of N
+floor                   what no network can go below at N, D and lambda (theory/floors.py)
+best linear projector   L* - floor: what the best one on this backbone leaves (theory/water_filling.py)
+projector gap           complete loss - L*: what this projector adds; below 0 where an MLP does what no linear one can
+sampling bias           batch loss - complete loss: what correlations by chance add in a batch of N
 
 All but the floor are estimates, and each has its error. The complete loss is estimated from one pair of views of each
-sample, L* from K views of each (optimistic and pessimistic, see `spectra.py`).
+sample, L* from K views of each, from two sides (see `spectra.py`).
 """
 
 import math
@@ -22,12 +22,23 @@ from torch import Tensor
 from barlow.audits.estimated_losses import sampling_bias
 from barlow.audits.quantities import jackknifed, measured
 from barlow.audits.settings import NO_VARIANCE_BOUND
-from barlow.audits.spectra import Spectra
-from barlow.figures import Advice, BatchFloor, Floor, Floors, Loss, LossParts, Measured, Spectrum
+from barlow.audits.spectra import Scores, Spectra
+from barlow.figures import (
+    NUM_ERRORS,
+    Advice,
+    BatchFloor,
+    Floor,
+    Floors,
+    Loss,
+    LossParts,
+    Measured,
+    Range,
+    Spectrum,
+)
 from barlow.methods.barlow_twins import Normalization
 from barlow.theory.floors import batch_floor, pearson_floor, raw_floor
 from barlow.theory.standard_errors import Jackknifed
-from barlow.theory.water_filling import num_features_for, redundancy_weight_for, water_filling
+from barlow.theory.water_filling import loss_of_use, num_features_for, redundancy_weight_for, water_filling
 
 CENTRED = ("pearson", "scalar", "covariance", "whiten")
 ROUNDING = 1e-12
@@ -58,7 +69,7 @@ def loss_taken_apart(
     found = Loss(
         normalization=normalization, num_pairs=len(z_a), floor=floor,
         complete=_rounded(complete), start=_rounded(start), fall=_rounded(_fall(start, complete)),
-        limit=_rounded(best), limit_cross_fit=_rounded(worst),
+        limit=best, limit_cross_fit=worst,
     )  # fmt: skip
     bias = sampling_bias(
         z_a, z_b, float(complete.value),
@@ -69,11 +80,12 @@ def loss_taken_apart(
     added, error, size = bias
     batch = measured(complete.value + added, math.hypot(float(complete.standard_error), error))
     parts = LossParts()
-    if best is not None and (limit := found.limit) is not None:
+    if best is not None:
+        gap = _error_of_gap(complete, best, known, width, redundancy_weight)
         parts = LossParts(
             floor=floor,
-            backbone_limit=Measured(limit.value - floor.value, limit.error or None),  # a count has no error
-            projector_gap=_rounded(complete - best),
+            backbone_limit=Measured(best.value - floor.value, best.error or None),  # a count has no error
+            projector_gap=measured(complete.value - best.value, gap),
             sampling_bias=measured(added, error),
         )
     return replace(found, batch=batch, batch_measured_at=size, parts=parts)
@@ -81,30 +93,62 @@ def loss_taken_apart(
 
 def limits(
     known: Spectra, *, width: int, redundancy_weight: float, normalization: Normalization
-) -> tuple[Jackknifed, Jackknifed] | tuple[None, None]:
-    """Return the least loss of a linear projector, optimistic and pessimistic; None where no such number is known.
+) -> tuple[Measured | None, Measured | None]:
+    """Return the least loss of a linear projector, and where it is a count both ends; None where it is not known.
 
-    "pearson": Theorem 2, of plug-in and cross-fit correlations. "raw" and "covariance": Theorem 1, of the upper and
-    lower end of the rank of B; those are counts that have an interval already, and no error. Lambda is at most 1.
+    "pearson": Theorem 2, one number with its error. "raw" and "covariance": Theorem 1, of the upper and lower end of
+    the rank of B; those are counts that have an interval already, and no error. Lambda is at most 1.
     """
     if normalization == "pearson":
-        return pearson_limits(known, width, redundancy_weight)
+        return least_pearson_loss(known, width, redundancy_weight), None
     if normalization not in NO_VARIANCE_BOUND:
         return None, None
     (_, low, high), free, num_features = known.between_rank, int(normalization == "raw"), known.basis.shape[1]
     ranks = [min(end + free, num_features) for end in (high, low)]  # the mean may lie in the span of B
-    best, worst = (raw_limit(one, width, redundancy_weight) for one in ranks)
-    num_blocks = len(known.plug_in.left_out)
-    return _without_error(best, num_blocks), _without_error(worst, num_blocks)
+    best, worst = (Measured(raw_limit(one, width, redundancy_weight), 0.0) for one in ranks)
+    return best, worst
 
 
-def pearson_limits(known: Spectra, width: int, redundancy_weight: float) -> tuple[Jackknifed, Jackknifed]:
-    """Return the least Pearson loss of a linear projector by plug-in and by cross-fit correlations (Theorem 2)."""
+def least_pearson_loss(known: Spectra, width: int, redundancy_weight: float) -> Measured:
+    """Return the least Pearson loss of a linear projector (Theorem 2) with an error that holds the truth.
+
+    From two sides, both corrected: by plug-in correlations, which chance spreads too far apart, and as the loss of the
+    budget that all samples but one block choose, on that block. The value is the middle, and two errors reach the
+    farther end of either with its own error; coverage is on `docs/calibration.md`.
+    """
 
     def limit(correlations: Tensor) -> float:
         return pearson_limit(correlations, width, redundancy_weight)
 
-    return known.plug_in.map(limit), known.cross_fit.map(limit)
+    chosen = known.plug_in.map(limit)
+    sides = [(chosen.corrected, chosen.corrected_error)]
+    if known.scores is not None and known.scores.chosen.shape[1]:
+        judged = _judged(known.scores, width, redundancy_weight)
+        sides += [(judged.corrected, judged.corrected_error)]
+    value = min(max(sum(float(side) for side, _ in sides) / len(sides), 0.0), float(width))
+    if known.scores is not None and known.scores.chosen.shape[1]:
+        sides += [(judged.value, judged.standard_error)]  # uncorrected, it errs on the high side
+    ends = [float(side + sign * NUM_ERRORS * error) for side, error in sides for sign in (-1, 1)]
+    low, high = max(0.0, min(ends)), min(float(width), max(ends))
+    error = max(value - low, high - value, 0.0) / NUM_ERRORS
+    return Measured(value, 0.0 if error < ROUNDING * value else error, least=0.0)
+
+
+def _error_of_gap(complete: Jackknifed, best: Measured, known: Spectra, width: int, redundancy_weight: float) -> float:
+    """Error of complete loss less the best: chance moves both alike, and what else the best has comes on top."""
+    if not best.error:
+        return float(complete.standard_error)
+    chosen = known.plug_in.map(lambda rho: pearson_limit(rho, width, redundancy_weight))
+    if len(chosen.left_out) != len(complete.left_out):
+        return math.hypot(float(complete.standard_error), best.error)
+    more = max(0.0, best.error**2 - float(chosen.standard_error) ** 2)
+    return math.hypot(float((complete - chosen).standard_error), math.sqrt(more))
+
+
+def _judged(scores: Scores, width: int, redundancy_weight: float) -> Jackknifed:
+    """The loss of the budget that all blocks but one choose, on that one."""
+    budget = torch.stack([water_filling(rho, width, redundancy_weight).budget for rho in scores.chosen])
+    return scores.over_blocks(lambda g: loss_of_use(scores.weighted(budget, g), width, redundancy_weight))
 
 
 def pearson_limit(correlations: Tensor, width: int, redundancy_weight: float) -> float:
@@ -131,13 +175,16 @@ def with_waterline(spectrum: Spectrum, known: Spectra, *, width: int, redundancy
     def num_active(rho: Tensor) -> float:
         return float(water_filling(rho, width, redundancy_weight).num_active)
 
-    return replace(
+    plug_in, cross_fit = known.plug_in.value, known.cross_fit.value
+    return replace(  # no errors: both jump where correlations are equal or 0, and have a range instead
         spectrum,
-        budget=water_filling(known.plug_in.value, width, redundancy_weight).budget.tolist(),
-        num_active=_rounded(known.plug_in.map(num_active)),
-        num_active_cross_fit=_rounded(known.cross_fit.map(num_active)),
-        waterline=_rounded(known.plug_in.map(waterline)),
-        waterline_cross_fit=_rounded(known.cross_fit.map(waterline)),
+        budget=water_filling(plug_in, width, redundancy_weight).budget.tolist(),
+        num_active=Measured(num_active(plug_in)),
+        num_active_cross_fit=Measured(num_active(cross_fit)),
+        num_active_range=Range(num_active(cross_fit), *known.range_of(num_active)),
+        waterline=Measured(waterline(plug_in)),
+        waterline_cross_fit=Measured(waterline(cross_fit)),
+        waterline_range=Range(waterline(cross_fit), *known.range_of(waterline)),
     )
 
 
@@ -172,11 +219,6 @@ def floor_curves(known: Spectra, *, width: int, redundancy_weight: float, batch_
         redundancy_weight=[floor(weight, width, weight) for weight in weights if weight <= 1],
         batch_size=[BatchFloor(n, batch_floor(n, width, redundancy_weight)) for n in sizes],
     )
-
-
-def _without_error(value: float, num_blocks: int) -> Jackknifed:
-    whole = torch.tensor(value, dtype=torch.float64)
-    return Jackknifed(whole, whole.expand(num_blocks))
 
 
 def _fall(start: Jackknifed | None, complete: Jackknifed) -> Jackknifed | None:

@@ -90,12 +90,20 @@ def losses(
         return Loss(), ProjectorShare()
     same: Any = {"redundancy_weight": goal.redundancy_weight, "normalization": goal.normalization}
     blocks = seen.moments.num_blocks
-    complete, start = complete_loss(seen.z_a, seen.z_b, num_blocks=blocks, **same), None
+    complete, start = complete_loss(seen.z_a, seen.z_b, num_blocks=blocks, work=seen.work, **same), None
     share = ProjectorShare()
     if before is not None and before.z_a is not None and before.z_b is not None:
-        start = complete_loss(before.z_a, before.z_b, num_blocks=blocks, **same)
+        start = complete_loss(before.z_a, before.z_b, num_blocks=blocks, work=seen.work, **same)
         if goal.recipe is not None and goal.normalization == "pearson":
-            share = projector_share(before, goal.recipe, start=start, end=complete, mlp=mlp, seconds=seconds)
+            share = projector_share(
+                before,
+                goal.recipe,
+                start=start,
+                end=complete,
+                mlp=mlp,
+                seconds=seconds,
+                most_directions=len(known.basis),
+            )
     loss = loss_taken_apart(
         seen.z_a, seen.z_b, known, batch_size=goal.batch_size, complete=complete, start=start, **same
     )

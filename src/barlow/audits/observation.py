@@ -21,6 +21,7 @@ from barlow.audits.subjects import Networks, Subject
 from barlow.runs.evidence import spread
 from barlow.seams import Source, View, Views, is_shared
 from barlow.theory.moments import Moments
+from barlow.theory.null_edge import NUM_DRAWS, SignFlips
 from barlow.training.progress import Progress
 
 MOST_IMAGES = 8192
@@ -46,6 +47,9 @@ class Observation:
         num_forwards: views that went through the network, those of all samples together.
         seconds: how long that took.
         by_batch: whether the batch is the block that errors are over, and row i of batch i mod G.
+        flips: the same samples with random signs, for the null edge.
+        dtype: number format of h, whose rounding is no direction.
+        work: multiplications that the replicates of one figure may take, if fewer than usual.
     """
 
     moments: Moments
@@ -58,6 +62,9 @@ class Observation:
     h_views: Float[Tensor, "n k d"] | None = None
     num_forwards: int = 0
     seconds: float = 0.0
+    flips: SignFlips | None = None
+    dtype: torch.dtype = torch.float32
+    work: float = math.inf
     by_batch: bool = False
 
     def pairs(self, most: int) -> Tensor:
@@ -67,9 +74,21 @@ class Observation:
             return torch.arange(min(n, most // self.moments.num_blocks * self.moments.num_blocks))
         return torch.linspace(0, n - 1, min(n, most)).long()
 
+    @property
+    def slots(self) -> Float[Tensor, "n k d"]:
+        """The views of each sample by their place: all of features that exist, the pair a, b of a network."""
+        if self.h is None and self.h_views is not None:
+            return self.h_views
+        return torch.stack([self.h_a, self.h_b], dim=1)
+
+    @property
+    def each_sample(self) -> Float[Tensor, "n m"]:
+        """What tells samples apart: h of the plain sample, or all views where only those exist."""
+        return self.slots.flatten(1) if self.h is None else self.h
+
     def forwards_within(self, seconds: float) -> float:
-        """Return how many views go through the network in as long as these took, or in `seconds` if that is longer."""
-        return self.num_forwards * max(1.0, seconds / self.seconds) if self.seconds > 0 else math.inf
+        """Return how many views go through the network in `seconds`, by what these took."""
+        return self.num_forwards * seconds / self.seconds if self.seconds > 0 else math.inf
 
 
 @torch.inference_mode()
@@ -93,6 +112,7 @@ def observe(
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     moments: Moments | None = None
+    flips: SignFlips | None = None
     kept: dict[str, list[Tensor]] = {name: [] for name in ("h", "h_a", "h_b", "views")}
     first, *others = set_apart(views)
     done = 0
@@ -102,6 +122,8 @@ def observe(
         drawn = [_drawn(networks.backbone, first, samples, generator) for _ in range(num_views)]
         h_views = torch.stack(drawn, dim=1)
         moments = moments or Moments(h_views.shape[2], num_blocks=plan.blocks(num_blocks(h_views.shape[2], seconds)))
+        flips = flips or sign_flips(h_views.shape[2], seconds)
+        flips.add(h_views)
         # The block of the i-th sample is i mod G, as in the figures of pairs; or that of its batch.
         moments.add(h_views, torch.full((len(h_views),), number) if plan.by_batch else None)
         kept["h"].append(features_of(networks.backbone, views.plain(samples)))
@@ -122,18 +144,31 @@ def observe(
     return Observation(
         moments, whole["h"], whole["h_a"], whole["h_b"], z_a, z_b, num_views, whole.get("views"),
         num_forwards=done * forwards_per_image(views, num_views), seconds=time.perf_counter() - started,
-        by_batch=plan.by_batch,
+        flips=flips, by_batch=plan.by_batch,
     )  # fmt: skip
 
 
-def observation_of_features(features: Float[Tensor, "n k d"]) -> Observation:
+def observation_of_features(features: Float[Tensor, "n k d"], seconds: float = AuditSettings.seconds) -> Observation:
     """Take features that exist already: K views of n samples, at least 2."""
     n, k, d = features.shape
     if k < 2 or n < 2 * FEWEST_BLOCKS:
         raise ValueError(f"features: got {n} samples with {k} views, wanted at least {2 * FEWEST_BLOCKS} with 2")
-    moments = Moments(d, num_blocks=num_blocks(d))
+    moments, flips = (
+        Moments(d, num_blocks=min(num_blocks(d, seconds), n // 2)),
+        sign_flips(d),
+    )  # a B of its own takes two
     moments.add(features)
-    return Observation(moments, None, features[:, 0].float(), features[:, 1].float(), None, None, k)
+    flips.add(features)
+    h_a, h_b = features[:, 0].float(), features[:, 1].float()
+    return Observation(
+        moments, None, h_a, h_b, None, None, k, h_views=features.float(), flips=flips, dtype=features.dtype
+    )
+
+
+def sign_flips(num_features: int, seconds: float = AuditSettings.seconds) -> SignFlips:
+    """Return the sums for the null edge: eight draws, fewer where they would take too much memory or time."""
+    fitting = min(SUMS_BYTES // 4 // (8 * num_features**2), int(NUM_DRAWS * seconds / AuditSettings.seconds))
+    return SignFlips(num_features, num_draws=max(3, min(NUM_DRAWS, fitting)))
 
 
 def num_blocks(num_features: int, seconds: float = AuditSettings.seconds) -> int:
@@ -153,8 +188,8 @@ def project(projector: nn.Module, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p
 
 
 @torch.inference_mode()
-def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: int = MOST_IMAGES) -> int:
-    """Return how many samples `observe` takes through the network in so many seconds, `FEWEST_IMAGES` to `most`."""
+def seconds_per_view(subject: Subject, seconds: float) -> float:
+    """Return what one view of a sample takes, by the fastest of small passes of which `seconds` allow one to three."""
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
@@ -167,9 +202,29 @@ def images_that_fit(subject: Subject, *, seconds: float, num_views: int, most: i
         started = time.perf_counter()
         _drawn(trained.backbone, views.studied, batch.samples, generator)
         times.append(time.perf_counter() - started)
-    each = min(times) / len(batch.indices) * forwards_per_image(views, num_views)
-    fitting = int(seconds / each) if each > 0 else most
-    return min(len(source), max(FEWEST_IMAGES, min(most, fitting)))
+    return min(times) / len(batch.indices)
+
+
+def images_that_fit(
+    subject: Subject, *, seconds: float, num_views: int, most: int = MOST_IMAGES, each: float | None = None
+) -> int:
+    """Return how many samples `observe` takes through the network in so many seconds, `FEWEST_IMAGES` to `most`.
+
+    `each` is what a view takes, measured where it is not given.
+    """
+    if subject.source is None or subject.views is None:
+        raise ValueError(f"subject: {subject.name} has no network to time")
+    each = seconds_per_view(subject, seconds) if each is None else each
+    fitting = int(seconds / (each * forwards_per_image(subject.views, num_views))) if each > 0 else most
+    return min(len(subject.source), max(FEWEST_IMAGES, min(most, fitting)))
+
+
+def views_that_fit(subject: Subject, *, seconds: float, num_views: int, each: float) -> int:
+    """Return how many views of the fewest samples fit into so many seconds, from 2 to the number that was asked for."""
+    if subject.views is None or each <= 0:
+        return num_views
+    others = forwards_per_image(subject.views, 0)
+    return max(2, min(num_views, int(seconds / (each * FEWEST_IMAGES)) - others))
 
 
 def forwards_per_image(views: Views, num_views: int) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from barlow.audits.estimated_losses import estimated_loss, with_replicates
-from barlow.audits.loss import pearson_limits
+from barlow.audits.loss import least_pearson_loss
 from barlow.audits.observation import Observation, project
 from barlow.audits.quantities import measured
 from barlow.audits.spectra import spectra
@@ -46,21 +46,22 @@ def projector_share(
     end: Jackknifed,
     mlp: bool = True,
     seconds: float = SECONDS,
+    most_directions: int | None = None,
 ) -> ProjectorShare:
     """Return the share of the fall that a projector alone reaches, for Barlow Twins with Pearson normalisation.
 
     `before` is of the untrained network; `start` is the complete loss of its embeddings, and `end` that of the trained
-    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`.
+    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`; the linear
+    one is of `most_directions` directions of wide features.
     """
     if before.z_a is None:
         raise ValueError("before: wanted embeddings of the untrained network")
-    best, worst = pearson_limits(spectra(before.moments), before.z_a.shape[1], _weight(recipe))
-    # Two errors of the middle have to reach both ends of the bracket and beyond: a quarter of it is an error as well.
-    quarter = abs(float(worst.value - best.value)) / 4
+    known = spectra(before.moments, before.flips, before.dtype, most_directions)
+    least = least_pearson_loss(known, before.z_a.shape[1], _weight(recipe))
     return ProjectorShare(
         start=float(start.value),
         end=float(end.value),
-        linear=_share((best + worst) / 2.0, quarter, start, end),
+        linear=_share(_known(least.value, start), least.error or 0.0, start, end),
         mlp=_share(*_fitted(before, recipe, min(SECONDS, seconds)), start, end) if mlp else Reached(),
     )
 
@@ -71,6 +72,11 @@ def _share(reached: Jackknifed, other_error: float, start: Jackknifed, end: Jack
     share = (start - reached) / (start - end)
     error = math.hypot(float(share.standard_error), other_error / abs(fall)) if fall else math.nan
     return Reached(loss, measured(share.value, error))
+
+
+def _known(value: float, like: Jackknifed) -> Jackknifed:
+    """A number whose error is told beside it, with as many replicates as another."""
+    return Jackknifed(torch.full_like(like.value, value), torch.full_like(like.left_out, value))
 
 
 def _fitted(before: Observation, recipe: Recipe, seconds: float) -> tuple[Jackknifed, float]:
@@ -89,7 +95,8 @@ def _fitted(before: Observation, recipe: Recipe, seconds: float) -> tuple[Jackkn
         halves = (kept[kept % FOLDS == fold] // FOLDS for fold in range(FOLDS))
         return [_loss(z_a[half], z_b[half], recipe) for (z_a, z_b), half in zip(scored, halves, strict=True)]
 
-    found = with_replicates(lambda kept: fmean(loss(kept)), rows, scored[0][0].shape[1], before.moments.num_blocks)
+    width, blocks = scored[0][0].shape[1], before.moments.num_blocks
+    found = with_replicates(lambda kept: fmean(loss(kept)), rows, width, blocks, before.work)
     halves = loss(rows)
     return found, (max(halves) - min(halves)) / 2
 

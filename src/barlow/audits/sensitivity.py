@@ -33,6 +33,10 @@ STRONGEST = 2
 """Transforms whose strength curve is drawn: those with the largest effect that have a strength."""
 
 
+LEFT_OUT = {"effects of single augmentations": "effects", "strength curves": "curves", "layers": "layers"}
+"""What may be left out, by the samples that it would have."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """What is measured of one transform: its name, the pipeline, and which one that is; "": both draw it equally."""
@@ -49,16 +53,17 @@ class Bar:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What h reacts to; empty for features without a network."""
+    """What h reacts to; empty for features without a network. `left_out` says what there was no time for."""
 
     augmentations: Sequence[Effect] = ()
     directions: Sequence[Direction] = ()
     layers: Sequence[Layer] = ()
+    left_out: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class NumImages:
-    """Samples behind bars, behind each curve, and behind the layers."""
+    """Samples behind bars, behind each curve, and behind the layers; 0: left out, for want of time."""
 
     effects: int
     curves: int
@@ -70,7 +75,8 @@ def sensitivity(
 ) -> Sensitivity:
     """Measure what each transform does to h, what the most invariant directions follow, and every layer.
 
-    `forwards` is about the most views through the network, all together; `LEAST_IMAGES` are looked at in any case.
+    `forwards` is about the most views through the network, all together. What would be of fewer than `LEAST_IMAGES` is
+    left out: first the curves, then the bars, then the layers.
     """
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
@@ -80,25 +86,27 @@ def sensitivity(
     images = images_within(forwards, num_images=num_images, num_bars=[len(bars) for bars in passes])
     parts = Progress("audit of augmentations and layers", len(passes) + STRONGEST + 1, unit="parts", quiet=quiet)
     effects: list[tuple[Bar, TransformEffect]] = []
-    curves = {}
+    curves, layers = {}, dict[str, LayerShare]()
     with parts as progress:
-        for place, bars in enumerate(passes):
+        for place, bars in enumerate(passes if images.effects else []):
             progress.update(place, "effects")
             effects += _effects(trained.backbone, source, bars, directions, num_images=images.effects, seed=seed)
-        for place, bar in enumerate(_strongest(effects)):
+        for place, bar in enumerate(_strongest(effects) if images.curves else []):
             progress.update(len(passes) + place, f"strength of {bar.name}")
             curves[bar.name] = _curve(trained.backbone, source, bar, num_images=images.curves, seed=seed)
         progress.update(len(passes) + STRONGEST, "layers")
-        stages = backbone_stages(trained.backbone) if isinstance(trained.backbone, nn.Module) else {}
-        layers = layer_shares(
-            trained.backbone, trained.projector, source, views.studied,
-            stages=stages, num_images=images.layers, seed=seed,
-        )  # fmt: skip
+        if images.layers:
+            stages = backbone_stages(trained.backbone) if isinstance(trained.backbone, nn.Module) else {}
+            layers = layer_shares(
+                trained.backbone, trained.projector, source, views.studied,
+                stages=stages, num_images=images.layers, seed=seed,
+            )  # fmt: skip
         progress.update(len(passes) + STRONGEST + 1)
     return Sensitivity(
         augmentations=[_effect(bar, effect, curves.get(bar.name, [])) for bar, effect in effects],
         directions=followed(directions, {bar.name: effect for bar, effect in effects}),
         layers=[_layer(layer) for layer in layers.values()],
+        left_out=[name for name, of in LEFT_OUT.items() if not getattr(images, of)],
     )
 
 
@@ -124,12 +132,16 @@ def images_within(forwards: float, *, num_images: int, num_bars: Sequence[int]) 
     most = NumImages(min(EFFECT_IMAGES, num_images), min(CURVE_IMAGES, num_images), min(EFFECT_IMAGES, num_images))
     of_effects = sum(3 + 2 * bars for bars in num_bars)  # see effects.py
     of_curves = min(STRONGEST, sum(num_bars)) * (2 + 2 * len(MAGNITUDES))
-    share = forwards / (most.effects * of_effects + most.curves * of_curves + most.layers * 2)
-
-    def images(wanted: int) -> int:
-        return min(wanted, max(LEAST_IMAGES, int(min(1.0, share) * wanted)))
-
-    return NumImages(images(most.effects), images(most.curves), images(most.layers))
+    least = [LEAST_IMAGES * passes for passes in (2, of_effects, of_curves)]
+    curves, effects = forwards >= sum(least), forwards >= sum(least[:2])
+    if forwards < least[0]:
+        return NumImages(0, 0, 0)
+    parts = [(most.effects, of_effects, effects), (most.curves, of_curves, curves), (most.layers, 2, True)]
+    fewest = sum(min(LEAST_IMAGES, wanted) * passes for wanted, passes, fits in parts if fits)
+    rest = sum(max(0, wanted - LEAST_IMAGES) * passes for wanted, passes, fits in parts if fits)
+    share = min(1.0, (forwards - fewest) / rest) if rest else 1.0
+    found = [min(wanted, LEAST_IMAGES + int(share * max(0, wanted - LEAST_IMAGES))) for wanted, *_ in parts]
+    return NumImages(*(images if fits else 0 for images, (*_, fits) in zip(found, parts, strict=True)))
 
 
 def _effects(

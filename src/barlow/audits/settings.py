@@ -38,11 +38,11 @@ class AuditSettings:
     num_views: int = 8
     """Views of each; the null edge falls about as one over their number."""
     seconds: float = 60.0
-    """About how long the main passes may take; a run's untrained network takes as long, effects and layers at most."""
+    """About how long the whole audit may take; what there is no time for is left out and said."""
     untrained: bool = False
     """Audit the network of a run as it was before training."""
     mlp: bool = True
-    """Fit an MLP to measure the projector's share: for half as long as a main pass, and up to half a minute."""
+    """Fit an MLP to measure the projector's share: for a seventh of the time, and up to half a minute."""
     weights: str = "default"
     """Weights of a model by name: default (the library's own), a file, or none."""
     arch: str = ""

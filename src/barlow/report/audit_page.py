@@ -27,6 +27,7 @@ from barlow.report.audit_words import (
     subject_name,
 )
 from barlow.report.charts import Bar, Mark, spectrum_chart, waterfall, waterfall_scale
+from barlow.report.glossary import glossary
 from barlow.report.page import contents, write_page
 from barlow.report.sections import grid, section, table
 
@@ -84,6 +85,7 @@ def write_audit_page(figures: Mapping[str, Any], out: Path) -> Path:
         audit_sections.warnings(known),
         audit_sections.settings(known),
     ]
+    body.append(glossary("".join(body)))
     title = f"Audit of {subject_name(known)}"
     warned = len(known.warnings)
     status = (
@@ -128,7 +130,7 @@ def _spectra(both: Both) -> str:
         levels = [Mark(f"null edge {number(levels[0].at)}", levels[0].at, "quiet")]
     explanation = (
         "The higher curve is the more invariant one, direction by direction; where the shaded bands (about 95%) are "
-        "apart, the difference is more than chance. Dashed: cross-fit, which errs on the low side."
+        "apart, the difference is more than chance. Dashed: cross-fit, where other samples choose the directions."
     )
     x_name = directions_named(shown, total)
     chart = spectrum_chart("Share of the sample in each direction", lines, x_name=x_name, bands=bands, levels=levels)
@@ -168,7 +170,7 @@ def _loss(both: Both) -> str:
     titles = [f"{side}: {subject_name(figures)}" for (side, _), figures in zip(SIDES, both, strict=True)]
     drawn = [waterfall(title, one, scale=scale) for title, one in zip(titles, steps, strict=True)]
     explanation = (
-        "Both on one scale: only the backbone limit says something about the features, and losses compare only "
+        "Both on one scale: only the best linear projector says something about the features, and losses compare only "
         "at equal width, redundancy weight and batch size."
     )
     return section("loss", "The losses taken apart", explanation, grid(*drawn))

@@ -89,7 +89,7 @@ def verdict_cards(figures: Figures) -> str:
         cards.append(f'<li class="{look.color}">{lines}</li>')
     explanation = (
         "Each finding with its number, the range in which that lies with about 95% certainty (two standard errors on "
-        "either side; of figures with an optimistic and a pessimistic estimate, beyond either), and what to try next."
+        "either side, or the range that is told), and what to try next."
     )
     return section(
         "verdicts", "What was found", explanation, f'<ul class="verdicts">{"".join(cards)}</ul>' if cards else ""
@@ -114,7 +114,7 @@ def loss(figures: Figures) -> str:
     explained = table(["part", "value", "what it is"], meanings, numeric=False) if meanings else ""
     taken_apart = told(
         "Read from top to bottom: each bar is what one cause adds, and the last is the loss that training shows. Only "
-        "the backbone limit says something about the features.",
+        "the best linear projector says something about the features.",
         waterfall("Where the loss comes from", part_steps(figures)),
         f'<div class="meanings">{explained}</div>' if explained else "",
     )
@@ -187,7 +187,7 @@ def spectrum(figures: Figures) -> str:
     lines, bands = spectrum_lines(known, shown)
     marks = [Mark(f"null edge {number(known.edge)}", known.edge, "quiet")] if known.edge and lines else []
     if known.waterline and known.waterline.value and lines:
-        ends = both_ends(known.waterline, known.waterline_cross_fit)
+        ends = both_ends(known.waterline, known.waterline_cross_fit, known.waterline_range)
         marks.append(Mark(f"waterline {ends}", known.waterline.value, "c2"))
     x_name = directions_named(shown, len(known.plug_in))
     main = spectrum_chart("Share of the sample in each direction", lines, x_name=x_name, bands=bands, levels=marks)
@@ -202,8 +202,12 @@ def _how_to_read(figures: Figures) -> str:
     for there, sentence in (
         (known.edge, "Directions below the null edge are not proven with so many samples."),
         (known.waterline, "Directions below the waterline are not worth an output to the best linear projector."),
-        (known.cross_fit, "Plug-in is too high on average and cross-fit too low."),
-        (known.error, "Shaded is two errors beyond either, which holds the truth in 95% of cases or more."),
+        (
+            known.cross_fit,
+            "Plug-in takes all samples for everything and is spread too far apart by chance; in cross-fit "
+            "other samples choose the directions. Neither is unbiased, and the truth need not lie between.",
+        ),
+        (known.error, "Shaded is where it lies with about 95% certainty."),
     ):
         said += f" {sentence}" if there else ""
     seen, every = partly_seen(figures)
@@ -215,7 +219,7 @@ def _how_to_read(figures: Figures) -> str:
 
 
 def spectrum_lines(spectrum: Spectrum, shown: int, name: str = "", color: str = "c1") -> tuple[list[Line], list[Band]]:
-    """Return plug-in and cross-fit curve of the first `shown` directions, and the band of two errors beyond both."""
+    """Return plug-in and cross-fit curve of the first `shown` directions, and the band that holds the truth."""
     given = (spectrum.plug_in, spectrum.cross_fit, spectrum.error, spectrum.cross_fit_error)
     plug_in, cross, error, cross_error = (_array(values, shown) for values in given)
     kept = np.unique(np.linspace(0, max(len(plug_in) - 1, 0), MAX_POINTS).round().astype(int))[: len(plug_in)]
@@ -229,6 +233,8 @@ def spectrum_lines(spectrum: Spectrum, shown: int, name: str = "", color: str = 
         if len(cross_error) == len(cross) == len(plug_in):
             below = NUM_ERRORS * cross_error[kept]
             low, high = np.minimum(low, cross[kept] - below), np.maximum(high, cross[kept] + below)
+        if len(spectrum.low) == len(spectrum.high) and (known := kept[kept < len(spectrum.low)]).size == kept.size:
+            low, high = _array(spectrum.low, shown)[known], _array(spectrum.high, shown)[known]
         bands.append(Band(x, np.clip(low, 0.0, None), np.clip(high, None, 1.0), color))
     return [line for line in (first, other) if len(line.x)], bands
 

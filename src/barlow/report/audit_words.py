@@ -12,6 +12,7 @@ from barlow.figures import (
     Figures,
     Layer,
     Measured,
+    Range,
     Verdict,
     described,
 )
@@ -114,19 +115,19 @@ def loss_total(figures: Figures) -> float | None:
 def limit_sentence(figures: Figures) -> str:
     """Say what the best linear projector reaches on the features; nothing when it is not known.
 
-    The truth lies between the two estimates on average only: the range is from two errors below to two above them.
+    Counts of directions have two ends, and so had all of older audits.
     """
     best, worst = figures.loss.limit, figures.loss.limit_cross_fit
     if best is None:
         return ""
-    said = f"The best linear projector on these features reaches {number(best.value)} over all pairs of views"
-    if worst is not None and worst.value != best.value:
-        said += f" by the optimistic estimate and {number(worst.value)} by the pessimistic one"
-    worst = worst or Measured(best.value)
+    said = f"The best linear projector on these features reaches {number(best.value)}"
+    said += f" to {number(worst.value)}" if worst is not None and worst.value != best.value else ""
+    said += " over all pairs of views"
+    worst = worst or best
     if best.error or worst.error:
         first = max(0.0, best.value - NUM_ERRORS * (best.error or 0.0))
-        last = max(worst.value, best.value) + NUM_ERRORS * (worst.error or 0.0)
-        said += f"; with two errors of either, {number(first)} to {number(last)}"
+        last = max(worst.value + NUM_ERRORS * (worst.error or 0.0), best.value + NUM_ERRORS * (best.error or 0.0))
+        said += f", with about 95% certainty {number(first)} to {number(last)}"
     seen, every = partly_seen(figures)
     return f"{said}; at most that, for {number(seen, 9)} of {number(every, 9)} directions." if seen else f"{said}."
 
@@ -163,9 +164,12 @@ def partly_seen(figures: Figures) -> tuple[float, float]:
     return (seen, every) if seen and every and seen < every else (0.0, 0.0)
 
 
-def both_ends(optimistic: Measured | None, pessimistic: Measured | None) -> str:
-    """Return "24 to 25": a figure of the spectrum from both ends, the lower one first."""
-    shown = [number(end) for end in sorted(one.value for one in (optimistic, pessimistic) if one is not None)]
+def both_ends(first: Measured | None, other: Measured | None, known: Range) -> str:
+    """Return "24 to 25": the range of a figure of the spectrum; of older audits both estimates, the lower one first."""
+    ends = [one.value for one in (first, other) if one is not None]
+    if known.low is not None and known.high is not None:
+        ends = [known.low, known.high]
+    shown = [number(end) for end in sorted(ends)]
     return " to ".join(dict.fromkeys(shown))
 
 
@@ -181,7 +185,8 @@ def spectrum_sentence(figures: Figures) -> str:
         said.append(f"On samples that did not choose them, {proven} do.")
     active, width = spectrum.num_active, figures.settings.width
     if active is not None and width:
-        used = f"The best linear projector uses {both_ends(active, spectrum.num_active_cross_fit)} "
+        between = both_ends(active, spectrum.num_active_cross_fit, spectrum.num_active_range)
+        used = f"The best linear projector uses {between} "
         used += f"{'direction' if active.value == 1 else 'directions'} for its {count(width, 'output')}"
         usable = min(width, float(total)) if total else width
         ways = _ways_to_use_all(figures, usable) if active.value < usable else ""

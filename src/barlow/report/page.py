@@ -11,6 +11,7 @@ from typing import Any
 from barlow.files import durable_file
 from barlow.formats import printable, text
 from barlow.report import evidence, graph, record, sections
+from barlow.report.glossary import glossary
 from barlow.report.run_folder import RunFiles, read_run
 from barlow.report.words import data_name, method_name
 
@@ -50,7 +51,8 @@ def body_of(run: RunFiles) -> str:
         record.incidents(run),
         record.recipe(run),
     ]
-    return f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
+    body = f"<header>{sections.headline(run)}{contents(parts)}</header>" + "".join(parts)
+    return body + glossary(body)
 
 
 def contents(parts: Sequence[str]) -> str:

@@ -25,20 +25,20 @@ from barlow.report.words import (
 PART_NAMES = {"on_diagonal": "on-diagonal", "off_diagonal": "off-diagonal"}
 NETWORK_COLORS = dict(zip(NETWORKS, ("c1", "c2"), strict=True))
 PROBE_NAMES = {
-    "effective_rank": "Effective rank",
+    "effective_rank": "Effective rank of plain samples",
     "invariance_share": "Invariance share, %",
-    "mean_correlation": "Mean intraclass correlation",
-    "directions_above_chance": "Directions above chance",
-    "backbone_limit": "Backbone limit of the loss",
+    "mean_correlation": "Agreement of the strongest directions",
+    "directions_above_chance": "Strongest directions above chance",
+    "backbone_limit": "Best linear projector's loss, roughly",
     "knn_accuracy": "kNN accuracy, %",
 }
 """Titles of the probes; a title in % says that the share is multiplied by 100."""
 LABEL_FREE_NAMES = {
-    "effective_rank": ("Effective rank", number),
+    "effective_rank": ("Effective rank of plain samples", number),
     "invariance_share": ("Invariance share: variance between samples / total", percent),
-    "mean_correlation": ("Mean intraclass correlation", number),
-    "directions_above_chance": ("Directions above chance", number),
-    "backbone_limit": ("Backbone limit: least loss of a linear projector", number),
+    "mean_correlation": ("Agreement of the 128 strongest directions between views", number),
+    "directions_above_chance": ("Directions above chance, of the 128 strongest", number),
+    "backbone_limit": ("Best linear projector's loss, roughly", number),
 }
 KEPT = {
     "knn": "nearest neighbours (kNN)",
@@ -274,12 +274,14 @@ def probes(run: RunFiles) -> str:
         line = Line(name, x, 100 * y if name.endswith("%") else y, color=f"c{place % 8 + 1}")
         charts.append(line_chart(name, [line], x_name="epochs", height=150))
     explanation = (
-        "A rising effective rank means that more directions are used, a rising invariance share that views "
-        "of one sample come closer together; if the rank falls to 1 the features collapse."
+        "A rising invariance share means that views of one sample come closer together. The effective rank often falls "
+        "while a network learns, because it drops what augmentation makes; only if it falls to about 1 do the features "
+        "collapse. All of this is of 1,024 samples and two views: read curves, and take numbers from the audit, whose "
+        "figures of other names are of more samples and views."
     )
     if "backbone_limit" in run.names("probe", "figures"):
         explanation += (
-            " The backbone limit is the least loss that a linear projector could reach on the features of that moment: "
+            " The best linear projector's loss is the least that one could reach on the features of that moment: "
             "unlike the loss it falls only if the backbone learns."
         )
     if "knn_accuracy" in run.names("probe", "figures"):

@@ -27,6 +27,11 @@ NETWORKS = ("trained", "untrained")
 """Rows of an evaluation that are networks; what stands beside them has the name that its modality gives it."""
 NOISY_GAIN = 1.0
 """A gain of fewer than this many standard deviations of the draws is called no evidence."""
+FALLS = ", fewer than before, as is normal: what augmentation makes is dropped"
+BARELY = 0.05
+"""A rise of the mean correlation that two runs with other seeds differ by as well."""
+FELL = 0.8
+"""A best linear projector's loss of four fifths of that before training is more than chance, whatever the mean says."""
 ADVICE = "More samples, more epochs, milder augmentations or larger inputs are what to try."
 
 
@@ -162,13 +167,33 @@ def epochs(run: RunFiles) -> str:
 
 
 def sentences(run: RunFiles) -> list[str]:
-    """Return two to five sentences that say what the numbers of the run mean; first, if so, that it was in vain."""
+    """Return the sentences that say what the numbers of the run mean; first what came of it, by figures without labels.
+
+    Last, where the reasons are to be found.
+    """
     found = [_loss_sentence(run), _few_labels_sentence(run), _linear_sentence(run), _label_free_sentence(run)]
     if not rows(run) and run.finished:
         labelled = finite(mapping(run.start.get("data")).get("num_classes"))
         why = "The features have not been evaluated on labels" if labelled else "No labels were given"
         found[1] = f"{why}, so nothing here says how well classes can be told apart; the figures below need none."
-    return [sentence for sentence in (nothing_learnt(run.section("label_free")), *found) if sentence]
+    came_of_it = without_labels(run.section("label_free"))
+    why = "For the reasons, without labels: `barlow audit` of this folder." if came_of_it else ""
+    return [sentence for sentence in (came_of_it, *found, why) if sentence]
+
+
+def without_labels(label_free: Mapping[str, Any]) -> str:
+    """Return the verdict that needs no labels: nothing, barely or something learnt; "" where figures are missing."""
+    if in_vain := nothing_learnt(label_free):
+        return in_vain
+    rho, before = label_free.get("mean_correlation"), label_free.get("mean_correlation_untrained")
+    if rho is None or before is None:
+        return ""
+    agreement = _agreement(rho, before)
+    limit, limit_before = label_free.get("backbone_limit"), label_free.get("backbone_limit_untrained")
+    fell = limit is not None and limit_before is not None and limit < FELL * limit_before
+    if rho - before < BARELY and not fell:
+        return _said("Barely learnt: two views of a sample agree in the features hardly better than before", agreement)
+    return f"Learnt: two views of a sample agree in the features better than before training ({agreement})."
 
 
 def nothing_learnt(label_free: Mapping[str, Any]) -> str:
@@ -181,7 +206,7 @@ def nothing_learnt(label_free: Mapping[str, Any]) -> str:
     rho, before = label_free.get("mean_correlation"), label_free.get("mean_correlation_untrained")
     if rho is None:
         return ""
-    agreement = f"mean correlation {number(rho)}" + ("" if before is None else f", untrained {number(before)}")
+    agreement = _agreement(rho, before)
     if label_free.get("directions_above_chance") == 0:
         return _said("Nothing was learnt: no direction of the features agrees between views beyond chance", agreement)
     limit, limit_before = label_free.get("backbone_limit"), label_free.get("backbone_limit_untrained")
@@ -189,6 +214,11 @@ def nothing_learnt(label_free: Mapping[str, Any]) -> str:
     if before is not None and rho <= before and no_lower:
         return _said("Training has not helped: the features agree between views no better than before", agreement)
     return ""
+
+
+def _agreement(rho: float, before: float | None) -> str:
+    untrained = "" if before is None else f", untrained {number(before)}"
+    return f"agreement of the strongest directions {number(rho)}{untrained}"
 
 
 def _said(what: str, agreement: str) -> str:
@@ -259,7 +289,9 @@ def _label_free_sentence(run: RunFiles) -> str:
     if rank is not None:
         parts.append(f"The features vary in {number(rank)} effective {'dimension' if rank == 1 else 'dimensions'}")
         parts[0] += features_of(run) + untrained_too(run, "effective_rank", number)
+        before = finite(run.section("label_free").get("effective_rank_untrained"))
         parts[0] += ", close to collapse" if rank < 2.0 else ""
+        parts[0] += FALLS if before is not None and 2.0 <= rank < before else ""
     if invariance is not None:
         one = sample_noun(run)
         said = f"{percent(invariance, 0)} of their variance lies between {one}s, the rest between views of one {one}"

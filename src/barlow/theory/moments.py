@@ -175,6 +175,14 @@ class Moments:
         """
         return self._estimate(self._all_but(g), enumerated)
 
+    def only_block(self, g: int) -> Covariances:
+        """Return `covariances` of block g alone: the images on which a replicate without it is judged.
+
+        Raises:
+            ValueError: no such block, or fewer than 2 images in it.
+        """
+        return self._estimate(1.0 - self._all_but(g), enumerated=False)
+
     def halves(self, *, without: int | None = None, enumerated: bool = False) -> tuple[Covariances, Covariances]:
         """Return `covariances` (or `population` if `enumerated`) of the even and of the odd blocks, for cross-fits.
 

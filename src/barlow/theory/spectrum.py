@@ -55,6 +55,16 @@ def rounding_variance(dtype: torch.dtype, mean: Float64[Tensor, " d"]) -> float:
     return float((ROUNDING * torch.finfo(dtype).eps) ** 2 * mean.square().sum())
 
 
+def rounding_share(total: Float[Tensor, "d d"], mean: Float[Tensor, " d"], dtype: torch.dtype) -> float:
+    """Return the variance that rounding to `dtype` can leave, as a share of the largest eigenvalue of T, at most 1.
+
+    Of features with that mean and covariance; 1 where nothing but rounding is left, as of a constant network.
+    """
+    size = float(mean.double().square().sum() + total.double().trace())
+    largest = float(torch.linalg.eigvalsh(total.double())[-1])
+    return min(1.0, (ROUNDING * torch.finfo(dtype).eps) ** 2 * size / largest) if largest > 0 else 1.0
+
+
 def effective_rank(eigenvalues: Float[Tensor, " d"]) -> float:
     """Return exp(-sum_k p_k log p_k) with p_k = eigenvalue_k / sum of eigenvalues: 1 to d, 0 for no variance.
 

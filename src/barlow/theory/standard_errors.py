@@ -33,6 +33,25 @@ class Jackknifed:
         """Standard error of `value` for images as independent draws."""
         return replicate_error(self.left_out)
 
+    @property
+    def bias(self) -> Float64[Tensor, "*shape"]:
+        """The bias that falls as 1/n, (G - 1)(mean_g s_g - s): eigenvalues of few samples are too far apart."""
+        return (len(self.left_out) - 1) * (self.left_out.mean(dim=0) - self.value)
+
+    @property
+    def corrected(self) -> Float64[Tensor, "*shape"]:
+        """`value` less `bias`."""
+        return self.value - self.bias
+
+    @property
+    def corrected_error(self) -> Float64[Tensor, "*shape"]:
+        """Error of `corrected`: the standard error and all of the bias that was removed, as if independent.
+
+        Where the bias falls as 1/n, little of it is left; at ties of eigenvalues it falls as 1/sqrt(n), and as much is
+        left as was removed. Which of the two it is the samples do not tell, so that the error has room for both.
+        """
+        return (self.standard_error.square() + self.bias.square()).sqrt()
+
     def __add__(self, other: "Jackknifed") -> "Jackknifed":
         return Jackknifed(self.value + other.value, self.left_out + other.left_out)
 
@@ -131,18 +150,29 @@ def jackknife(
     """
     sizes = torch.tensor(moments.block_sizes, dtype=torch.float64)
     occupied = [g for g, size in enumerate(moments.block_sizes) if size]
-    if len(occupied) < 2:
-        raise ValueError(f"moments: got {len(occupied)} blocks with samples, wanted at least 2 to leave one out")
-    found = statistic(moments.population() if enumerated else moments.covariances())
-    whole = torch.as_tensor(found, dtype=torch.float64)
-    left_out = torch.stack(
-        [
-            torch.as_tensor(statistic(moments.without_block(g, enumerated=enumerated)), dtype=torch.float64)
-            for g in occupied
-        ]
-    )
+    replicates = jackknifed(moments, statistic, enumerated=enumerated)
+    whole, left_out = replicates.value, replicates.left_out
     h = (sizes.sum() / sizes[occupied]).view(-1, *[1] * whole.ndim)
     pseudo = h * whole - (h - 1) * left_out
     centre = (pseudo / h).sum(dim=0)
     error = ((pseudo - centre).square() / (h - 1)).mean(dim=0).sqrt()
-    return (found, error) if isinstance(found, Tensor) else (float(found), float(error))
+    return (whole, error) if replicates.left_out.ndim > 1 else (float(whole), float(error))
+
+
+def jackknifed(
+    moments: Moments, statistic: Callable[[Covariances], float | Tensor], *, enumerated: bool = False
+) -> Jackknifed:
+    """Return a statistic of the covariances with its replicates, one without each block that has images.
+
+    Raises:
+        ValueError: fewer than 2 blocks with images, or too few images.
+    """
+    occupied = [g for g, size in enumerate(moments.block_sizes) if size]
+    if len(occupied) < 2:
+        raise ValueError(f"moments: got {len(occupied)} blocks with samples, wanted at least 2 to leave one out")
+    whole = moments.population() if enumerated else moments.covariances()
+    left_out = [statistic(moments.without_block(g, enumerated=enumerated)) for g in occupied]
+    return Jackknifed(
+        torch.as_tensor(statistic(whole), dtype=torch.float64),
+        torch.stack([torch.as_tensor(one, dtype=torch.float64) for one in left_out]),
+    )

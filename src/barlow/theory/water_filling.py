@@ -92,6 +92,18 @@ def water_filling(
     )
 
 
+def loss_of_use(used: Float[Tensor, " r"], num_features: int, redundancy_weight: float) -> Float64[Tensor, ""]:
+    """Return the loss of a budget g that was chosen elsewhere, from what it uses: rho_k g_k of each direction.
+
+    (1-lambda) (D-t)^2/D + lambda [ sum_{k<=d'} (1 - rho_k g_k)^2 + D - d' ], t = sum_k rho_k g_k, d' = min(D, r), for
+    directions in descending order. Never below the least loss of the same rho.
+    """
+    leading = used[:num_features]
+    missing, redundant = num_features - leading.sum(), (1.0 - leading).square().sum() + num_features - len(leading)
+    loss: Tensor = (1.0 - redundancy_weight) * missing.square() / num_features + redundancy_weight * redundant
+    return loss
+
+
 def redundancy_weight_for(
     correlations: Float[Tensor, " d"] | Sequence[float], num_features: int, num_active: int | None = None
 ) -> float | None:

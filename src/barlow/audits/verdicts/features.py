@@ -5,6 +5,7 @@ Each function puts one question; see `table.Check`.
 
 import math
 
+from barlow.audits.verdicts.samples import SAME_VIEWS
 from barlow.figures import Figures, Level, Measured, MissingFigureError, Verdict, needed
 from barlow.formats import number
 
@@ -32,9 +33,17 @@ NO_POWER_LAW = 0.9
 """Below this R^2 the spectrum is no power law, and the exponent depends on the window more than on the features."""
 
 
+COLLAPSE_ADVICE = (
+    "Lower the learning rate, lengthen the warm-up, and check that the loss has its decorrelating term (lambda above "
+    "0) and that the network is in evaluation mode."
+)
+
+
 def augmentation_share(figures: Figures) -> Verdict | None:
     """How much of the variance of the backbone is augmentation, and which transform makes most of it."""
     share = needed(figures.quantities.augmentation_share)
+    if share.value <= SAME_VIEWS:  # nothing was augmented, which is another matter
+        return None
     above, worst = share.above(MOSTLY_AUGMENTATION), _worst_transforms(figures)
     said = f"{share.as_percent()} of the variance of the backbone is still augmentation{worst[0]}"
     level: Level = "note"
@@ -71,16 +80,36 @@ def solved_augmentations(figures: Figures) -> Verdict | None:
 
 
 def collapse(figures: Figures) -> Verdict | None:
-    """Whether the features vary along hardly any direction."""
-    rank = needed(figures.quantities.effective_rank)
+    """Whether the features tell samples apart along hardly any direction, on whatever scale."""
+    rank, width = needed(figures.quantities.effective_rank), figures.settings.num_features or math.inf
+    if (varying := figures.quantities.rank) is not None and not varying.value:
+        said = "The features are the same for every sample and every view, but for rounding: the backbone has "
+        return Verdict.of("collapse", "warning", varying, f"{said}collapsed.", COLLAPSE_ADVICE)
     above = rank.above(COLLAPSED)
-    if above or (figures.settings.num_features or math.inf) <= COLLAPSED:
+    if above or width <= COLLAPSED or _proven(figures) > COLLAPSED:
         return None
     said = f"The features vary in {rank.as_number()} effective {'dimension' if rank.value == 1 else 'dimensions'}"
     said += ": the backbone has collapsed." if above is False else ", close to collapse."
-    advice = "Lower the learning rate, lengthen the warm-up, and check that the loss has its decorrelating term "
-    advice += "(lambda above 0) and that the network is in evaluation mode."
-    return Verdict.of("collapse", "warning" if above is False else "note", rank, said, advice)
+    return Verdict.of("collapse", "warning" if above is False else "note", rank, said, COLLAPSE_ADVICE)
+
+
+def dominant_direction(figures: Figures) -> Verdict | None:
+    """Whether one direction is so strong that hardly another shows, though others tell samples apart as well."""
+    rank, proven = needed(figures.quantities.effective_rank), _proven(figures)
+    if rank.above(COLLAPSED) is not False or proven <= COLLAPSED:
+        return None
+    variances = figures.spectrum.eigenvalues
+    share = max(variances) / sum(variances) if variances and sum(variances) > 0 else math.nan
+    most = "" if math.isnan(share) else f" ({100 * share:.3g}% of the variance)"
+    said = f"One direction of the features is far stronger than all others{most}, so that they vary in "
+    said += (
+        f"{rank.as_number()} effective dimensions; but {number(proven, 9)} directions tell samples apart. That is no "
+    )
+    said += "collapse: it is a matter of scale."
+    advice = (
+        "Standardise or whiten the features before nearest neighbours, distances or a probe, which see little else "
+    )
+    return Verdict.of("dominant_direction", "note", rank, said, f"{advice}than the strong one.")
 
 
 def low_rank(figures: Figures) -> Verdict | None:
@@ -152,6 +181,11 @@ def power_law(figures: Figures) -> Verdict | None:
     return Verdict.of(
         "power_law", "note", fit, said, "Read the effective rank and the invariance spectrum instead of alpha."
     )
+
+
+def _proven(figures: Figures) -> float:
+    """How many directions tell samples apart beyond chance, whatever their scale."""
+    return needed(figures.spectrum.between_rank.value)
 
 
 def _transforms(figures: Figures) -> dict[str, Measured]:

@@ -32,6 +32,10 @@ IMAGES_PER_FEATURE = 15
 """With 8 views each, that many bring the range to 4% of its middle on either side."""
 WIDE_BRACKET = 0.1
 """Half of the range over its middle; 15 samples per feature and 8 views give 4%, errors included."""
+IMAGES_PER_DIRECTION = 3
+"""As in `audits/spectra.py`, here without torch."""
+MOST_ASKED = 20_000
+"""No more samples than that are asked for: with 8 views each they are minutes of a network on a CPU."""
 
 
 def waterline(figures: Figures) -> Verdict | None:
@@ -45,7 +49,7 @@ def waterline(figures: Figures) -> Verdict | None:
     enough = (1.0 - UNUSED_OUTPUTS) * usable
     if usable <= 0 or min(first.value, other.value) >= enough:
         return None
-    low, high = _counted(first, other, usable)
+    low, high = _counted(figures, first, other, usable)
     sure = high < enough
     of = f"{number(width, 9)} outputs" if usable == width else f"the {number(usable, 9)} directions that could be"
     said = f"At lambda = {number(weight)} a linear projector at its optimum uses only {number(first.value, 9)} "
@@ -121,15 +125,16 @@ def projector_gap(figures: Figures) -> Verdict | None:
 def limit_range(figures: Figures) -> tuple[float, float, float, float]:
     """Return the least loss of a linear projector with its range, ascending; MissingFigureError where it is not known.
 
-    They are (two errors below the optimistic estimate, that one, the pessimistic one, two errors above that).
+    They are (lower end, value, value, upper end); of a count, and of older audits, with two values, of either end.
     """
-    best, worst = needed(figures.loss.limit), needed(figures.loss.limit_cross_fit)
+    best = needed(figures.loss.limit)
+    worst = figures.loss.limit_cross_fit or best
     ends = (*_ends(best), best.value, *_ends(worst), worst.value)
     return min(ends), min(best.value, worst.value), max(best.value, worst.value), max(ends)
 
 
 def said_limits(limit: tuple[float, float, float, float]) -> str:
-    """Return "2.4 to 2.5 [2.2, 2.7]": both estimates, and the range with the errors of both."""
+    """Return "2.4 [2.2, 2.7]" with its range, or "2.4 to 2.5 [2.2, 2.7]" where there are two values."""
     low, best, worst, high = map(number, limit)
     return f"{best if best == worst else f'{best} to {worst}'} [{low}, {high}]"
 
@@ -138,11 +143,12 @@ def _ends(found: Measured) -> tuple[float, float]:
     return (found.value if found.low is None else found.low), (found.value if found.high is None else found.high)
 
 
-def _counted(first: Measured, other: Measured, most: float) -> tuple[float, float]:
-    """Lowest and highest count that two estimates and their errors allow, in whole numbers."""
+def _counted(figures: Figures, first: Measured, other: Measured, most: float) -> tuple[float, float]:
+    """Lowest and highest count that the samples allow, in whole numbers; of older audits, by two estimates."""
+    known = figures.spectrum.num_active_range
     reach = [NUM_ERRORS * (found.error or 0.0) for found in (first, other)]
-    low = min(first.value - reach[0], other.value - reach[1])
-    high = max(first.value + reach[0], other.value + reach[1])
+    low = min(first.value - reach[0], other.value - reach[1]) if known.low is None else known.low
+    high = max(first.value + reach[0], other.value + reach[1]) if known.high is None else known.high
     return float(max(0, math.floor(low))), min(most, float(math.ceil(high)))
 
 
@@ -202,6 +208,8 @@ def _use_all(figures: Figures, weight: float, width: float) -> str:
 def too_few_images(figures: Figures) -> Verdict | None:
     """Whether the best correlation is above what features without any invariance reach."""
     edge, best = needed(figures.spectrum.edge), needed(figures.spectrum.largest)
+    if chance := _chance(figures, best):
+        return chance
     if best.above(edge):
         return None
     none = best.value <= edge
@@ -213,24 +221,50 @@ def too_few_images(figures: Figures) -> Verdict | None:
     return Verdict.of("too_few_images", "warning" if none else "note", best, said, _images_to_use(figures))
 
 
+def _chance(figures: Figures, best: Measured) -> Verdict | None:
+    """Fewer than three samples per direction: whatever stands out, most of the spectrum is chance."""
+    images, directions = figures.settings.num_images, figures.spectrum.num_directions
+    if images is None or not directions or images >= IMAGES_PER_DIRECTION * directions:
+        return None
+    said = (
+        f"Not enough samples: {number(images, 9)} for {number(directions, 9)} directions, fewer than three for each, "
+    )
+    said += f"so that most of the spectrum is chance, whatever its best correlation, {best.as_number()}."
+    advice = f"{_more_samples(figures, IMAGES_PER_FEATURE * directions)}."
+    return Verdict.of("too_few_images", "warning", best, said, advice)
+
+
+def _more_samples(figures: Figures, wanted: float) -> str:
+    """Ask for samples that there are, else for what else helps."""
+    views, there = figures.settings.num_views or 2.0, figures.settings.num_available
+    images = figures.settings.num_images or 0.0
+    now = f" (these were {count(images, 'sample')}, {number(views)} views)" if images else ""
+    most = MOST_ASKED if there is None else min(there, MOST_ASKED)
+    if wanted <= most:
+        return f"Audit at least {count(wanted, 'sample')} with {ENOUGH_VIEWS} views each{now}"
+    if images < most and there is not None:
+        return (
+            f"Audit all {count(most, 'sample')} with {ENOUGH_VIEWS} views each{now}: they narrow it, if not to the end"
+        )
+    if views < ENOUGH_VIEWS:
+        return f"Audit {ENOUGH_VIEWS} views of each{now}: more samples than these would be needed than there are"
+    return "No more samples can be had for so many directions: audit a narrower backbone, or a layer behind it"
+
+
 def wide_bracket(figures: Figures) -> Verdict | None:
-    """Whether the optimistic and the pessimistic estimate of the closed-form loss, with their errors, are far apart."""
+    """Whether the range of the closed-form loss is wide."""
     limit = limit_range(figures)
     low, _, _, high = limit
     middle = (low + high) / 2
     if middle <= 0 or high - low < 2 * WIDE_BRACKET * middle:
         return None
     said = "The loss that a linear projector reaches on this backbone is only known to "
-    said += (
-        f"±{100 * (high - low) / 2 / middle:.0f}%: {said_limits(limit)}, by an optimistic and a pessimistic estimate."
-    )
-    images, views = figures.settings.num_images, figures.settings.num_views
+    said += f"±{100 * (high - low) / 2 / middle:.0f}%: {said_limits(limit)}."
     features = figures.spectrum.num_directions or figures.settings.num_features
-    wanted = "15 samples per feature"
+    advice = f"Audit 15 samples per feature with {ENOUGH_VIEWS} views each"
     if features is not None:
-        wanted = f"at least {count(max(IMAGES_PER_FEATURE * features, 2 * (images or 0.0)), 'sample')}"
-    now = "" if images is None or views is None else f" (these were {count(images, 'sample')}, {number(views)} views)"
-    advice = f"Audit {wanted} with {ENOUGH_VIEWS} views each{now}; or read the two ends as the range that it is."
+        advice = _more_samples(figures, max(IMAGES_PER_FEATURE * features, 2 * (figures.settings.num_images or 0.0)))
+    advice += "; or read the two ends as the range that it is."
     return Verdict("wide_bracket", "warning", said, middle, low, high, advice)
 
 
@@ -272,8 +306,11 @@ def _images_to_use(figures: Figures) -> str:
     for num_views in dict.fromkeys((max(views, 2.0), max(views, float(ENOUGH_VIEWS)))):
         start = int(images) * (2 if num_views == views else 1)
         enough = images_for(features, num_views, wanted, start) if wanted > 0 else None
-        if enough is not None:
+        if enough is not None and enough <= (settings.num_available or MOST_ASKED):
             ways.append(f"{count(enough, 'sample')} with {number(num_views)} views each")
     if not ways:
-        return "Audit many more samples; if the correlations stay where they are, the backbone has no invariance."
+        return (
+            "Audit more samples and views if there are any; if the correlations stay where they are, the backbone has "
+            "no invariance."
+        )
     return f"Audit at least {', or '.join(ways)}: that brings the edge under half of the best correlations."

@@ -1,7 +1,7 @@
 """Figures of an audit -> sentences: every question that the figures can answer, put in turn.
 
 A question whose figures were not measured is left out; what an interval leaves open is said as open. Thresholds are
-constants beside the questions, each with its reason: `features.py`, `loss.py`, `limits.py`.
+constants beside the questions, each with its reason: `samples.py`, `features.py`, `loss.py`, `limits.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from barlow.audits.verdicts.features import (
     collapse,
     condition,
     different_pipelines,
+    dominant_direction,
     low_rank,
     output_not_backbone,
     power_law,
@@ -19,6 +20,7 @@ from barlow.audits.verdicts.features import (
 )
 from barlow.audits.verdicts.limits import free_loss, projector_gap, too_few_images, waterline, wide_bracket
 from barlow.audits.verdicts.loss import batch_floor, loss_fall, projector_share, sampling_bias
+from barlow.audits.verdicts.samples import duplicates, identical_views, view_index, view_scale
 from barlow.figures import Figures, Level, MissingFigureError, Verdict
 
 Check = Callable[[Figures], Verdict | None]
@@ -26,6 +28,11 @@ Check = Callable[[Figures], Verdict | None]
 CHECKS: tuple[Check, ...] = (
     too_few_images,
     collapse,
+    identical_views,
+    view_index,
+    view_scale,
+    duplicates,
+    dominant_direction,
     low_rank,
     loss_fall,
     free_loss,
@@ -45,7 +52,7 @@ CHECKS: tuple[Check, ...] = (
 """Every question, the ones that make others pointless first."""
 ENOUGH_CHECKS = 4
 """Fewer questions than that, of those that can warn, are too few to call anything good."""
-ONLY_INFORM = (output_not_backbone, condition, power_law, solved_augmentations)
+ONLY_INFORM = (dominant_direction, output_not_backbone, condition, power_law, solved_augmentations)
 """Questions that never warn: that they are silent is no merit."""
 
 
