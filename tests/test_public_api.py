@@ -19,11 +19,13 @@ from barlow.training.machine import Machine
 NAMES = [
     "ArraySource", "Audit", "AuditSettings", "Batch", "Embeddings", "HeadSpec", "LocatedPipeline", "Machine",
     "MeanOver", "Method", "Modality", "Moments", "Params", "Preparation",
-    "RECIPES", "Recipe", "Run", "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean",
+    "RECIPES", "Recipe", "Run", "SegmentSettings", "SegmentationModel", "Segmented",
+    "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean",
     "audit", "barlow_twins_loss", "batch_floor", "byol_loss", "compare_audits", "compare_recipes", "export_onnx",
     "gather_with_grad", "image_views", "jackknife", "load_foreign", "load_source", "open_audit", "open_run",
     "optimal_projector_loss", "pearson_floor", "pearson_projector", "pretrain", "raw_floor", "raw_projector",
-    "read_embeddings", "resume", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory",
+    "read_embeddings", "resume", "segment", "segmentation_loss",
+    "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory",
     "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from barlow import theory as theory
+    from barlow.applications.segmentation.losses import segmentation_loss as segmentation_loss
+    from barlow.applications.segmentation.model import SegmentationModel as SegmentationModel
+    from barlow.applications.segmentation.segment import Segmented as Segmented, segment as segment
+    from barlow.applications.segmentation.settings import SegmentSettings as SegmentSettings
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,
@@ -124,6 +128,11 @@ _HOME = {
     "raw_floor": "theory.floors",
     "LocatedPipeline": "images.views.located",
     "image_views": "images.views.published",
+    "SegmentSettings": "applications.segmentation.settings",
+    "SegmentationModel": "applications.segmentation.model",
+    "Segmented": "applications.segmentation.segment",
+    "segment": "applications.segmentation.segment",
+    "segmentation_loss": "applications.segmentation.losses",
     "Modality": "seams",
     "Preparation": "seams",
     "Params": "seams",

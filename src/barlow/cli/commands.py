@@ -24,6 +24,7 @@ from barlow.cli.flags import (
     Pretrain,
     Recipes,
     Report,
+    Segment,
     Study,
     parse,
     parse_pretrain,
@@ -47,6 +48,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
   barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
+  barlow segment RUN DATA         fine-tune it on few masks: masks, a model, and whether pretraining helped
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX
@@ -199,6 +201,16 @@ def embed(arguments: Sequence[str]) -> int:
     return 0
 
 
+def segment(arguments: Sequence[str]) -> int:
+    """Fine-tune on few masks, print what was found and where it is; or make masks with a model."""
+    flags = parse(Segment, arguments)
+    from barlow.cli.segment import segment_words
+
+    for line in segment_words(flags):
+        say(line)
+    return 0
+
+
 def report(arguments: Sequence[str]) -> int:
     """Write one page."""
     flags = parse(Report, arguments)
@@ -225,7 +237,7 @@ def export(arguments: Sequence[str]) -> int:
     from barlow.runs.run import open_run
 
     run = open_run(flags.run, modality=flags.modality or None)
-    where = flags.out or run.folder / ("timm" if flags.to == "timm" else "backbone.onnx")
+    where = flags.out or run.folder / ("backbone.onnx" if flags.to == "onnx" else flags.to)
     notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
     for line in notes:
         say(line)
@@ -303,6 +315,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "audit": audit,
     "embed": embed,
+    "segment": segment,
     "report": report,
     "study": study,
     "export": export,

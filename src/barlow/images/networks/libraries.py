@@ -30,7 +30,7 @@ SMALL_IMAGE = 64
 
 
 def find_network(name: str, width: int) -> tuple[str, str]:
-    """Find the library that has a network: "timm", "torchvision" or "barlow" (`basic_resnet`, `unet`), and the name there.
+    """Find the library that has a network and the name there: "timm", "torchvision", "barlow" (`basic_resnet`, `unet`).
 
     `name` is "resnet50", "timm:resnet50" or "torchvision:resnet50"; timm's may carry a tag for weights. `width` is the
     channels of the first stage; another than 64 leads to `basic_resnet`. "unet:16" says its width itself. The error has

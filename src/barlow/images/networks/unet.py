@@ -3,7 +3,7 @@
 `unet:16` is the network of BT-Unet: separable convolutions with a shortcut; `unet-plain:16` has plain convolutions, as
 the first U-Net. The number is the channels of the first level; each further one has twice as many.
 
-Sources: Ronneberger et al. 2015 (arXiv 1505.04597), figure 1; Punn & Agarwal 2022 (arXiv 2112.03916) and its repository.
+Sources: Ronneberger et al. 2015 (arXiv 1505.04597), figure 1; Punn & Agarwal 2022 (arXiv 2112.03916) and its code.
 """
 
 import re

@@ -1,8 +1,8 @@
 """One image pipeline as numbers: `ImagePipeline` draws what happens to each sample and makes it happen.
 
 The order of the transforms is fixed: crop (with its flip), vertical flip, quarter turns, affine, jitter, gray, blur,
-solarize, contrast, noise, normalisation. Every transform draws from a generator of its own, seeded from the one that is passed
-in, so no transform's draws depend on another transform or on whether that is used at all.
+solarize, contrast, noise, normalisation. Every transform draws from a generator of its own, seeded from the one that
+is passed in, so no transform's draws depend on another transform or on whether that is used at all.
 
 A transform that happens with probability p keeps its coin, uniform in [0, 1), among its parameters and
 happens where coin < p. So the parameters of all transforms are independent of each other, and replacing those
