@@ -34,11 +34,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = backbone.network if isinstance(backbone, Backbone) else backbone
         self._maps = maps_of(self.network)
-        training = self.network.training
+        modes = [(part, part.training) for part in self.network.modules()]
+        self.network.eval()  # so that statistics stay what they are
         with torch.no_grad():
             device = next((one.device for one in self.network.parameters()), torch.device("cpu"))
             found = self._maps(torch.zeros(2, in_channels, TRIED_SIDE, TRIED_SIDE, device=device))
-        self.network.train(training)
+        for part, training in modes:
+            part.training = training
         sides = [one.shape[-1] for one in found]
         # Of several maps of one size the last one has been worked on most.
         self._kept = [place for place, side in enumerate(sides) if side not in sides[place + 1 :]]
