@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from barlow import Machine, Run, SegmentSettings, load_source, pretrain, segment
+from barlow import Machine, SegmentSettings, load_source, pretrain, segment
 from barlow.applications.segmentation.cells import split_images
 from barlow.applications.segmentation.pictures import open_pairs
 from barlow.applications.segmentation.summary import in_words
@@ -72,13 +72,15 @@ def unlabelled(place: Path, data: DataSet, settings: SegmentSettings) -> list[Pa
     return torch.stack(patches)
 
 
-def pretrained(pictures: list[Path] | Tensor, epochs: int, flags: argparse.Namespace, out: Path) -> Run:
-    """Pretrain on pictures without masks, or go on with that."""
+def pretrained(pictures: list[Path] | Tensor, epochs: int, flags: argparse.Namespace, out: Path) -> None:
+    """Pretrain on pictures without masks, or go on with that; ends the script where a signal stopped it."""
     numbers: dict[str, Any] = {"learning_rate": 2e-3, "batch_size": 64, "image_size": 64, "epochs": epochs}
-    return pretrain(
+    run = pretrain(
         pictures, recipe="pictures", backbone=flags.backbone, views=flags.views, out=out,
         machine=Machine(devices="1", quiet=True), **numbers,
     )  # fmt: skip
+    if not run.finished:
+        raise SystemExit("stopped after a checkpoint; the same command goes on")
 
 
 def main() -> None:
@@ -94,15 +96,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "runs" / "segmentation")
     flags = parser.parse_args()
     torch.set_num_threads(1)
-    runs = {}
-    for name in flags.sets:
-        place, data = flags.data_root / name, SETS[name]
-        pictures = unlabelled(place, data, settings_of(data, 1, flags.steps, tuple(flags.arms)))
-        runs[name] = pretrained(pictures, data.epochs, flags, flags.out / f"{name}-run")
     for seeds in range(1, flags.seeds + 1):
-        for name, run in runs.items():
-            settings = settings_of(SETS[name], seeds, flags.steps, tuple(flags.arms))
-            found = segment(run, flags.data_root / name, out=flags.out / name, settings=settings)
+        for name in flags.sets:
+            place, data = flags.data_root / name, SETS[name]
+            settings = settings_of(data, seeds, flags.steps, tuple(flags.arms))
+            run = flags.out / f"{name}-run"
+            if not (run / "summary.json").exists():
+                pretrained(unlabelled(place, data, settings), data.epochs, flags, run)
+            found = segment(run, place, out=flags.out / name, settings=settings)
             print(f"\n{name}, {seeds} seeds\n{table(found.summary)}", flush=True)
 
 
