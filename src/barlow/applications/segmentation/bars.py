@@ -124,7 +124,7 @@ def pixel_classifier(source: MaskedSource, seen: Seen, *, seed: int) -> Predict:
     return predict
 
 
-def _at_size(mask: UInt8[Tensor, "h w"], size: Sequence[int]) -> UInt8[Tensor, "h w"]:
+def _at_size(mask: UInt8[Tensor, "h w"], size: Sequence[int]) -> UInt8[Tensor, "h2 w2"]:
     """Enlarge a mask, each pixel the nearest one."""
     rows, columns = (((torch.arange(n) + 0.5) * m / n).long() for n, m in zip(size, mask.shape, strict=True))
     return mask[rows][:, columns]

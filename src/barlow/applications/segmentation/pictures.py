@@ -94,12 +94,12 @@ class Seen:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def prepared(self, image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+    def prepared(self, image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h2 w2"]:
         """Return an image in [0, 1], before windows are cut out."""
         small = with_short_side(image, self.short_side)
         return stretched(small) if self.normalise == "image" else as_unit_float(small)
 
-    def input(self, image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "1 c h w"]:
+    def input(self, image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "1 c h2 w2"]:
         """Return what the network sees of a whole image."""
         mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
         return ((self.prepared(image) - mean) / std)[None]
@@ -128,7 +128,7 @@ def build_segmenter(backbone: nn.Module, num_classes: int, facts: Facts, *, seed
     return Segmenter(backbone, num_classes, in_channels=in_channels(facts))
 
 
-def enlarged(scores: Float[Tensor, "1 k h w"], size: Sequence[int]) -> UInt8[Tensor, "h w"]:
+def enlarged(scores: Float[Tensor, "1 k h w"], size: Sequence[int]) -> UInt8[Tensor, "h2 w2"]:
     """Return the likeliest class of every pixel of the image at its own size, class by class to save memory."""
     if scores.shape[1] == 1:
         return (_at_size(scores[:, 0], size) > 0).to(torch.uint8)
@@ -140,7 +140,7 @@ def enlarged(scores: Float[Tensor, "1 k h w"], size: Sequence[int]) -> UInt8[Ten
     return found
 
 
-def _at_size(scores: Float[Tensor, "1 h w"], size: Sequence[int]) -> Float[Tensor, "h w"]:
+def _at_size(scores: Float[Tensor, "1 h w"], size: Sequence[int]) -> Float[Tensor, "h2 w2"]:
     if tuple(scores.shape[-2:]) == tuple(size):
         return scores[0]
     return functional.interpolate(scores[None], size=list(size), mode="bilinear", align_corners=False)[0, 0]

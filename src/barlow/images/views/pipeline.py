@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor
 
 from barlow.images.views import colour, geometry, strengths
@@ -239,7 +239,7 @@ class ImagePipeline:
             box = geometry.plain_box(*geometry.image_sizes(batch), self.fit)
         return geometry.crop_and_resize(batch, box, flipped, self.size, self.interpolation)
 
-    def _turned(self, x: Float[Tensor, "n c s s"], params: Params) -> Float[Tensor, "n c s s"]:
+    def _turned(self, x: Shaped[Tensor, "n c s s"], params: Params) -> Shaped[Tensor, "n c s s"]:
         """Flip up and down, then turn; moves pixels and changes none."""
         if "vertical_flip" in params:
             x = geometry.flip_vertically(x, self._happens(params, "vertical_flip"))

@@ -66,7 +66,7 @@ def stretched(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
     return torch.stack(channels)
 
 
-def with_short_side(image: UInt8[Tensor, "c h w"], side: int) -> UInt8[Tensor, "c h w"]:
+def with_short_side(image: UInt8[Tensor, "c h w"], side: int) -> UInt8[Tensor, "c h2 w2"]:
     """Return an image shrunk, antialiased, so that its short side has `side` pixels; 0, or a smaller one: as it is."""
     size = shrunk_size(image.shape[-2:], side)
     if size == tuple(image.shape[-2:]):
@@ -74,7 +74,7 @@ def with_short_side(image: UInt8[Tensor, "c h w"], side: int) -> UInt8[Tensor, "
     return functional.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
-def mask_with_short_side(mask: Integer[Tensor, "h w"], side: int) -> Integer[Tensor, "h w"]:
+def mask_with_short_side(mask: Integer[Tensor, "h w"], side: int) -> Integer[Tensor, "h2 w2"]:
     """Return a mask shrunk as its image is, each pixel one of the mask."""
     height, width = shrunk_size(mask.shape, side)
     rows = ((torch.arange(height) + 0.5) * mask.shape[0] / height).long()
