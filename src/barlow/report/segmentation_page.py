@@ -169,7 +169,7 @@ def _picture(image: NDArray[Any]) -> NDArray[Any]:
 
 def coloured(mask: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a mask of classes (H, W) in the colours of the page, (H, W, 3)."""
-    pixels = PALETTE[mask % len(PALETTE)]
+    pixels: NDArray[np.uint8] = PALETTE[mask % len(PALETTE)]
     pixels[mask == IGNORED] = UNKNOWN
     return pixels
 

@@ -26,7 +26,7 @@ def summary_of(cells: Sequence[Finished], settings: SegmentSettings, classes: Se
     """Return figures by arm and number of labels, differences over seeds, bars, and definitions."""
     by_name = {cell.name: cell for cell in cells}
     counts = [str(count or "all") for count in settings.label_counts()]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for arm in (*settings.arms, PIXELS):
         for count in counts:
             found = [by_name[f"{arm}-{count}-seed{seed}"] for seed in range(settings.seeds)]
