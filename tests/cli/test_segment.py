@@ -27,7 +27,7 @@ def test_two_commands_from_pictures_to_masks_and_a_third_for_new_pictures(
     capsys.readouterr()
     assert call(f"segment {run} {data} {SEGMENT}") == 0
     said = capsys.readouterr().out
-    assert "same network from scratch" in said
+    assert all(word in said for word in ("pretrained", "scratch", "frozen", "pixels", "Otsu", "all foreground"))
     assert "pretrained minus scratch at 2 labels:" in said
     assert "one seed, which says little" in said
     where = run / "segmentation" / "discs"

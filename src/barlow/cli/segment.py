@@ -11,7 +11,6 @@ from barlow.applications.segmentation.pictures import images_in
 from barlow.applications.segmentation.segment import Segmented, segment
 from barlow.applications.segmentation.summary import in_words
 from barlow.cli.flags import Segment
-from barlow.report.segmentation_page import NAMES
 
 
 def segment_words(flags: Segment) -> Iterator[str]:
@@ -56,7 +55,7 @@ def print_segmentation(found: Segmented) -> None:
     figures = ("dice", "iou", "set_iou", "hausdorff")
     for row in found.summary["rows"]:
         cells = (_with_std(row[name]["mean"], row[name]["std"], name) for name in figures)
-        table.add_row(NAMES[row["arm"]], row["labels"], *cells)
+        table.add_row(row["arm"], row["labels"], *cells)
     for name, bar in found.summary["bars"].items():
         table.add_row(name, "0", *(_with_std(bar[one], None, one) for one in figures))
     Console().print(table)
