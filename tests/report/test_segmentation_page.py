@@ -13,7 +13,9 @@ ARMS = ("pretrained", "scratch", "frozen", "pixels")
 
 
 def row(arm: str, labels: str, dice: float) -> dict[str, Any]:
-    figures = {name: {"mean": dice, "std": 0.0123, "least": dice - 0.02} for name in FIGURES}
+    figures: dict[str, dict[str, float | None]] = {
+        name: {"mean": dice, "std": 0.0123, "least": dice - 0.02} for name in FIGURES
+    }
     figures["hausdorff"] = {"mean": 23.456, "std": None, "least": 20.0}
     return {"arm": arm, "labels": labels, "num_labels": 5, **figures}
 

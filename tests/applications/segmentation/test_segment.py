@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ TINY = SegmentSettings(labels=("2", "all"), seeds=2, steps=6, batch_size=2, wind
 
 
 def run_on(data: Path, out: Path) -> Path:
-    small = {"image_size": 16, "batch_size": 4, "epochs": 1, "projector": "8", "views": "from-above"}
+    small: dict[str, Any] = {"image_size": 16, "batch_size": 4, "epochs": 1, "projector": "8", "views": "from-above"}
     machine = barlow.Machine(devices="1", accelerator="cpu", quiet=True)
     barlow.pretrain(data, backbone="unet:2", out=out, machine=machine, **small)
     return out
@@ -83,7 +84,7 @@ def test_a_call_that_was_killed_goes_on_and_gives_the_same_to_the_bit(
     made: tuple[Path, Path, Segmented], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, run, found = made
-    computed = []
+    computed: list[str] = []
     whole = kept._compute
 
     def killed(folder: Path, cell: kept.Cell) -> None:
@@ -98,7 +99,12 @@ def test_a_call_that_was_killed_goes_on_and_gives_the_same_to_the_bit(
     with pytest.raises(KeyboardInterrupt):
         segment(run, data, settings=some, out=tmp_path / "out", accelerator="cpu")
     assert not (tmp_path / "out" / "segmentation.json").exists()
-    monkeypatch.setattr(kept, "_compute", lambda folder, cell: (computed.append(cell.name), whole(folder, cell)))
+
+    def counted(folder: Path, cell: kept.Cell) -> None:
+        computed.append(cell.name)
+        whole(folder, cell)
+
+    monkeypatch.setattr(kept, "_compute", counted)
     again = segment(run, data, settings=some, out=tmp_path / "out", accelerator="cpu")
     assert len(computed) == len(set(computed)) == 9
     for row, first in zip(again.summary["rows"], found.summary["rows"], strict=True):
@@ -115,7 +121,7 @@ def test_more_seeds_may_be_asked_for_and_other_numbers_not(made: tuple[Path, Pat
 
 def test_arms_differ_in_what_they_should(made: tuple[Path, Path, Segmented]) -> None:
     _, run, found = made
-    before = barlow.open_run(run).backbone.network.state_dict()  # type: ignore[operator, union-attr]
+    before = barlow.open_run(run).backbone.network.state_dict()  # type: ignore[union-attr]
     same = {}
     for arm in ("pretrained", "frozen"):
         encoder = open_model(found.folder / "work" / f"{arm}-all-seed0" / "model").network.encoder.network
@@ -145,7 +151,8 @@ def test_labelled_images_are_nested_and_the_split_is_always_the_same(tmp_path: P
 def test_many_classes_unlabelled_pixels_and_a_resnet(tmp_path: Path) -> None:
     data = write_discs(tmp_path / "discs", 8, classes=3)
     machine = barlow.Machine(devices="1", accelerator="cpu", quiet=True)
-    small = {"image_size": 16, "batch_size": 4, "epochs": 1, "projector": "8", "width": 2, "stem": "imagenet"}
+    small: dict[str, Any] = {"image_size": 16, "batch_size": 4, "epochs": 1, "projector": "8"}
+    small |= {"width": 2, "stem": "imagenet"}
     barlow.pretrain(data, backbone="resnet10", out=tmp_path / "run", machine=machine, **small)
     found = segment(
         tmp_path / "run", data, labels=[3], seeds=1, arms=["scratch"], steps=2, batch_size=2, window=32, short_side=24,
@@ -171,7 +178,7 @@ def test_many_classes_unlabelled_pixels_and_a_resnet(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_computed(
-    made: tuple[Path, Path, Segmented], tmp_path: Path, numbers: dict[str, object], message: str
+    made: tuple[Path, Path, Segmented], tmp_path: Path, numbers: dict[str, Any], message: str
 ) -> None:
     data, run, _ = made
     with pytest.raises(ValueError, match=message):

@@ -86,14 +86,16 @@ def pair_masks(root: Path, folder: str = "") -> Pairs:
         owners[key] = mask
     if not owners:
         raise ValueError(f"data: {root} has no masks, wanted images/ and masks/ side by side, with the same names")
-    images, masks, lone = [], [], []
+    images: list[str] = []
+    masks: list[str] = []
+    lone: list[str] = []
     for path in index.paths:
-        key = next((key for key in _keys(path) if key in owners), None)
-        if key is None:
+        found = next((owners[key] for key in _keys(path) if key in owners), None)
+        if found is None:
             lone.append(path)
         else:
             images.append(path)
-            masks.append(owners[key])
+            masks.append(found)
     alone = tuple(sorted(set(owners.values()) - set(masks)))
     if not images:
         raise ValueError(
@@ -173,7 +175,9 @@ class MaskTable:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "MaskTable":
         """Return what `as_json` wrote."""
-        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        kept: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
         return cls(**kept)
 
     def read(self, path: Path) -> UInt8[Tensor, "h w"]:
