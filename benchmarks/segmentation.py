@@ -46,11 +46,11 @@ SETS = {
 }
 
 
-def settings_of(data: DataSet, seeds: int, steps: int, arms: tuple[str, ...]) -> SegmentSettings:
+def settings_of(data: DataSet, seeds: int, flags: argparse.Namespace) -> SegmentSettings:
     """Return the numbers of the fine-tuning."""
     return SegmentSettings(
-        labels=LABELS, seeds=seeds, arms=arms, steps=steps, batch_size=8, window=64,
-        short_side=data.short_side, unlabelled=data.unlabelled,
+        labels=LABELS, seeds=seeds, arms=tuple(flags.arms), steps=flags.steps, batch_size=8, window=64,
+        learning_rate=flags.learning_rate, short_side=data.short_side, unlabelled=data.unlabelled,
     )  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--learning-rate", type=float, default=SegmentSettings.learning_rate)
     parser.add_argument("--arms", nargs="+", default=["pretrained", "scratch"])
     parser.add_argument("--backbone", default="unet-plain:8")
     parser.add_argument("--views", default="from-above")
@@ -99,7 +100,7 @@ def main() -> None:
     for seeds in range(1, flags.seeds + 1):
         for name in flags.sets:
             place, data = flags.data_root / name, SETS[name]
-            settings = settings_of(data, seeds, flags.steps, tuple(flags.arms))
+            settings = settings_of(data, seeds, flags)
             run = flags.out / f"{name}-run"
             if not (run / "summary.json").exists():
                 pretrained(unlabelled(place, data, settings), data.epochs, flags, run)
