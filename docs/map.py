@@ -16,6 +16,8 @@ PAGE = ROOT / "docs" / "map.md"
 
 FOLDERS = {
     "cli": "The command `barlow`: flags and calls",
+    "applications": "A method, a target or a schedule over a modality",
+    "applications/segmentation": "What every pixel is: fine-tuning on few masks, beside honest bars",
     "runs": "Where a recipe becomes a run: folder, pretraining, evidence, evaluation, export, comparison",
     "audits": "Theory applied to one backbone: figures with error bars",
     "audits/verdicts": "The sentences of an audit: what each figure means, and when it warns",

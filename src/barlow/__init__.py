@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     )
     from barlow.applications.speakers.verify import verify_speakers as verify_speakers
     from barlow.audio.data.load import load_clips as load_clips
+    from barlow.applications.segmentation.losses import segmentation_loss as segmentation_loss
+    from barlow.applications.segmentation.model import SegmentationModel as SegmentationModel
+    from barlow.applications.segmentation.segment import Segmented as Segmented, segment as segment
+    from barlow.applications.segmentation.settings import SegmentSettings as SegmentSettings
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,
@@ -153,6 +157,11 @@ _HOME = {
     "raw_floor": "theory.floors",
     "LocatedPipeline": "images.views.located",
     "image_views": "images.views.published",
+    "SegmentSettings": "applications.segmentation.settings",
+    "SegmentationModel": "applications.segmentation.model",
+    "Segmented": "applications.segmentation.segment",
+    "segment": "applications.segmentation.segment",
+    "segmentation_loss": "applications.segmentation.losses",
     "Modality": "seams",
     "Preparation": "seams",
     "Params": "seams",

@@ -186,6 +186,21 @@ def seeded_batches(source: Source, order: Sequence[int], batch_size: int, seed: 
     return source.batches(order, batch_size)
 
 
+@runtime_checkable
+class TargetSource(Source, Protocol):
+    """A `Source` that says more of a sample than a class: of each picture a mask. Pretraining never asks for it.
+
+    Attributes:
+        target_names: names of what targets are made of, such as the classes of masks.
+    """
+
+    target_names: Sequence[str]
+
+    def targets(self, positions: Sequence[int]) -> Sequence[Tensor]:
+        """Return one target for each of some positions: of a picture (H, W) classes from 0, 255 where unlabelled."""
+        ...
+
+
 class OnDevice:
     """A `Source` whose samples come on a device: each batch is moved once, before anybody sees it."""
 

@@ -25,6 +25,7 @@ from barlow.cli.flags import (
     Pretrain,
     Recipes,
     Report,
+    Segment,
     Study,
     parse,
     parse_pretrain,
@@ -55,6 +56,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow label RUN                which samples to label next, as a csv to fill in
   barlow classify RUN             a classifier from those labels or from class folders; predict MODEL NEW uses it
   barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
+  barlow segment RUN DATA         fine-tune it on few masks: masks, a model, and whether pretraining helped
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
   barlow export RUN               backbone for timm or ONNX; of sound also for HEAR
@@ -278,6 +280,16 @@ def sequence(arguments: Sequence[str]) -> int:
     return 0
 
 
+def segment(arguments: Sequence[str]) -> int:
+    """Fine-tune on few masks, print what was found and where it is; or make masks with a model."""
+    flags = parse(Segment, arguments)
+    from barlow.cli.segment import segment_words
+
+    for line in segment_words(flags):
+        say(line)
+    return 0
+
+
 def report(arguments: Sequence[str]) -> int:
     """Write one page."""
     flags = parse(Report, arguments)
@@ -394,6 +406,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "classify": classify,
     "predict": predict,
     "sequence": sequence,
+    "segment": segment,
     "report": report,
     "study": study,
     "export": export,

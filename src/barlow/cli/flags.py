@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from barlow.applications.segmentation.settings import SegmentSettings
 from barlow.audits.settings import AuditSettings
 from barlow.recipes import ALSO_CALLED, TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
 from barlow.training.machine import Machine
@@ -226,13 +227,39 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """Fine-tune the backbone of a run on few masks, beside the same network from scratch and plain bars.
+
+    The same command again goes on where it stopped. With a model that it left in place of RUN, and images in place of
+    DATA, it writes their masks.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Run folder; or a folder of a model (segmentation/.../model), to make masks of the images in DATA."""
+    data: tyro.conf.Positional[Path]
+    """Folder of images and masks, paired by name: images/ beside masks/."""
+    out: Path | None = None
+    """Where to; default: segmentation/<name of the data> in the run folder, or masks-<name> here."""
+    table: Path | None = None
+    """File of values or colours and their classes: 3,building or #3c1098,building a line, or JSON."""
+    jobs: int = 1
+    """Processes at once, one thread each; 0: one per core."""
+    accelerator: str = Machine.accelerator
+    """auto, cpu, cuda or mps."""
+    quiet: bool = False
+    """No progress on the terminal."""
+    settings: Annotated[SegmentSettings, tyro.conf.arg(name="")] = field(default_factory=SegmentSettings)
+
+
+@dataclass(frozen=True)
 class Export:
     """Write the backbone for other programs."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
-    to: Literal["timm", "onnx", "hear"] = "timm"
-    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file; hear: of sound, a module for HEAR 2021."""
+    to: Literal["timm", "onnx", "smp", "hear"] = "timm"
+    """timm: a folder for timm.create_model("local-dir:..."); onnx: one file; smp: a U-Net for smp.from_pretrained;
+    hear: of sound, a module for HEAR 2021."""
     out: Path | None = None
     """Where to; default: inside the run folder."""
     with_preprocessing: bool = False

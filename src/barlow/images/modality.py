@@ -23,6 +23,7 @@ from barlow.images.networks.basic_resnet import single_pixel_convolutions
 from barlow.images.networks.foreign import OFFICIAL, Foreign, load_foreign
 from barlow.images.networks.libraries import find_network
 from barlow.images.networks.saved import load_backbone, save_backbone
+from barlow.images.networks.smp_folder import export_smp
 from barlow.images.networks.timm_folder import export_timm
 from barlow.images.networks.weights import require_weights
 from barlow.images.views.colour import to_pixels
@@ -238,6 +239,15 @@ def to_timm(network: nn.Module, path: Path, recipe: Recipe, facts: Facts) -> lis
     return export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit)
 
 
+def to_smp(network: nn.Module, path: Path, recipe: Recipe, facts: Facts) -> list[str]:
+    """Write a folder that segmentation-models-pytorch loads, and say how its input is normalised."""
+    notes = export_smp(network, path)
+    if facts.get("mean") is not None:
+        mean, std = ([round(float(one), 4) for one in facts[name]] for name in ("mean", "std"))
+        notes.append(f"the encoder was trained on images in [0, 1] less a mean of {mean}, divided by {std}")
+    return notes
+
+
 def preparation(recipe: Recipe, facts: Facts) -> Preparation | None:
     """Say how images become network input; None where the run had views of its own.
 
@@ -374,7 +384,7 @@ IMAGES = Modality(
     show=show,
     example=example,
     preparation=preparation,
-    exports={"timm": to_timm},
+    exports={"timm": to_timm, "smp": to_smp},
     statistics=("mean", "std"),
     reading=("white_level", "channels_axis", "decode_size"),
 )

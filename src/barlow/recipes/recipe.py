@@ -78,7 +78,7 @@ class Recipe:
 
     # --- the network
     backbone: str = "resnet18"
-    """timm or torchvision name ("timm:..." and "torchvision:..." settle a name that both have)."""
+    """timm or torchvision name ("timm:..." and "torchvision:..." settle a name that both have), or unet:16."""
     width: int = 64
     """Channels of the first stage of a basic-block ResNet (resnet18, resnet34); 64 is the published network."""
     zero_init: bool = True

@@ -65,8 +65,10 @@ class Finished:
     seconds: float
 
 
-def compute_cells(folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: bool = False) -> list[Finished]:
-    """Compute the cells that the folder does not have, and return all of them in order.
+def compute_cells(
+    folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: bool = False, work: str = "study"
+) -> list[Finished]:
+    """Compute the cells that the folder does not have, and return all of them in order; `work` is what it is called.
 
     `jobs` is processes at once; 0: one per core that this process may use. Where a process broke off (RuntimeError),
     its reason is on stderr, and what is finished is kept.
@@ -75,7 +77,7 @@ def compute_cells(folder: Path, cells: Sequence[Cell], *, jobs: int = 0, quiet: 
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     missing = [cell for cell in cells if read_cell(folder, cell) is None]
     count = min(jobs or _cores(), len(missing))
-    with Progress("study", len(cells), unit="cells", quiet=quiet, start=len(cells) - len(missing)) as progress:
+    with Progress(work, len(cells), unit="cells", quiet=quiet, start=len(cells) - len(missing)) as progress:
         if count > 1:
             _in_processes(folder, missing, count, progress, done=len(cells) - len(missing))
         else:

@@ -86,3 +86,9 @@ def test_views_without_place_give_the_same_images() -> None:
     assert isinstance(located, LocatedView)
     for one, other in zip((located.images, plain), bare.draw(images, generator(1)), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("turned", [{"vertical_flip": 0.5}, {"quarter_turns": 0.75}])
+def test_ways_up_that_a_place_cannot_say_are_refused(turned: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"^pipeline: got vertical_flip .* wanted neither"):
+        LocatedPipeline(replace(ImagePipeline(size=8, mean=(0.5,), std=(0.2,)), **turned))  # type: ignore[arg-type]

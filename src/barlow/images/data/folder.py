@@ -266,6 +266,9 @@ def _structure_note(root: Path, layout: Layout, index: FolderIndex, labels: Labe
     within = os.path.relpath(index.root, root)
     masks = [*layout.beside, *(folder if within == "." else f"{within}/{folder}" for folder in index.beside)]
     counted = [f"{name}/ ({num_files(root / name)} files)" for name in masks]
+    pictures = [name for name in masks if index_folder(root / name).paths]
+    if pictures:
+        parts.append(f"{named(f'{name}/' for name in pictures)} left for later: barlow segment learns from masks")
     left = [f"masks, labels or the like in {named(counted)}"] if masks else []
     left += [f"{count} {what}" for what, count in index.left_out.items()]
     parts += [f"left out: {', '.join(left)}"] if left else []

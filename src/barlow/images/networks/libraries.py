@@ -1,4 +1,4 @@
-"""Networks by name out of timm, torchvision and `basic_resnet`: without classifier, for any number of channels.
+"""Networks by name out of timm, torchvision, `basic_resnet` and `unet`: without classifier, for any number of channels.
 
 The entrance of a ResNet can be changed to the stem for small images.
 """
@@ -13,6 +13,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from barlow.images.networks.basic_resnet import BASIC_RESNETS, PUBLISHED_WIDTH, BasicResNet
+from barlow.images.networks.unet import UNETS, USUAL_WIDTH, UNetEncoder, is_unet
 
 CLASSIFIERS = ("fc", "classifier", "head", "heads")
 """Attributes under which torchvision keeps the classifier."""
@@ -29,11 +30,14 @@ SMALL_IMAGE = 64
 
 
 def find_network(name: str, width: int) -> tuple[str, str]:
-    """Find the library that has a network: "timm", "torchvision" or "barlow" (`basic_resnet`), and the name there.
+    """Find the library that has a network and the name there: "timm", "torchvision", "barlow" (`basic_resnet`, `unet`).
 
     `name` is "resnet50", "timm:resnet50" or "torchvision:resnet50"; timm's may carry a tag for weights. `width` is the
-    channels of the first stage; another than 64 leads to `basic_resnet`. The error has the nearest names.
+    channels of the first stage; another than 64 leads to `basic_resnet`. "unet:16" says its width itself. The error has
+    the nearest names.
     """
+    if name.partition(":")[0] in UNETS:
+        return "barlow", _unet(name, width)
     prefix, _, rest = name.rpartition(":")
     if not prefix and rest in BASIC_RESNETS and (width != PUBLISHED_WIDTH or not timm.is_model(rest)):
         return "barlow", rest
@@ -47,7 +51,7 @@ def find_network(name: str, width: int) -> tuple[str, str]:
             )
         return "timm" if of_timm else "torchvision", rest
     known = {
-        "": [*BASIC_RESNETS, *timms, *ours],
+        "": [*architectures("barlow"), *timms, *ours],
         "timm": [*timms, *(f"torchvision:{other}" for other in ours)],
         "torchvision": [*ours, *(f"timm:{other}" for other in timms)],
     }
@@ -57,10 +61,20 @@ def find_network(name: str, width: int) -> tuple[str, str]:
     raise ValueError(f"backbone: got {name!r}, which {missing}{_nearest(rest, known[prefix])}")
 
 
+def _unet(name: str, width: int) -> str:
+    """Return the name of a U-Net, which has its width."""
+    kind, _, digits = name.partition(":")
+    if not digits or width != PUBLISHED_WIDTH or not is_unet(name):
+        meant = digits if is_unet(name) else width if width != PUBLISHED_WIDTH else USUAL_WIDTH
+        beside = f" with width {width}" if width != PUBLISHED_WIDTH else ""
+        raise ValueError(f"backbone: got {name!r}{beside}, wanted the width behind the name: {kind}:{meant}")
+    return name
+
+
 def architectures(library: str) -> Sequence[str]:
     """Return the networks that a library builds by name, without tags for weights."""
     if library == "barlow":
-        return list(BASIC_RESNETS)
+        return [*BASIC_RESNETS, *(f"{kind}:{USUAL_WIDTH}" for kind in UNETS)]
     return timm.list_models() if library == "timm" else torchvision.models.list_models(module=torchvision.models)
 
 
@@ -94,6 +108,8 @@ def construct_network(
                 f"pretrained: got 'default', wanted '' or a file: nobody publishes weights for {architecture} of "
                 f"width {width}"
             )
+        if is_unet(architecture):
+            return UNetEncoder(architecture, in_channels=in_channels), {}
         return BasicResNet(BASIC_RESNETS[architecture], width=width, in_channels=in_channels), {}
     try:
         if library == "timm":

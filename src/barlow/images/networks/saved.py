@@ -17,6 +17,7 @@ from barlow.errors import did_you_mean, unknown
 from barlow.files import read_json, require_own, write_json
 from barlow.images.networks.backbones import STEMS, Backbone, BackboneRecord, rebuild_backbone
 from barlow.images.networks.libraries import architectures
+from barlow.images.networks.unet import is_unet
 from barlow.images.views.geometry import Fit
 from barlow.images.views.published import PLAIN_INTERPOLATION
 from barlow.training.weights import WEIGHTS, read_weights, write_weights
@@ -142,7 +143,8 @@ def _known(record: BackboneRecord) -> BackboneRecord:
     """Refuse a record of anything but a network that a library has by name, built with arguments of our own."""
     if record.library not in ARGUMENTS:
         raise unknown("library", record.library, ARGUMENTS)
-    if record.architecture not in (known := architectures(record.library)):
+    own_unet = record.library == "barlow" and is_unet(record.architecture)  # of any width
+    if record.architecture not in (known := architectures(record.library)) and not own_unet:
         near = did_you_mean(record.architecture, known)
         raise ValueError(f"architecture: got {record.architecture!r}, wanted a network of {record.library}{near}")
     if record.stem not in STEMS:

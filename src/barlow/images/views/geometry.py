@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer, Shaped
 from torch import Tensor
 from torch.nn import functional
 
@@ -131,6 +131,38 @@ def crop_and_resize(
             cut = functional.interpolate(cut, size=(size, size), mode=interpolation, antialias=True)
         resized.append(cut.flip(-1) if mirror else cut)
     return as_unit_float(torch.cat(resized)).clamp_(0, 1)
+
+
+def crop_nearest(
+    masks: Images, box: Mapping[str, Tensor], flipped: Bool[Tensor, " n"], size: int
+) -> Integer[Tensor, "n s s"]:
+    """Cut boxes out of masks as `crop_and_resize` does of images, each pixel of the result one of the mask.
+
+    Output pixel o comes from the pixel in which its centre lies: start + floor((o + 1/2) length / size).
+    """
+    corners = torch.stack([box[key] for key in ("top", "left", "height", "width")], dim=1).tolist()
+    centre = torch.arange(size, dtype=torch.float64) + 0.5
+    cut = []
+    for mask, (top, left, height, width), mirror in zip(masks, corners, flipped.tolist(), strict=True):
+        rows, columns = (centre * height / size).long() + top, (centre * width / size).long() + left
+        columns = columns.flip(0) if mirror else columns
+        cut.append(mask.index_select(0, rows.to(mask.device)).index_select(1, columns.to(mask.device)))
+    return torch.stack(cut)
+
+
+def flip_vertically(images: Shaped[Tensor, "n c s s"], chosen: Bool[Tensor, " n"]) -> Shaped[Tensor, "n c s s"]:
+    """Turn some images upside down, mirrored."""
+    rows = chosen.nonzero()[:, 0].to(images.device)
+    return images.index_copy(0, rows, images.index_select(0, rows).flip(-2)) if len(rows) else images
+
+
+def quarter_turns(images: Shaped[Tensor, "n c s s"], turns: Integer[Tensor, " n"]) -> Shaped[Tensor, "n c s s"]:
+    """Turn square images by quarters against the clock, each by its own number of them."""
+    for number in (1, 2, 3):
+        rows = (turns == number).nonzero()[:, 0].to(images.device)
+        if len(rows):
+            images = images.index_copy(0, rows, images.index_select(0, rows).rot90(number, (-2, -1)))
+    return images
 
 
 def _fitting_together(corners: Int[Tensor, "n 4"]) -> list[slice]:
@@ -265,6 +297,35 @@ def affine(
     Angles turn as in torchvision's `affine`; shifts, x to the right and y down, are not rounded to pixels, which
     matters at 8 x 8.
     """
+    grid = _affine_grid(list(images.shape), angle, shift, zoom, shear)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def affine_nearest(
+    masks: Integer[Tensor, "n s s"],
+    angle: Float[Tensor, " n"],
+    shift: Float[Tensor, "n 2"],
+    zoom: Float[Tensor, " n"],
+    shear: Float[Tensor, " n"],
+    *,
+    outside: int,
+) -> Integer[Tensor, "n s s"]:
+    """Move masks as `affine` moves images, each pixel of the result one of the mask, or `outside`."""
+    moved = tuple(part.to(masks.device) for part in (angle, shift, zoom, shear))
+    grid = _affine_grid([len(masks), 1, *masks.shape[1:]], *moved)
+    values = (masks[:, None].to(torch.float32) + 1.0).contiguous()  # so that 0 is free to say: outside
+    found = functional.grid_sample(values, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0]
+    return torch.where(found > 0, found - 1, float(outside)).to(masks.dtype)
+
+
+def _affine_grid(
+    shape: list[int],
+    angle: Float[Tensor, " n"],
+    shift: Float[Tensor, "n 2"],
+    zoom: Float[Tensor, " n"],
+    shear: Float[Tensor, " n"],
+) -> Float[Tensor, "n s s 2"]:
+    """Where each output pixel of `affine` comes from."""
     cos, sin = torch.deg2rad(angle).cos(), torch.deg2rad(angle).sin()
     slope = torch.deg2rad(shear).tan()
     # Output place -> input place: the inverse of Zoom Rotate Shear; shifts double as the frame is [-1, 1].
@@ -273,5 +334,4 @@ def affine(
         / (zoom[:, None, None])
     )
     moved = torch.bmm(inverse, -2 * shift[:, :, None])
-    grid = functional.affine_grid(torch.cat([inverse, moved], 2), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return functional.affine_grid(torch.cat([inverse, moved], 2), shape, align_corners=False)

@@ -47,6 +47,11 @@ class LocatedPipeline:
                 f"pipeline: got rotation {p.rotation}, translation {p.translation}, zoom {p.zoom} and shear {p.shear}; "
                 "wanted none of them, because only a crop and a flip have a box"
             )
+        if p.vertical_flip or p.quarter_turns:
+            raise ValueError(
+                f"pipeline: got vertical_flip {p.vertical_flip} and quarter_turns {p.quarter_turns}; wanted neither, "
+                "because a place says only whether it is mirrored left to right"
+            )
 
     @property
     def bare(self) -> ImagePipeline:
@@ -86,7 +91,7 @@ class LocatedPipeline:
 # --- The augmentation of the papers' supervised protocols: crop and flip, and nothing that changes colours.
 
 
-GEOMETRY = ("crop", "flip", "affine")
+GEOMETRY = ("crop", "flip", "vertical_flip", "quarter_turns", "affine")
 """Transforms by name that move pixels; the official protocols use a random resized crop and a flip."""
 
 

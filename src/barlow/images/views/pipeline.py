@@ -1,8 +1,8 @@
 """One image pipeline as numbers: `ImagePipeline` draws what happens to each sample and makes it happen.
 
-The order of the transforms is fixed: crop (with its flip), affine, jitter, gray, blur, solarize, contrast,
-noise, normalisation. Every transform draws from a generator of its own, seeded from the one that is passed
-in, so no transform's draws depend on another transform or on whether that is used at all.
+The order of the transforms is fixed: crop (with its flip), vertical flip, quarter turns, affine, jitter, gray, blur,
+solarize, contrast, noise, normalisation. Every transform draws from a generator of its own, seeded from the one that
+is passed in, so no transform's draws depend on another transform or on whether that is used at all.
 
 A transform that happens with probability p keeps its coin, uniform in [0, 1), among its parameters and
 happens where coin < p. So the parameters of all transforms are independent of each other, and replacing those
@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor
 
 from barlow.images.views import colour, geometry, strengths
 from barlow.images.views.geometry import Fit, Images, Interpolation
 from barlow.seams import Params, to_device
 
-# New transforms go to the end: the seeds before them, and so the views of old runs, stay what they are.
 _STREAMS = ("variant", "crop", "flip", "affine", "jitter", "gray", "blur", "solarize", "contrast", "noise")
+# New transforms go to the end of these, whose seeds follow from the last one: the generator that is passed in moves on
+# as far as it always did, and so the views of old runs stay what they are.
+_LATER_STREAMS = ("vertical_flip", "quarter_turns")
 
 # Float32 pixels of a view that one thread works on at once: a few times this should stay in its cache.
 _CHUNK_BYTES = int(2.5 * 2**20)
@@ -64,6 +66,9 @@ class ImagePipeline:
         gain: largest departure of the contrast stretch about mid-grey from 1.
         shift: largest change of the grey level.
         noise: largest standard deviation of white noise.
+        vertical_flip: probability of an up-down flip.
+        quarter_turns: probability of a turn by one, two or three quarters, each equally likely; 3/4 makes all four ways
+            to hold an image equally likely, as for what is seen from above or through a microscope.
     """
 
     size: int
@@ -90,6 +95,8 @@ class ImagePipeline:
     gain: float = 0.0
     shift: float = 0.0
     noise: float = 0.0
+    vertical_flip: float = 0.0
+    quarter_turns: float = 0.0
 
     parts: ClassVar[Mapping[str, Mapping[str, tuple[str, float]]]] = strengths.PARTS
     joined: ClassVar[tuple[str, ...]] = strengths.JOINED
@@ -121,8 +128,7 @@ class ImagePipeline:
         """
         heights, widths = geometry.image_sizes(batch)
         n = len(heights)
-        seeds = torch.randint(2**63 - 1, (len(_STREAMS),), generator=generator).tolist()
-        stream = {k: torch.Generator().manual_seed(seed) for k, seed in zip(_STREAMS, seeds, strict=True)}
+        stream = _streams(generator)
 
         def coin(name: str) -> dict[str, Tensor]:
             return {"coin": torch.rand(n, generator=stream[name])}
@@ -156,6 +162,11 @@ class ImagePipeline:
         if self.noise:
             shape = (len(self.mean), self.size, self.size)
             drawn["noise"] = colour.sample_noise(n, self.noise, shape, stream["noise"])
+        if self.vertical_flip:
+            drawn["vertical_flip"] = coin("vertical_flip")
+        if self.quarter_turns:
+            turns = torch.randint(1, 4, (n,), generator=stream["quarter_turns"])
+            drawn["quarter_turns"] = coin("quarter_turns") | {"turns": turns}
         return drawn
 
     def apply(self, batch: Images, params: Params) -> Float[Tensor, "n c s s"]:
@@ -188,7 +199,7 @@ class ImagePipeline:
 
         What the coins have chosen is settled on the CPU, where `params` are, and goes to the device in one copy.
         """
-        x = self._crop(batch, params)
+        x = self._turned(self._crop(batch, params), params)
         chosen = {name: self._happens(params, name).nonzero()[:, 0] for name in _BY_COIN if name in params}
         turns = colour.turns_of(chosen["jitter"], params["jitter"]) if "jitter" in params else None
         if "blur" in params:
@@ -228,6 +239,39 @@ class ImagePipeline:
             box = geometry.plain_box(*geometry.image_sizes(batch), self.fit)
         return geometry.crop_and_resize(batch, box, flipped, self.size, self.interpolation)
 
+    def _turned(self, x: Shaped[Tensor, "n c s s"], params: Params) -> Shaped[Tensor, "n c s s"]:
+        """Flip up and down, then turn; moves pixels and changes none."""
+        if "vertical_flip" in params:
+            x = geometry.flip_vertically(x, self._happens(params, "vertical_flip"))
+        if "quarter_turns" in params:
+            turns = params["quarter_turns"]["turns"] * self._happens(params, "quarter_turns")
+            x = geometry.quarter_turns(x, turns)
+        return x
+
+    def apply_to_masks(self, masks: Images, params: Params, *, outside: int) -> Integer[Tensor, "n s s"]:
+        """Warp masks as `apply` warps their images, by the same params: whole numbers come out, each of a pixel.
+
+        What moves pixels is done (crop, flips, turns, affine), with the nearest pixel for a filter; what changes
+        colours is not.
+
+        Args:
+            masks: (N, H, W), or one (H_i, W_i) per image, of the sizes of the images.
+            params: as `sample` returned them for the images.
+            outside: number where the view looks beyond the image, such as that of pixels to ignore.
+
+        Returns:
+            (N, S, S) of the number format of the masks.
+        """
+        n = len(masks)
+        sizes = geometry.image_sizes([mask[None] for mask in masks])
+        box = params.get("crop") or geometry.plain_box(*sizes, self.fit)
+        flipped = self._happens(params, "flip") if "flip" in params else torch.zeros(n, dtype=torch.bool)
+        x = geometry.crop_nearest(masks, box, flipped, self.size)
+        x = self._turned(x[:, None], params)[:, 0]
+        if "affine" in params:
+            x = geometry.affine_nearest(x, **params["affine"], outside=outside)
+        return x
+
     def _happens(self, params: Params, name: str) -> Bool[Tensor, " n"]:
         """Return whether transform `name` happens to each sample: coin < p, p that of the sample's variant."""
         probability = getattr(self, name)
@@ -235,6 +279,15 @@ class ImagePipeline:
         limit = torch.tensor(probability)
         happens: Tensor = params[name]["coin"] < (limit[params["variant"]["index"]] if several else limit)
         return happens
+
+
+def _streams(generator: torch.Generator) -> dict[str, torch.Generator]:
+    """Return a generator of its own for every transform."""
+    seeds = torch.randint(2**63 - 1, (len(_STREAMS),), generator=generator).tolist()
+    last = torch.Generator().manual_seed(seeds[-1] ^ 1)
+    seeds += torch.randint(2**63 - 1, (len(_LATER_STREAMS),), generator=last).tolist()
+    names = (*_STREAMS, *_LATER_STREAMS)
+    return {name: torch.Generator().manual_seed(seed) for name, seed in zip(names, seeds, strict=True)}
 
 
 def _check(batch: Images, channels: int) -> None:

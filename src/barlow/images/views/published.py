@@ -127,11 +127,22 @@ _VICREGL_SMALL_GREY = replace(
 )
 """Ours, untuned: a crop in place of the affine map, because only a crop has a box."""
 
+_FROM_ABOVE = replace(
+    _COLOUR,
+    crop_scale=(0.2, 0.8),
+    interpolation="bilinear",
+    vertical_flip=0.5, quarter_turns=0.75,
+    jitter=0.9, brightness=0.6, contrast=0.6, saturation=0.4, hue=0.1, gray=0.2, blur=(0.5,), gain=0.2, shift=0.1,
+)  # fmt: skip
+"""Ours, untuned, for what has no above and below (cells, tissue, land seen from the air): the crop, the flip and the
+quarter turn of BT-Unet, and changes of light, which there are switched off."""
+
 VIEWS: dict[str, tuple[ImagePipeline, ...]] = {
     "byol": _BYOL,
     # The two pipelines of BYOL, drawn per sample and view with equal chances: exchangeable views.
     "byol-iid": (replace(_COLOUR, blur=(1.0, 0.1), solarize=(0.0, 0.2)),) * 2,
     "photographs": (_PHOTOGRAPHS,) * 2,
+    "from-above": (_FROM_ABOVE,) * 2,
     # solo-learn's "asymmetric" recipe of Barlow Twins on CIFAR: no blur, solarisation in the second view.
     "cifar": (_CIFAR, replace(_CIFAR, solarize=(0.2,))),
     # The same with the pipeline drawn per sample and view, which is solarising with 0.1 in both.

@@ -36,8 +36,8 @@ STRENGTHS: dict[str, dict[str, float]] = {
     "contrast": {"gain": 0.0, "shift": 0.0},
     "noise": {"noise": 0.0},
 }
-"""Transform -> fields of `ImagePipeline` that are magnitudes, and their value that changes nothing. Flip, gray and
-solarisation happen or do not, so they have none."""
+"""Transform -> fields of `ImagePipeline` that are magnitudes, and their value that changes nothing. Flips, turns,
+gray and solarisation happen or do not, so they have none."""
 
 DRAWN_BY: dict[str, tuple[str, ...]] = {
     **{key: tuple(fields) for key, fields in STRENGTHS.items()},
@@ -46,6 +46,8 @@ DRAWN_BY: dict[str, tuple[str, ...]] = {
     "gray": ("gray",),
     "blur": ("blur", "blur_sigma"),
     "solarize": ("solarize",),
+    "vertical_flip": ("vertical_flip",),
+    "quarter_turns": ("quarter_turns",),
 }
 """Transform -> every field of `ImagePipeline` that decides how it is drawn."""
 
