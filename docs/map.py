@@ -16,14 +16,13 @@ PAGE = ROOT / "docs" / "map.md"
 
 FOLDERS = {
     "cli": "The command `barlow`: flags and calls",
-    "applications": "A method, a target or a schedule over a modality",
-    "applications/segmentation": "What every pixel is: fine-tuning on few masks, beside honest bars",
     "runs": "Where a recipe becomes a run: folder, pretraining, evidence, evaluation, export, comparison",
     "audits": "Theory applied to one backbone: figures with error bars",
     "audits/verdicts": "The sentences of an audit: what each figure means, and when it warns",
     "studies": "The paper's claims put to the test, one file a study",
     "applications": "What is built on pretraining: a method, a target or a schedule over a modality",
     "applications/continual": "Data sets learned one after another by one network, and what keeps it from forgetting",
+    "applications/segmentation": "What every pixel is: fine-tuning on few masks, beside honest bars",
     "applications/speakers": "Speakers recognised in noise: verification by a run",
     "report": "From a run folder to one HTML page; no torch",
     "images": "What is different about images, and nothing else",

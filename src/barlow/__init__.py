@@ -13,12 +13,12 @@ if TYPE_CHECKING:
         SequenceRun as SequenceRun,
         pretrain_sequence as pretrain_sequence,
     )
-    from barlow.applications.speakers.verify import verify_speakers as verify_speakers
-    from barlow.audio.data.load import load_clips as load_clips
     from barlow.applications.segmentation.losses import segmentation_loss as segmentation_loss
     from barlow.applications.segmentation.model import SegmentationModel as SegmentationModel
     from barlow.applications.segmentation.segment import Segmented as Segmented, segment as segment
     from barlow.applications.segmentation.settings import SegmentSettings as SegmentSettings
+    from barlow.applications.speakers.verify import verify_speakers as verify_speakers
+    from barlow.audio.data.load import load_clips as load_clips
     from barlow.audits.audit import (
         Audit as Audit,
         audit as audit,

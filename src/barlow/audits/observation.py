@@ -193,14 +193,12 @@ def seconds_per_view(subject: Subject, seconds: float) -> float:
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
-    if is_shared(views.pipelines[0]):  # a pass takes as long for any number of samples
-        return min(len(source), most)
     batch = next(source.batches(spread(len(source), TIMED_IMAGES), TIMED_IMAGES))
     generator = torch.Generator().manual_seed(0)
     times: list[float] = []
     while len(times) < TIMED_PASSES and sum(times) <= TIMED_SHARE * seconds:
         started = time.perf_counter()
-        _drawn(trained.backbone, views.studied, batch.samples, generator)
+        _drawn(trained.backbone, views.studied, views.prepare(batch.samples), generator)
         times.append(time.perf_counter() - started)
     return min(times) / len(batch.indices)
 
@@ -214,6 +212,8 @@ def images_that_fit(
     """
     if subject.source is None or subject.views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
+    if is_shared(subject.views.studied):  # a pass takes as long for any number of samples
+        return min(len(subject.source), most)
     each = seconds_per_view(subject, seconds) if each is None else each
     fitting = int(seconds / (each * forwards_per_image(subject.views, num_views))) if each > 0 else most
     return min(len(subject.source), max(FEWEST_IMAGES, min(most, fitting)))
