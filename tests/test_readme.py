@@ -19,7 +19,19 @@ import torch
 import barlow
 from barlow.cli.commands import COMMANDS
 from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outliers, Predict, Similar
-from barlow.cli.flags import Audit, Compare, Embed, Evaluate, Export, Recipes, Report, Study, parse, parse_pretrain
+from barlow.cli.flags import (
+    Audit,
+    Compare,
+    Embed,
+    Evaluate,
+    Export,
+    Recipes,
+    Report,
+    Segment,
+    Study,
+    parse,
+    parse_pretrain,
+)
 from barlow.cli.sequence import parse_sequence
 from tests.images.data.making import write_folder
 from tests.test_architecture import FLOORS
@@ -114,6 +126,7 @@ FLAGS = {
     "label": Label,
     "classify": Classify,
     "predict": Predict,
+    "segment": Segment,
     "compare": Compare,
     "evaluate": Evaluate,
     "audit": Audit,
