@@ -84,7 +84,7 @@ def learnt(
     """Pretrain with one seed and evaluate, beside the untrained network."""
     source, parts = parts_of(data_root)
     learns = _joined(source if heard == "six" else parts.train, more)
-    made = replace(recipe_for(recipe, made_for="audio-small"), seed=seed)
+    made = replace(recipe_for(recipe, otherwise="audio-small"), seed=seed)
     made = replace(made, views=views or made.views, epochs=epochs or made.epochs)
     run = barlow.pretrain(
         relabelled(learns, UNLABELLED), recipe=made, modality="audio", out=work, machine=barlow.Machine(quiet=True)

@@ -31,9 +31,11 @@ NAMES = [
 ]  # fmt: skip
 
 FLAGS = [
-    "name", "source", "published", "image_size", "fit", "views", "backbone", "width", "zero_init", "pretrained", "stem",
+    "name", "source", "published", "image_size", "fit", "views", "modality_options", "backbone", "width",
+    "zero_init", "pretrained", "stem",
     "projector", "projector_norm", "projector_activation", "projector_bias", "method", "options", "epochs",
-    "minutes", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum", "weight_decay",
+    "minutes", "batch_size", "optimizer", "learning_rate", "bias_learning_rate", "momentum", "lars_trust",
+    "lars_clip", "weight_decay",
     "exclude_biases", "constant_part", "warmup_epochs", "warmup_start", "final_learning_rate", "clip_norm",
     "accumulate", "seed", "precision", "channels_last",
 ]  # fmt: skip

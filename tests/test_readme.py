@@ -222,7 +222,13 @@ SNIPPETS = ("README.md", "docs/runs.md", "docs/audit.md", "docs/evaluation.md")
 """Pages with Python, in the order in which their snippets build on each other."""
 
 
-OF_APPLICATIONS = {"docs/sequence.md": "applications/continual/test_sequence.py"}
+OF_APPLICATIONS = {
+    "docs/sequence.md": "applications/continual/test_sequence.py",
+    "docs/features.md": "runs/test_features.py",
+    "docs/audio.md": "test_snippets.py",
+    "docs/segmentation.md": "test_snippets.py",
+    "docs/speakers.md": "test_snippets.py",
+}
 """Pages whose snippets run in the test of what they are about."""
 
 

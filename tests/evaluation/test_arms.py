@@ -87,9 +87,9 @@ def test_every_arm_gets_the_same_split_and_the_same_few_labels(monkeypatch: pyte
         splits.append(split)
         return fit_linear_probe(train_h, train_y, split)
 
-    def few(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, drawn: Any) -> Any:
+    def few(train_h: Tensor, train_y: Tensor, test_h: Tensor, test_y: Tensor, drawn: Any, **more: Any) -> Any:
         draws.append(drawn)
-        return few_label_accuracy(train_h, train_y, test_h, test_y, drawn)
+        return few_label_accuracy(train_h, train_y, test_h, test_y, drawn, **more)
 
     monkeypatch.setattr(arms, "_CACHE", ResultCache())  # other tests score the same features
     monkeypatch.setattr(arms, "fit_linear_probe", probe)

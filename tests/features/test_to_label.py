@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from barlow.features.space import fit_space
 from barlow.features.to_label import choose_to_label
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -16,9 +17,13 @@ def test_rare_kinds_are_among_the_first_and_no_sample_is_chosen_twice() -> None:
 
 
 def test_the_choice_goes_on_from_labels_that_there_are() -> None:
-    """Ten of each of the two common kinds are labelled: the third is asked for."""
-    labelled = (*range(10), *range(300, 310))
-    assert 2 in {int(TRUE[one]) for one in choose_to_label(H, 2, labelled=labelled)}
+    """What is chosen next is less like what is labelled already than samples are on average."""
+    rows = fit_space(H).rows(H)
+    first = choose_to_label(H, 5)
+    more = choose_to_label(H, 5, labelled=first)
+    assert not set(first) & set(more)
+    nearest = (rows @ rows[first].T).amax(dim=1)
+    assert nearest[more].mean() < nearest.mean()
 
 
 def test_labelled_samples_are_not_chosen_again() -> None:

@@ -179,6 +179,19 @@ def test_the_folder_of_a_model_can_be_moved_and_needs_no_data(run: barlow.Run, t
     assert found.probabilities.shape == (1, 3)
 
 
+def test_the_snippet_of_the_page_runs(run: barlow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/features.md").read_text(encoding="utf-8")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "photos").symlink_to(run.folder)
+    (tmp_path / "new").symlink_to(run.folder.parent / "data" / "7")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/features.md", "exec"), names)
+    assert named(run, COPY) in [names["of"].embeddings.names[row] for row in names["copies"].to_remove]
+    assert names["made"].scores.keys() == {"trained", "untrained", "raw pixels"}
+    assert len(names["found"].names) == 41
+
+
 def test_names_that_are_no_samples_and_too_few_labels_are_refused(run: barlow.Run, tmp_path: Path) -> None:
     def refused(labels: dict[str, str], message: str) -> None:
         write_to_label(tmp_path / "labels.csv", [], labels)

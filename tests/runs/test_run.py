@@ -197,7 +197,7 @@ def test_a_run_with_views_of_its_own_is_exported_to_onnx_or_says_how(tmp_path: P
         ValueError, match=r"to: 'timm' cannot hold .* Pooled is a network of your own; wanted: to='onnx'"
     ):
         run.export("timm", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"to: got 'onxn', wanted one of timm, onnx; did you mean 'onnx'"):
+    with pytest.raises(ValueError, match=r"to: got 'onxn', wanted one of timm, smp, onnx; did you mean 'onnx'"):
         run.export("onxn", tmp_path / "out")
     run.export("onnx", tmp_path / "net.onnx")
     assert (tmp_path / "net.onnx").stat().st_size > 100

@@ -50,11 +50,13 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
   barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
   barlow similar RUN QUERY        the samples most like a picture, a folder of them, or one of the data by its name
-  barlow duplicates RUN           samples that are there twice; outliers RUN: those that fit nowhere
+  barlow duplicates RUN           samples that are there twice
+  barlow outliers RUN             samples that fit nowhere, and why
   barlow groups RUN               samples that belong together
   barlow map RUN                  one page to look around in, with pictures; opens offline
   barlow label RUN                which samples to label next, as a csv to fill in
-  barlow classify RUN             a classifier from those labels or from class folders; predict MODEL NEW uses it
+  barlow classify RUN             a classifier from those labels, or from class folders
+  barlow predict MODEL NEW        its classes of new samples, and what is like none of them
   barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
   barlow segment RUN DATA         fine-tune it on few masks: masks, a model, and whether pretraining helped
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several

@@ -110,8 +110,6 @@ MADE_FOR = {
 """The recipe that a named data set gets when none is asked for; everything else gets "pictures"."""
 MADE_FOR_KIND = {"audio": "audio-small"}
 """The recipe that data of another modality than images get, by the name of the modality."""
-LEND = ("digits", "audio-small")
-"""Recipes that take the loss and the head of a method where no whole recipe of it was made for their data."""
 
 
 def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures") -> Recipe:
@@ -128,7 +126,7 @@ def recipe_for(name: str | None, data: Any = None, *, otherwise: str = "pictures
     for full_name in (of_its_own, name, f"{name}-{made_for}"):
         if full_name in RECIPES:
             return RECIPES[full_name]()
-    if (made_for in LEND or made_for in graphs.GRAPH_RECIPES) and f"{name}-small-grey" in RECIPES:
+    if f"{name}-small-grey" in RECIPES:
         return _with_loss_of(RECIPES[made_for](), RECIPES[f"{name}-small-grey"]())
     methods = dict.fromkeys(make().method for make in RECIPES.values())
     raise unknown("recipe", name, [*methods, *RECIPES])

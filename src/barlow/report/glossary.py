@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from barlow.formats import text
 
 WORDS: Mapping[str, str] = {
-    "sample": "One thing that is learnt from: an image, a recording, a node.",
+    "sample": "One thing that is learnt from, such as a file of the data or a row of an array.",
     "view": "A sample after a random change (augmentation) that should not matter: cropped, recoloured, made louder.",
     "features (h)": "What the network says of a sample, some hundred numbers; they are what is used afterwards.",
     "projector, output (z)": "Layers behind the features, for training only; the loss is of what they give.",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from barlow.files import durable_file
 from barlow.methods.heads import head_of, projector_width
-from barlow.methods.table import Builder, builder_of, options_in, options_of
+from barlow.methods.table import METHODS, Builder, builder_of, options_in, options_of
 from barlow.recipes import ABOUT, OWN, WITHOUT_MOMENTUM, Recipe, flat
 from barlow.runs.floor import loss_floor
 from barlow.seams import Around, Facts, Method, Modality, Source, Views, inside
@@ -52,9 +52,10 @@ def fitted(modality: Modality, recipe: Recipe, source: Source, *, facts: bool = 
 
 def learns_from_labels(recipe: Recipe, own: Builder | None = None) -> bool:
     """Whether the method of a recipe, or of the builder a run was given, is told the labels of every batch."""
-    if recipe.method.startswith(OWN) and own is None:  # nobody has passed it again
-        return False
-    return bool(getattr(builder_of(recipe, own), "needs_labels", False))
+    builder = own if recipe.method.startswith(OWN) else METHODS.get(recipe.method)
+    return bool(
+        getattr(builder, "needs_labels", False)
+    )  # False too where nobody has passed a method of one's own again
 
 
 def with_classes(recipe: Recipe, source: Source) -> Recipe:

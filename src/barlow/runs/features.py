@@ -84,6 +84,30 @@ class Sampled:
                 found[position] = picture
         return [found.get(int(self.positions[row])) for row in rows]
 
+    def similar(self, query: Any, *, number: int = 12) -> "Similar":
+        """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples."""
+        return similar(self, query, number=number)
+
+    def duplicates(self, *, threshold: float | None = None) -> Duplicates:
+        """Find samples that are there twice or more."""
+        return duplicates(self, threshold=threshold)
+
+    def outliers(self, *, most: int = 50) -> Outliers:
+        """Rank the samples that fit nowhere."""
+        return outliers(self, most=most)
+
+    def groups(self, *, number: int | None = None) -> Groups:
+        """Sort the samples into groups."""
+        return groups(self, number=number)
+
+    def to_label(self, number: int, *, labelled: Mapping[str, str] | None = None) -> list[str]:
+        """Return the names of the samples to label next, the most useful first."""
+        return to_label(self, number, labelled=labelled)
+
+    def classify(self, out: str | Path, *, labels: Mapping[str, str] | None = None) -> "Trained":
+        """Fit a classifier to labels by name, or to those of the data, and write it to a folder for `predict`."""
+        return classify(self, Path(out).expanduser(), labels=labels)
+
     def _shown(self, samples: Any) -> list[NDArray[np.uint8] | None]:
         if all(isinstance(one, Tensor) and one.dtype == torch.uint8 and one.ndim == 3 for one in samples):
             return [one.movedim(0, -1).numpy() for one in samples]

@@ -304,7 +304,8 @@ class Run:
             raise ValueError(f"data: the run in {str(self.folder)!r} was told to use no labels; pass labelled data")
         wanted = self.own_data(data_root) if data is None else data
         own = data is None or is_own(RunFolder(self.folder), self.modality, data, data_root)
-        labels = given.get("labels", labels) if own and labels == "auto" else labels
+        kept = given.get("labels", "auto")  # "none" was said of learning; who asks for an evaluation wants labels
+        labels = kept if own and labels == "auto" and kept != "none" else labels
         hold_out = hold_out or (given.get("hold_out", "") if own else "")
         asked = {"facts": given, "data_root": root, "labels": labels, **reading}
         parts: dict[str, LabelledParts | None] = {}
@@ -394,13 +395,12 @@ class Run:
     def sampled(self, data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> "Sampled":
         """Return the features of `data` (None: of the run's own) with the samples they are of, to look into.
 
-        What `barlow similar`, `duplicates`, `outliers`, `groups`, `label` and `classify` do is in
-        `barlow.runs.features`, as functions of it. Features that lie in the run folder already are read from there.
+        It has what `barlow similar`, `duplicates`, `outliers`, `groups`, `label` and `classify` find, as methods of the
+        same names. Features that lie in the run folder already are read from there.
 
         Example:
             of = run.sampled()
-            found = duplicates(of)  # from barlow.runs.features import duplicates
-            [[of.embeddings.names[row] for row in group] for group in found.groups]
+            [[of.embeddings.names[row] for row in group] for group in of.duplicates().groups]
         """
         from barlow.runs.features import sampled  # which knows this file
 

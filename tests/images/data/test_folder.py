@@ -13,6 +13,7 @@ from PIL import Image
 
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
+from barlow.data.memory import FillingSource
 from barlow.data.streaming import StreamSource
 from barlow.images.data.folder import PackedPaths, folder_source, index_folder, split_folders
 from barlow.images.data.load import load_source
@@ -25,7 +26,7 @@ STREAMED: dict[str, Any] = {"memory_budget": 0, "num_workers": 0}
 IN_MEMORY_AND_STREAMED = pytest.mark.parametrize("options", [IN_MEMORY, STREAMED], ids=["in memory", "streamed"])
 
 
-def opened(root: Path, **options: Any) -> ArraySource | StreamSource:
+def opened(root: Path, **options: Any) -> ArraySource | FillingSource | StreamSource:
     return folder_source(root, LoadOptions(**options))
 
 

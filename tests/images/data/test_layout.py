@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from barlow.data.arrays import ArraySource
+from barlow.data.memory import FillingSource
 from barlow.data.streaming import StreamSource
 from barlow.images.data.folder import folder_source
 from barlow.images.data.layout import about_pictures, beside_pictures, layout_of, split_of
@@ -14,7 +15,7 @@ from barlow.images.data.options import LoadOptions
 from tests.images.data.making import write_folder
 
 
-def opened(root: Path, split: str = "train") -> ArraySource | StreamSource:
+def opened(root: Path, split: str = "train") -> ArraySource | FillingSource | StreamSource:
     return folder_source(root, LoadOptions(split=split))
 
 
