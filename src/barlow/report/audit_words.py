@@ -57,7 +57,8 @@ def capital(title: str) -> str:
 
 def plain(name: str) -> str:
     """Return a name of the figures as words: "projector_share" is "Projector share"."""
-    return capital(name.replace("_", " ").strip())
+    # The name of a verdict stays in files as it was when all samples were images.
+    return capital(name.replace("_", " ").replace("images", "samples").strip())
 
 
 def plus_minus(found: Measured | None, *, share: bool = False) -> str:

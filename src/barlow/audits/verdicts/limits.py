@@ -205,7 +205,7 @@ def _use_all(figures: Figures, weight: float, width: float) -> str:
     return f"To use them all, {' or '.join(ways)}; audit again after more training, which moves the waterline."
 
 
-def too_few_samples(figures: Figures) -> Verdict | None:
+def too_few_images(figures: Figures) -> Verdict | None:
     """Whether the best correlation is above what features without any invariance reach."""
     edge, best = needed(figures.spectrum.edge), needed(figures.spectrum.largest)
     if chance := _chance(figures, best):
@@ -218,7 +218,7 @@ def too_few_samples(figures: Figures) -> Verdict | None:
     )
     said += f"and your best is {best.as_number()}"
     said += ": nothing in the spectrum is evidence." if none else ", not clearly above it."
-    return Verdict.of("too_few_samples", "warning" if none else "note", best, said, _images_to_use(figures))
+    return Verdict.of("too_few_images", "warning" if none else "note", best, said, _images_to_use(figures))
 
 
 def _chance(figures: Figures, best: Measured) -> Verdict | None:
@@ -231,7 +231,7 @@ def _chance(figures: Figures, best: Measured) -> Verdict | None:
     )
     said += f"so that most of the spectrum is chance, whatever its best correlation, {best.as_number()}."
     advice = f"{_more_samples(figures, IMAGES_PER_FEATURE * directions)}."
-    return Verdict.of("too_few_samples", "warning", best, said, advice)
+    return Verdict.of("too_few_images", "warning", best, said, advice)
 
 
 def _more_samples(figures: Figures, wanted: float) -> str:

@@ -18,7 +18,7 @@ from barlow.audits.verdicts.features import (
     power_law,
     solved_augmentations,
 )
-from barlow.audits.verdicts.limits import free_loss, projector_gap, too_few_samples, waterline, wide_bracket
+from barlow.audits.verdicts.limits import free_loss, projector_gap, too_few_images, waterline, wide_bracket
 from barlow.audits.verdicts.loss import batch_floor, loss_fall, projector_share, sampling_bias
 from barlow.audits.verdicts.samples import duplicates, identical_views, view_index, view_scale
 from barlow.figures import Figures, Level, MissingFigureError, Verdict
@@ -26,7 +26,7 @@ from barlow.figures import Figures, Level, MissingFigureError, Verdict
 Check = Callable[[Figures], Verdict | None]
 """One question to the figures: None where nothing is to be said; MissingFigureError where it cannot be put."""
 CHECKS: tuple[Check, ...] = (
-    too_few_samples,
+    too_few_images,
     collapse,
     identical_views,
     view_index,
