@@ -171,6 +171,17 @@ def test_labels_there_are_stay_and_the_choice_goes_on(run: barlow.Run) -> None:
     assert len(lines_of(more)) == 6
 
 
+def test_a_csv_that_was_filled_in_is_not_written_over(run: barlow.Run) -> None:
+    filled = run.folder.parent / "filled.csv"
+    write_to_label(filled, [], {named(run, "0/01.png"): "zero"})
+    with pytest.raises(ValueError, match=r"has 1 labels that would be lost, wanted --labelled"):
+        command("label", run.folder, "--quiet", "--number", "5", "--out", filled)
+    assert read_labels(filled) == {named(run, "0/01.png"): "zero"}
+    assert command("label", run.folder, "--quiet", "--number", "5", "--labelled", filled, "--out", filled) == 0
+    assert read_labels(filled) == {named(run, "0/01.png"): "zero"}
+    assert len(lines_of(filled)) == 6
+
+
 def test_the_folder_of_a_model_can_be_moved_and_needs_no_data(run: barlow.Run, tmp_path: Path) -> None:
     assert command("classify", run.folder, "--quiet", "--out", tmp_path / "model") == 0  # labels of the folders
     (tmp_path / "model").rename(tmp_path / "moved")

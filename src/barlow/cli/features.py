@@ -217,6 +217,11 @@ def label(arguments: Sequence[str]) -> int:
     of = flags.sampled()
     names = to_label(of, flags.number, labelled=labelled)
     path = flags.out or of.run.folder / "features" / "to_label.csv"
+    filled = read_labels(path) if path.is_file() else {}
+    if lost := [name for name in filled if labelled.get(name) != filled[name]]:
+        raise ValueError(
+            f"out: {str(path)!r} has {len(lost)} labels that would be lost, wanted --labelled {path}, or another file"
+        )
     write_to_label(path, names, labelled)
     _say(f"{len(names)} samples to label, the most useful first: fill in the column label of {path}, then")
     _say(f"barlow classify {flags.run} --labels {path} --out model")

@@ -144,7 +144,7 @@ def features_of_views(
         of.run.backbone,
         of.source,
         [int(of.positions[row]) for row in rows],
-        plain=lambda samples: apply(samples, generator),
+        plain=lambda samples: apply(of.run.views.prepare(samples), generator),
         batch_size=VIEW_BATCH,
     ):
         h.append(part)
@@ -166,7 +166,7 @@ def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
 
 def duplicates(of: Sampled, *, threshold: float | None = None, quiet: bool = True) -> Duplicates:
     """Find samples that are there twice or more; the views of the run tell how alike copies are."""
-    apply = mild_view(of.run.views.bare().pipelines[0])
+    apply = mild_view(of.run.views.bare().studied)
     mild, rows = (None, None) if apply is None else features_of_views(of, apply)
     with _showing("comparing", quiet) as show:
         return find_duplicates(of.h, mild=mild, of=rows, threshold=threshold, progress=show)
