@@ -38,15 +38,14 @@ SIDE, PRODUCTS = 2048, 5
 
 
 def cases() -> dict[str, tuple[Recipe, int]]:
-    """Return (recipe, side of the pictures) by name."""
-    folder, grey = recipe_for(None, "photos/"), recipe_for(None, "fashion-mnist")
-    return {
-        "small-grey, resnet10, 28 pixels": (grey, 28),
-        "pictures, resnet18, 96 pixels": (folder, 96),
-        "pictures, resnet18, 128 pixels": (folder, 128),
-        "pictures, resnet18, 224 pixels": (folder, 224),
-        "pictures, resnet50, 128 pixels": (replace(folder, backbone="resnet50"), 128),
-    }
+    """Return (recipe, side of the pictures) by what they are: our defaults, then larger networks and pictures."""
+    pictures, grey = recipe_for(None, "photos/"), recipe_for(None, "fashion-mnist")
+    resnet18, resnet50 = (
+        replace(pictures, backbone=name, width=64, zero_init=True) for name in ("resnet18", "resnet50")
+    )
+    asked = [(grey, 28), (pictures, pictures.image_size), (pictures, 96)]
+    asked += [(resnet18, 96), (resnet18, 128), (resnet18, 224), (resnet50, 128)]
+    return {f"{one.name}, {one.backbone} of width {one.width}, {side} pixels": (one, side) for one, side in asked}
 
 
 def operations_per_step(recipe: Recipe, data: str) -> float:

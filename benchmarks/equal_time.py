@@ -182,7 +182,10 @@ def main() -> None:
     flags = parser.parse_args()
     data, root, test = data_of(flags.data, flags.data_root)
     folder = flags.out / f"{flags.data}-{flags.minutes:g}"
-    arms = arms_of(recipe_of(data, root, flags.minutes), () if flags.no_lightly else LIGHTLY_SIZES)
+    kept = folder / "ours.json"  # settled once, so that every seed trains the same recipe
+    if not kept.exists():
+        write_json(kept, asdict(recipe_of(data, root, flags.minutes)))
+    arms = arms_of(Recipe(**read_json(kept)), () if flags.no_lightly else LIGHTLY_SIZES)
     arms = {name: arm for name, arm in arms.items() if not flags.arms or name in flags.arms}
     costs = costs_of(folder / "costs.json", arms, data, root)
     results: dict[str, list[Mapping[str, float]]] = {}

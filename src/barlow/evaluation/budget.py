@@ -21,7 +21,7 @@ LADDER = (9, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)
 """Leading figures of the numbers to choose from, so that nearly equal times end at equal numbers."""
 PILOT = 1000
 """Training samples of the pilot, and test samples, at most."""
-PILOT_PER_SECOND = 20
+PILOT_PER_SECOND = 40
 """Those of a pilot for so many seconds, so that it leaves most of a short time to what it is for."""
 FEWEST, FEWEST_PER_CLASS = 300, 20
 """Fewer tell too little: so many training samples, and test samples, are looked at even where they take longer."""
@@ -141,12 +141,19 @@ def decide(
     fewest = max(FEWEST, FEWEST_PER_CLASS * len(train_y.unique()))
     number = min(PILOT, max(fewest, int(min(most / 2, PILOT_PER_SECOND * seconds))))
     train, test = (spread_over_classes(y, most=number, seed=SEED).tolist() for y in (train_y, test_y))
-    costs = []
-    for name, take in arms.items():
-        took = seconds_of_probes(seen := take("train", train), take("test", test))
-        costs.append(Cost(len(train), len(test), seen.h.shape[1], each[name], *took))
+    pilot = {name: (take("train", train), take("test", test)) for name, take in arms.items()}
+    costs = costs_of(pilot, each)
     left = SAFETY * seconds - (time.perf_counter() - started)
     return _largest(costs, whole, left, fewest)
+
+
+def costs_of(arms: Mapping[str, tuple[Features, Features]], extraction: Mapping[str, float]) -> list[Cost]:
+    """Time the probes of each kind of features (training part, test part); `extraction` is in seconds per sample."""
+    seconds_of_probes(*next(iter(arms.values())))  # libraries start in the first call, once and not in proportion
+    return [
+        Cost(len(train), len(test), train.h.shape[1], extraction[name], *seconds_of_probes(train, test))
+        for name, (train, test) in arms.items()
+    ]
 
 
 def _largest(costs: list[Cost], whole: Sizes, seconds: float, fewest: int) -> Sizes:

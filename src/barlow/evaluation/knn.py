@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from scipy.linalg import eigh
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -68,14 +69,24 @@ def fit_whitening(train_h: Float[Tensor, "n d"], *, most: int = MOST_DIRECTIONS)
     """
     rows = train_h[:: max(1, len(train_h) // WHITENED_BY)].double()
     mean = rows.mean(dim=0)
-    covariance = (rows - mean).T @ (rows - mean) / len(rows)
-    d = len(mean)
-    variances, directions = eigh(covariance.numpy(), subset_by_index=[max(0, d - most), d - 1])
+    variances, directions = _principal(rows - mean, most)
     kept = (
         np.flatnonzero(variances > NEGLIGIBLE * variances[-1]) if variances[-1] > 0 else np.array([len(variances) - 1])
     )
     spreads = np.sqrt(variances[kept]) if variances[-1] > 0 else np.ones(1)
-    return Whitening(mean.float(), torch.from_numpy(directions[:, kept]).float(), torch.from_numpy(spreads).float())
+    return Whitening(mean.float(), directions[:, torch.from_numpy(kept)].float(), torch.from_numpy(spreads).float())
+
+
+def _principal(centred: Float[Tensor, "n d"], most: int) -> tuple[NDArray[np.float64], Float[Tensor, "d r"]]:
+    """Return the largest variances, ascending, and their directions: of the smaller of the two Gram matrices."""
+    n, d = centred.shape
+    gram = (centred @ centred.T if n < d else centred.T @ centred) / n
+    variances, vectors = eigh(gram.numpy(), subset_by_index=[max(0, len(gram) - most), len(gram) - 1])
+    directions = torch.from_numpy(vectors)
+    if n < d:  # X X^T u = n s u, so that X^T u is the direction of variance s
+        lengths = np.sqrt(n * np.maximum(variances, np.finfo(float).tiny))
+        directions = centred.T @ directions / torch.from_numpy(lengths)
+    return variances, directions
 
 
 def nearest(

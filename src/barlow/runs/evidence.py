@@ -62,20 +62,20 @@ class Amounts:
     neighbours: int = NEIGHBOUR_POOL
 
 
-def amounts_within(seconds: float, per_sample: float, num_samples: int, num_held_out: int) -> Amounts:
+def amounts_within(seconds: float, per_sample: float, num_samples: int, num_held_out: int) -> tuple[Amounts, float]:
     """Return the usual amounts, or all in the same proportion as many as take so many seconds, at least `LEAST`.
 
-    `per_sample` is of one forward pass. Figures take a plain sample and two views of each of two networks, the
-    correlation matrix two views, and the spectra a plain sample of each.
+    Also the seconds that they are expected to take. `per_sample` is of one forward pass. Figures take a plain sample
+    and two views of each of two networks, the correlation matrix two views, and the spectra a plain sample of each.
     """
     usual = Amounts()
     forwards = min(usual.calibration, num_samples) + 6 * min(usual.figures, num_samples)
     forwards += 4 * min(usual.correlation, num_held_out) + min(usual.neighbours, num_samples)
     share = seconds / max(forwards * per_sample, 1e-9)
     if share >= 1:
-        return usual
+        return usual, seconds / share
     within = {one.name: max(LEAST, round_down(share * getattr(usual, one.name))) for one in fields(Amounts)}
-    return Amounts(**within)
+    return Amounts(**within), seconds
 
 
 def seconds_per_sample(represent: Callable[[Any], Tensor], source: Source, views: Views) -> float:

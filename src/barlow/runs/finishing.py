@@ -32,7 +32,7 @@ from barlow.training.progress import Progress
 SHARE, LEAST_SECONDS = 0.5, 30.0
 """What follows the last step may take half as long as pretraining, and half a minute in any case."""
 EVIDENCE = 0.4
-"""Share of that for the figures beside the probes."""
+"""The most of that for the figures beside the probes."""
 
 
 def finish(
@@ -60,7 +60,7 @@ def finish(
     save_backbone(run.modality, where.checkpoints, run.backbone, run.recipe, facts)
     method.to(device).eval()
     samples: Source = OnDevice(source, device)
-    amounts = _amounts(where, journal, EVIDENCE * seconds, twin.to(device).eval(), samples, views, test)
+    amounts, figures = _amounts(where, journal, EVIDENCE * seconds, twin.to(device).eval(), samples, views, test)
     calibrate(twin, samples, views.plain, most=amounts.calibration)
     held_out, evaluation, kept = samples, dict[str, Any](), KeptFeatures()
     try:
@@ -71,7 +71,7 @@ def finish(
             tested, parts, bars = parts.test, parts.on(device), run.modality.bars
             score = measure(
                 run.backbone, twin, parts, plain=views.plain, bars=bars, quiet=quiet, kept=kept,
-                seconds=(1 - EVIDENCE) * seconds, sizes=_sizes(where), decided=partial(_note_sizes, journal, quiet),
+                seconds=seconds - figures, sizes=_sizes(where), decided=partial(_note_sizes, journal, quiet),
                 modality=run.modality,
             )  # fmt: skip
             evaluation = dict(score.evaluation)
@@ -128,14 +128,17 @@ def _amounts(
     samples: Source,
     views: Views,
     test: LabelledParts | None,
-) -> Amounts:
-    """Samples behind the figures beside the probes: what an earlier finish wrote down, else what fits into the time."""
+) -> tuple[Amounts, float]:
+    """Samples behind the figures beside the probes, and their seconds: as noted earlier, else what fits into the time.
+
+    What they leave of the time is the evaluation's.
+    """
     for event in where.files().events("figure_amounts"):
-        return Amounts(**{one.name: int(event[one.name]) for one in fields(Amounts)})
+        return Amounts(**{one.name: int(event[one.name]) for one in fields(Amounts)}), event.get("seconds", seconds)
     held_out = len(samples if test is None else test.test)
-    amounts = amounts_within(seconds, seconds_per_sample(network, samples, views), len(samples), held_out)
-    journal.write("figure_amounts", **asdict(amounts))
-    return amounts
+    amounts, taken = amounts_within(seconds, seconds_per_sample(network, samples, views), len(samples), held_out)
+    journal.write("figure_amounts", **asdict(amounts), seconds=taken)
+    return amounts, taken
 
 
 def _sizes(where: RunFolder) -> Sizes | None:

@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from barlow.data.subsets import subset
-from barlow.evaluation.arms import evaluate_arms
+from barlow.evaluation.budget import costs_of
 from barlow.evaluation.features import Features, extract
 from barlow.evaluation.scores import LabelledParts
 from barlow.formats import count
@@ -49,8 +49,6 @@ PROBING = 0.03
 """The most of the time of training for figures between epochs."""
 REHEARSED = (48, 256)
 """Samples that finishing is rehearsed with, fewest and most; as many as `MEASURING` allows."""
-GROWTH = 0.75
-"""Power of the number of samples that the time of the probes grows with: their few labels stay few."""
 STARTING_PAGE = 2.0
 """Seconds for the files and the page."""
 TOLERANCE = 0.05
@@ -332,7 +330,7 @@ def finishing_seconds(trial: Trial, recipe: Recipe) -> tuple[float, float]:
     if labelled:
         # Data in files are read once more, in training and test part.
         seconds += trial.loading + 2.5 * labelled * plain
-        seconds += (2 + len(trial.kind.bars)) * _probe_seconds(features) * (labelled / len(few)) ** GROWTH
+        seconds += _probe_seconds(trial, features, few, drawn, labelled)
     return figures, seconds
 
 
@@ -342,14 +340,15 @@ def _num_labelled(trial: Trial) -> int:
     return 0 if trial.source.labels is None else len(trial.source)
 
 
-def _probe_seconds(features: Features) -> float:
-    """Seconds of the probes on the features of a few samples; 0 where too few of a class are among them."""
-    started = time.perf_counter()
+def _probe_seconds(trial: Trial, features: Features, few: Source, views: Views, labelled: int) -> float:
+    """Seconds of the probes of all arms, from those on a few samples; 0 where too few of a class are among them."""
+    arms = {"trained": features} | {name: extract(bar, few, plain=views.plain) for name, bar in trial.kind.bars.items()}
     try:
-        evaluate_arms({"rehearsed": (features, features)})
+        costs = costs_of({name: (one, one) for name, one in arms.items()}, dict.fromkeys(arms, 0.0))
     except ValueError:
         return 0.0
-    return time.perf_counter() - started
+    test = labelled // 5 if trial.parts is None else len(trial.parts.test)
+    return sum(cost.predicted(labelled - test, test) for cost in [costs[0], *costs])  # the untrained network as well
 
 
 def _said(trial: Trial, asked: Recipe, recipe: Recipe, cost: float, training: float, finishing: float) -> str:
