@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 def test_an_audit_takes_edges_and_columns_for_its_transforms(folder: Path) -> None:
-    found = barlow.audit(folder, num_images=120, num_views=3, mlp=False, quiet=True).figures
+    found = barlow.audit(folder, num_images=120, num_views=3, quiet=True).figures
     assert {effect["name"] for effect in found["augmentations"]} == {"columns", "edges"}
     assert all(effect["total_effect_error"] > 0 for effect in found["augmentations"])
     assert found["subject"]["kind"] == "run"

@@ -51,18 +51,19 @@ def projector_share(
     """Return the share of the fall that a projector alone reaches, for Barlow Twins with Pearson normalisation.
 
     `before` is of the untrained network; `start` is the complete loss of its embeddings, and `end` that of the trained
-    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`; the linear
-    one is of `most_directions` directions of wide features.
+    network, of the same samples in the same blocks. An MLP is fitted for about `seconds`, at most `SECONDS`, where the
+    recipe has a projector; the linear one is of `most_directions` directions of wide features.
     """
     if before.z_a is None:
         raise ValueError("before: wanted embeddings of the untrained network")
+    fits = mlp and recipe.projector != "none"
     known = spectra(before.moments, before.flips, before.dtype, most_directions)
     least = least_pearson_loss(known, before.z_a.shape[1], _weight(recipe))
     return ProjectorShare(
         start=float(start.value),
         end=float(end.value),
         linear=_share(_known(least.value, start), least.error or 0.0, start, end),
-        mlp=_share(*_fitted(before, recipe, min(SECONDS, seconds)), start, end) if mlp else Reached(),
+        mlp=_share(*_fitted(before, recipe, min(SECONDS, seconds)), start, end) if fits else Reached(),
     )
 
 

@@ -114,7 +114,7 @@ def evaluation(run: RunFiles) -> str:
     number_of_classes = len(classes) if isinstance(classes, list) else 0
     guessing = Mark("guessing", 1.0 / number_of_classes) if number_of_classes else None
     cells = [
-        [text(row["features"]), number(finite(row.get("num_features")) or 0.0, 9)]
+        [text(row["features"]), number(width, 9) if (width := finite(row.get("num_features"))) else ""]
         + [text(accuracy(row, protocol) or "") for protocol in protocols]
         for row in found
     ]
