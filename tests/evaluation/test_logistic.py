@@ -73,10 +73,10 @@ def test_a_warm_start_ends_where_a_cold_one_does_and_sooner(monkeypatch: pytest.
     loss = logistic.LogisticProblem._loss
 
     def counted(
-        problem: logistic.LogisticProblem, coefficients: Tensor, scale: Tensor, penalty: float
+        problem: logistic.LogisticProblem, coefficients: Tensor, inverse: Tensor, known: Tensor, penalty: float
     ) -> tuple[Tensor, Tensor]:
         evaluations.append(coefficients)
-        return loss(problem, coefficients, scale, penalty)
+        return loss(problem, coefficients, inverse, known, penalty)
 
     monkeypatch.setattr(logistic.LogisticProblem, "_loss", counted)
     problem = logistic_problem(h, y)

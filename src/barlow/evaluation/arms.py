@@ -98,14 +98,14 @@ def _probes(
 def seconds_of_probes(train: Features, test: Features, *, per_class: int = 10, draws: int = 5) -> list[float]:
     """Return how long neighbours, linear probe and few labels take on one kind of features, and drop the results."""
     train_y, test_y = _labels(train, "training features"), _labels(test, "test features")
-    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=0)
+    split = validation_split(train_y, fraction=VALIDATION_SHARE, most=MOST_VALIDATION, seed=0, groups=train.groups)
     few = few_label_draws(train_y, per_class=per_class, draws=1, seed=0)
     same = (train.h, train_y, test.h, test_y)
     times = []
     for times_as_often, probe in (
         (1, partial(_knn, *same, split)),
         (1, partial(_linear, *same, split)),
-        (draws, partial(_few_labels, *same, few, per_class)),
+        (draws, partial(_few_labels, *same, few, per_class, train.groups)),
     ):
         started = time.perf_counter()
         probe()

@@ -21,7 +21,7 @@ LADDER = (9, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)
 """Leading figures of the numbers to choose from, so that nearly equal times end at equal numbers."""
 PILOT = 1000
 """Training samples of the pilot, and test samples, at most."""
-PILOT_PER_SECOND = 40
+PILOT_PER_SECOND = 12
 """Those of a pilot for so many seconds, so that it leaves most of a short time to what it is for."""
 FEWEST, FEWEST_PER_CLASS = 300, 20
 """Fewer tell too little: so many training samples, and test samples, are looked at even where they take longer."""

@@ -8,8 +8,11 @@ fraction of its time on tens of thousands of samples.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 EXACT_NUMEL = 4 * 10**6
@@ -109,8 +112,10 @@ class LogisticProblem:
             inside = start.weight.double() if self.span is None else start.weight.double() @ self.span.double()
             first = torch.cat([inside @ scale, start.bias.double()[:, None] * self._bias_scale()], dim=1)
         tolerance = GRADIENT_TOLERANCE[self.rows.dtype]
-        solution, objective, gradient = _minimise(lambda x: self._loss(x, scale, penalty), first, tolerance)
-        weight, bias = self._coefficients(solution, scale)
+        inverse = torch.linalg.solve_triangular(scale, torch.eye(len(scale), dtype=scale.dtype), upper=False)
+        known = nn.functional.one_hot(self.targets, len(self.classes)).to(self.rows.dtype)
+        solution, objective, gradient = _minimise(lambda x: self._loss(x, inverse, known, penalty), first, tolerance)
+        weight, bias = self._coefficients(solution, inverse)
         return LogisticFit(
             weight=(weight if self.span is None else weight @ self.span.double().T).float(),
             bias=bias.float(),
@@ -144,24 +149,23 @@ class LogisticProblem:
         """The same for the biases, whose feature is the number 1."""
         return float(len(self.classes) ** -0.5)
 
-    def _coefficients(self, point: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """W (k, r) and b (k,) at a point (k, r + 1) of the search."""
-        along = torch.linalg.solve_triangular(scale, point[:, :-1], upper=False, left=False)
-        return along, point[:, -1] / self._bias_scale()
+    def _coefficients(self, point: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+        """W (k, r) and b (k,) at a point (k, r + 1) of the search; `inverse` is that of the scale."""
+        return point[:, :-1] @ inverse, point[:, -1] / self._bias_scale()
 
-    def _loss(self, point: Tensor, scale: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-        """Loss and its gradient at a point (k, r + 1) of the search."""
-        weight, bias = self._coefficients(point, scale)
-        dtype = self.rows.dtype
-        log_probabilities = torch.addmm(bias.to(dtype), self.rows, weight.to(dtype).T).log_softmax(dim=1)
-        samples = torch.arange(len(self.targets))
-        loss = -log_probabilities[samples, self.targets].double().mean() + 0.5 * penalty * weight.square().sum()
-        residual = log_probabilities.exp_()
-        residual[samples, self.targets] -= 1.0
-        slope = (residual.T @ self.rows).double() / len(samples) + penalty * weight
-        slope = torch.linalg.solve_triangular(scale, slope.T, upper=False).T
-        bias_slope = residual.double().mean(dim=0)[:, None] / self._bias_scale()
-        return loss, torch.cat([slope, bias_slope], dim=1)
+    def _loss(self, point: Tensor, inverse: Tensor, known: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+        """Loss and its gradient at a point (k, r + 1) of the search; `known` (n, k) is 1 at the label of each sample.
+
+        Few operations: with few samples their number is what a fit costs.
+        """
+        weight, bias = self._coefficients(point, inverse)
+        rows, dtype, n = self.rows, self.rows.dtype, len(self.rows)
+        log_probabilities = torch.addmm(bias.to(dtype), rows, weight.to(dtype).T).log_softmax(dim=1)
+        loss = 0.5 * penalty * weight.square().sum() - (log_probabilities * known).sum(dtype=torch.float64) / n
+        residual = log_probabilities.exp_().sub_(known)
+        slope = (residual.T @ rows).double().div_(n).add_(weight, alpha=penalty) @ inverse.T
+        bias_slope = residual.sum(dim=0, dtype=torch.float64).div_(n * self._bias_scale())
+        return loss, torch.cat([slope, bias_slope[:, None]], dim=1)
 
 
 def logistic_problem(
@@ -189,20 +193,22 @@ def _minimise(
     loss: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor, tolerance: float
 ) -> tuple[Tensor, float, float]:
     """Minimise by L-BFGS; return the point, the loss there and the largest entry of the gradient there."""
-    point = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [point],
-        max_iter=MAX_ITERATIONS,
-        history_size=HISTORY,
-        tolerance_grad=tolerance,
-        tolerance_change=1e-14,
-        line_search_fn="strong_wolfe",
+
+    def flat(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, gradient = loss(torch.from_numpy(point).view_as(start))
+        return float(value), gradient.flatten().numpy()
+
+    found = minimize(
+        flat,
+        start.flatten().numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": MAX_ITERATIONS,
+            "maxfun": 2 * MAX_ITERATIONS,
+            "maxcor": HISTORY,
+            "gtol": tolerance,
+            "ftol": 0,
+        },
     )
-
-    def closure() -> Tensor:
-        value, point.grad = loss(point.detach())
-        return value
-
-    optimizer.step(closure)
-    value, gradient = loss(point.detach())
-    return point.detach(), float(value), float(gradient.abs().max())
+    return torch.from_numpy(found.x).view_as(start), float(found.fun), float(np.abs(found.jac).max())
