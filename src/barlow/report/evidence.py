@@ -194,7 +194,13 @@ def _players(run: RunFiles, name: str, number: int, row: int | None = None) -> l
         sounds = sounds[row] if row < len(sounds) else None
     if sounds is None or rate is None or sounds.dtype != np.int16 or len(sounds) < number:
         return [""] * number
-    return [f'<audio controls preload="none" src="{wav(sound, int(rate))}"></audio>' for sound in sounds[:number]]
+    # The browser's own controls need more width than a spectrogram has: one button, which plays from the start.
+    play = "const a=this.firstElementChild;a.currentTime=0;a.play()"
+    return [
+        f'<button class="play" type="button" aria-label="play" onclick="{play}">'
+        f'<audio preload="none" src="{wav(sound, int(rate))}"></audio>&#9654;</button>'
+        for sound in sounds[:number]
+    ]
 
 
 def wav(samples: NDArray[np.int16], rate: int) -> str:
