@@ -210,6 +210,16 @@ def test_what_the_projector_alone_reaches_stands_between_start_and_end(tmp_path:
     assert "A linear projector alone" not in alone
 
 
+def test_a_share_that_lies_within_its_error_is_not_said(tmp_path: Path) -> None:
+    wide = {"loss": 149.0, "share": -11.4, "error": 16.4}
+    share = figures()["projector_share"] | {"linear": wide}
+    one = page_of({"projector_share": share}, tmp_path).text
+    assert "1,140" not in one
+    assert "90.9%" in one
+    none = page_of({"projector_share": share | {"mlp": wide}}, tmp_path).text
+    assert "is not known: it is within its error" in none
+
+
 def test_the_spectrum_says_what_is_evidence_what_is_used_and_what_would_use_all(tmp_path: Path) -> None:
     said = page_of(figures(), tmp_path).text
     assert "of 64 directions lie above the null edge of 0.057." in said

@@ -147,16 +147,24 @@ def batch_sentence(figures: Figures) -> str:
     return " ".join(said)
 
 
+TOO_WIDE = 0.5
+"""Error of a share from which on its number says nothing, and is not said."""
+
+
 def projector_sentence(figures: Figures) -> str:
     """Say how much of the decrease of the loss the projector alone reaches; nothing when it was not measured."""
+    shares = [(about.title, reached.share) for _, about, reached in figures.projector_share.reached()]
+    known = [(title, share) for title, share in shares if share is not None]
     said = [
-        f"{about.title} reaches {plus_minus(reached.share, share=True)}"
-        for _, about, reached in figures.projector_share.reached()
-        if reached.share is not None
+        f"{title} reaches {plus_minus(share, share=True)}"
+        for title, share in known
+        if share.error is None or share.error <= TOO_WIDE
     ]
-    if not said:
-        return ""
-    return f"Of the whole decrease of the loss, {' and '.join(said)} on the untrained backbone, without training it."
+    if said:
+        return f"Of the whole decrease of the loss, {' and '.join(said)} on the untrained backbone, without training it."
+    if known:
+        return "How much of the decrease of the loss the projector alone explains is not known: it is within its error."
+    return ""
 
 
 def partly_seen(figures: Figures) -> tuple[float, float]:
