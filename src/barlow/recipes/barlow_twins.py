@@ -128,7 +128,7 @@ def audio_small() -> Recipe:
     """A folder of recordings in a minute or a few on two cores: small AudioNTT, 32 bands, two thirds of a second."""
     return Recipe(
         name="audio-small",
-        source="ours: chosen on spoken digits of four speakers, one of them held out, see docs/audio.md",
+        source="ours: the numbers of a first experiment on spoken digits, not tuned since, see docs/audio.md",
         views="audio",
         modality_options={"mels": 32, "seconds": 0.62},
         backbone="audiontt-small",
