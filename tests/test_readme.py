@@ -265,6 +265,7 @@ def test_the_python_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names["run"].write_features("photos/", "features.npz")
     exec(compile(second, "docs/runs.md", "exec"), names)
     assert names["file"]["h"].shape == names["h"].shape == (64, names["run"].backbone.num_features)
+    names["file"].close()
     names["other"] = names["why"]
     monkeypatch.setattr(barlow, "audit", lambda subject: names["why"])  # the same audit again takes as long again
     exec(compile(third, "docs/audit.md", "exec"), names)
