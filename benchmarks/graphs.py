@@ -1,6 +1,7 @@
 """Graph Barlow Twins and CCA-SSG on Cora, over seeds, beside every bar; and a made graph of 170,000 nodes.
 
     python benchmarks/graphs.py cora --data-root DATA            # 10 seeds of each method, kept one by one
+    python benchmarks/graphs.py peer --data-root DATA            # graphssl's Barlow Twins; needs: pip install graphssl
     python benchmarks/graphs.py tune --data-root DATA            # candidates by validation accuracy alone
     python benchmarks/graphs.py large                            # sampled training: memory, and time a node by size
     python benchmarks/graphs.py show                             # the table of docs/graphs.md
@@ -14,7 +15,10 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -97,44 +101,85 @@ def on_validation(found: Features, parts: Parts) -> float:
     return float(row["chosen"]["linear"]["validation_accuracy"])
 
 
+def note(name: str, make: Callable[[], dict[str, Any]]) -> None:
+    """Compute a row, keep it in the file and print it; nothing where it is kept already."""
+    kept = read()
+    if name in kept:
+        return
+    began = time.process_time()
+    kept[name] = make() | {"cpu_seconds": round(time.process_time() - began, 1)}
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    print(name, summary_of(kept[name]), flush=True)
+
+
+def cora_with_parts(data_root: str) -> tuple[NodeSource, Parts]:
+    """Return Cora as the recipes read it, and its public split."""
+    source = load("cora", recipe=recipe_for("gbt-cora", "cora"), data_root=data_root)
+    assert isinstance(source, NodeSource)
+    assert source.parts is not None
+    return source, source.parts
+
+
+def peer(data_root: str, seeds: int) -> None:
+    """Train Barlow Twins of graphssl 0.2.0 in its own loop with the numbers that it publishes for Cora; our probe."""
+    models: Any = import_module("graphssl.models")
+    training: Any = import_module("graphssl.training")
+    from torch_geometric.data import Data
+
+    source, parts = cora_with_parts(data_root)
+    graph = Data(x=raw_features(source).h, edge_index=source.graph.edges)
+    encoder = {"name": "gcn", "hidden_dim": 256, "num_layers": 2, "norm_type": "batch", "pool": False}
+    augment = [{"name": "edge_drop", "p": 0.5}, {"name": "feat_mask", "p": 0.1}]
+    for seed in range(seeds):
+
+        def one(seed: int = seed) -> dict[str, Any]:
+            torch.manual_seed(seed)
+            model = models.BarlowTwins({"encoder": encoder, "augment": augment}, in_channels=graph.x.shape[1])
+            optimizer = torch.optim.AdamW(model.student_parameters(), lr=5e-4)
+            started = time.process_time()
+            training.DINOTrainer(device="cpu").train(model, [graph], optimizer, num_epochs=300)
+            seconds = time.process_time() - started
+            with torch.inference_mode():
+                h = model.eval()(graph).float()
+            found = replace(raw_features(source), h=h)
+            return probed(found, parts) | {"train_seconds": round(seconds, 1)}
+
+        note(f"graphssl Barlow Twins {seed}", one)
+
+
+def raw_features(source: NodeSource, bar: str = "raw features") -> Features:
+    """Return the values of one of the bars."""
+    return extract(GRAPHS.bars[bar], source, plain=lambda batch: batch)
+
+
+def probed(found: Features, parts: Parts, draws: int = 10, **how: Any) -> dict[str, Any]:
+    """Return the row of one kind of features."""
+    return dict(evaluate_own_parts({"h": found}, parts, draws=draws, **how)["rows"][0])
+
+
 def cora(data_root: str, seeds: int) -> None:
     """Every bar once (or over seeds where it has chance in it), then the methods seed by seed."""
-    kept = read()
     recipe = recipe_for("gbt-cora", "cora")
-    source = load("cora", recipe=recipe, data_root=data_root)
-    assert isinstance(source, NodeSource)
-    parts = source.parts
-    assert parts is not None
-
-    def note(name: str, make: Any) -> None:
-        if name in kept:
-            return
-        began = time.process_time()
-        kept[name] = make() | {"cpu_seconds": round(time.process_time() - began, 1)}
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        print(name, summary_of(kept[name]), flush=True)
-
-    def probed(found: Features, draws: int = 10, **how: Any) -> dict[str, Any]:
-        return dict(evaluate_own_parts({"h": found}, parts, draws=draws, **how)["rows"][0])
+    source, parts = cora_with_parts(data_root)
 
     for seed in range(seeds):
         for name in METHODS:
 
             def one(name: str = name, seed: int = seed) -> dict[str, Any]:
                 network, seconds = trained(replace(recipe_for(name, "cora"), seed=seed), source)
-                return probed(features(network, source)) | {"train_seconds": round(seconds, 1)}
+                return probed(features(network, source), parts) | {"train_seconds": round(seconds, 1)}
 
             note(f"{name} {seed}", one)
-    for bar, values in GRAPHS.bars.items():
-        note(bar, lambda values=values: probed(extract(values, source, plain=lambda batch: batch)))
+    for bar in GRAPHS.bars:
+        note(bar, partial(probed, raw_features(source, bar), parts))
     for seed in range(3):
 
         def bare(seed: int = seed) -> dict[str, Any]:
-            return probed(features(trained(replace(recipe, seed=seed), source, untrained=True)[0], source), 5)
+            return probed(features(trained(replace(recipe, seed=seed), source, untrained=True)[0], source), parts, 5)
 
         def control(seed: int = seed) -> dict[str, Any]:
             still = with_numbers(replace(recipe, seed=seed), CONTROL)
-            return probed(features(trained(still, source)[0], source), per_class=())
+            return probed(features(trained(still, source)[0], source), parts, per_class=())
 
         def taught(seed: int = seed) -> dict[str, Any]:
             def predict(labels: Tensor, train: Tensor, validation: Tensor, number: int) -> Tensor:
@@ -211,7 +256,7 @@ def summary_of(row: dict[str, Any]) -> str:
 def show() -> None:
     """Print the table: mean and deviation over seeds, the least, and labels a class."""
     kept = read()
-    names = [*METHODS, "raw features", "A²X", "untrained", "supervised GCN", "no augmentation"]
+    names = [*METHODS, "graphssl Barlow Twins", "raw features", "A²X", "untrained", "supervised GCN", "no augmentation"]
     print("| features (seeds) | test | least | 1 a class | 2 | 5 |\n|---|--:|--:|--:|--:|--:|")
     for name in names:
         rows = [row for key, row in kept.items() if key == name or key.rsplit(" ", 1)[0] == name]
@@ -231,14 +276,16 @@ def show() -> None:
 
 
 def main() -> None:
-    """Read the words and do one of the four."""
+    """Read the words and do one of the five."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cora", "tune", "large", "show"))
+    parser.add_argument("what", choices=("cora", "peer", "tune", "large", "show"))
     parser.add_argument("--data-root", default="data")
     parser.add_argument("--seeds", type=int, default=0)
     asked = parser.parse_args()
     if asked.what == "cora":
         cora(asked.data_root, asked.seeds or SEEDS)
+    elif asked.what == "peer":
+        peer(asked.data_root, asked.seeds or SEEDS)
     elif asked.what == "tune":
         tune(asked.data_root, asked.seeds or 2)
     elif asked.what == "large":
