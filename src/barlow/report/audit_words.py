@@ -161,7 +161,9 @@ def projector_sentence(figures: Figures) -> str:
         if share.error is None or share.error <= TOO_WIDE
     ]
     if said:
-        return f"Of the whole decrease of the loss, {' and '.join(said)} on the untrained backbone, without training it."
+        return (
+            f"Of the whole decrease of the loss, {' and '.join(said)} on the untrained backbone, without training it."
+        )
     if known:
         return "How much of the decrease of the loss the projector alone explains is not known: it is within its error."
     return ""

@@ -62,11 +62,10 @@ def test_the_fast_decoder_of_jpeg_gives_the_pixels_of_pillow(
 ) -> None:
     path = save(noise(*((37, 51, 3) if channels == 3 else (37, 51))), tmp_path / "a.jpg", **options)
     pytest.importorskip("simplejpeg", reason="the extra [jpeg] is not installed")
-    found = decode._decoded_jpeg(path, channels)
+    found = decode._decoded_jpeg(decode._jpeg_bytes(path), channels, 448)
     assert found is not None
     assert torch.equal(found, read_image(path, channels))
     with Image.open(path) as image:
-        assert decode._needs_nothing_else(image, channels, 448)
         assert torch.equal(found, image_to_tensor(image, channels))
     assert found.is_contiguous()
 
@@ -80,12 +79,14 @@ def test_a_jpeg_of_other_colours_of_another_size_or_to_be_turned_goes_through_pi
         (grey, 3, 448, {}),
         (colour, 3, 20, {}),
         (colour, 3, 448, {"exif": turned}),
+        (colour, 3, 448, {"xmp": b"http://ns.adobe.com/xap/1.0/"}),
+        (colour, 3, 448, {"save_all": True, "append_images": [Image.fromarray(colour)], "format": "MPO"}),
     ]
     for pixels, channels, decode_size, options in cases:
         path = save(pixels, tmp_path / "a.jpg", **options)
-        with Image.open(path) as image:
-            assert not decode._needs_nothing_else(image, channels, decode_size)
-    assert read_image(path, 3).shape == (3, 40, 60)
+        assert decode._decoded_jpeg(decode._jpeg_bytes(path), channels, decode_size) is None
+        if "exif" in options:
+            assert read_image(path, 3).shape == (3, 40, 60)
 
 
 def test_what_pillow_says_of_a_broken_jpeg_is_what_is_said(tmp_path: Path) -> None:

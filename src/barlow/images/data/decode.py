@@ -3,11 +3,12 @@
 import importlib
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
 ))  # fmt: skip
 """Endings of file names that are taken for images, in lower case."""
+JPEG_START, START_OF_SCAN = b"\xff\xd8\xff", b"\xff\xda"
+PERHAPS_MORE = (b"Exif", b"http://ns.adobe.com/xap", b"MPF\0", b"Adobe")
+"""What the header of a JPEG has in it that may have to be turned, holds several images, or has other colours."""
+MANY_PIXELS = 10**7
 DECODE_SIZE = 448
 """Default cap of the short side in pixels: twice 224, the largest side that a network sees by default. Random
 crops of at least a quarter of the area then still have a pixel for each of the network's."""
@@ -42,13 +47,11 @@ def read_image(
 
     Errors of the decoder go on as they are, but for empty files, other files, and images over Pillow's limit.
     """
+    data = _jpeg_bytes(path)
+    if data and (pixels := _decoded_jpeg(data, channels, decode_size)) is not None:
+        return pixels
     try:
-        with _opened(path) as image:
-            if (
-                _needs_nothing_else(image, channels, decode_size)
-                and (pixels := _decoded_jpeg(path, channels)) is not None
-            ):
-                return pixels
+        with _opened(BytesIO(data) if data else path) as image:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for a fraction of the time.
             image.draft("L" if channels == 1 else None, decoded_size(image.size, decode_size))
             return image_to_tensor(image, channels, decode_size, white)
@@ -61,33 +64,42 @@ def read_image(
         raise ValueError(f"{size} pixels, wanted at most {limit}: Pillow decodes no larger ones") from error
 
 
-def _needs_nothing_else(image: Image.Image, channels: int, decode_size: int) -> bool:
-    """Whether a file is a JPEG whose pixels are wanted as they are stored: of this size, upright, in these colours."""
-    return (
-        image.format == "JPEG"
-        and image.mode == ("L" if channels == 1 else "RGB")
-        and decoded_size(image.size, decode_size) == image.size
-        and not image.info.keys() & {"exif", "xmp"}  # either may say that it is to be turned
-    )
+def _jpeg_bytes(path: str) -> bytes:
+    """The whole of a file that begins like a JPEG; nothing of others, and nothing without the extra."""
+    if _simplejpeg() is None:
+        return b""
+    with Path(path).open("rb") as file:
+        start = file.read(len(JPEG_START))
+        return start + file.read() if start == JPEG_START else b""
 
 
-def _decoded_jpeg(path: str, channels: int) -> UInt8[Tensor, "c h w"] | None:
-    """What Pillow's decoder gives, bit for bit, in half the time; None without the extra, or where it fails."""
-    decoder = _simplejpeg()
-    if decoder is None:
+def _decoded_jpeg(data: bytes, channels: int, decode_size: int) -> UInt8[Tensor, "c h w"] | None:
+    """What Pillow's decoder gives, bit for bit, in half the time, where its pixels are wanted as they are stored.
+
+    None where they are not (of another size, to be turned, in other colours, or perhaps: Pillow looks more closely),
+    and where it fails.
+    """
+    module = _simplejpeg()
+    header = data[: data.find(START_OF_SCAN)]
+    if module is None or any(mark in header for mark in PERHAPS_MORE):
         return None
     try:
-        pixels = decoder(Path(path).read_bytes(), colorspace="GRAY" if channels == 1 else "RGB", strict=True)
+        height, width, colours, _ = module.decode_jpeg_header(data, strict=True)
+        stored = colours == ("Gray" if channels == 1 else "YCbCr")
+        if not stored or decoded_size((width, height), decode_size) != (width, height) or width * height > MANY_PIXELS:
+            return None
+        pixels = module.decode_jpeg(data, colorspace="GRAY" if channels == 1 else "RGB", strict=True)
     except ValueError:
         return None
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    planes = pixels.reshape(-1, channels).T.copy()  # half as long as a transposed copy of three axes
+    return torch.from_numpy(planes.reshape(channels, height, width))
 
 
 @cache
-def _simplejpeg() -> Callable[..., Any] | None:
-    """The decoder of the extra [jpeg]; None without it."""
+def _simplejpeg() -> Any:
+    """The module of the extra [jpeg]; None without it."""
     try:
-        return cast(Callable[..., Any], importlib.import_module("simplejpeg").decode_jpeg)
+        return importlib.import_module("simplejpeg")
     except ImportError:
         return None
 
@@ -107,7 +119,7 @@ def spread_of_image(image: Image.Image) -> Spread:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
+def _opened(path: str | BytesIO) -> Iterator[Image.Image]:
     # Pillow warns of metadata it cannot read and of images over 89 megapixels; neither spoils the pixels,
     # and from 179 megapixels on it raises DecompressionBombError instead.
     with warnings.catch_warnings():
