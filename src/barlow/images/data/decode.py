@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from barlow.data.bad_samples import NOT_FINITE
+from barlow.data.stored.contents import Content
 from barlow.images.data.pixels import one_to_bytes
 from barlow.images.data.white_level import MAX_VALUE, Spread, WhiteLevels, spread_of
 
@@ -36,17 +38,17 @@ DEEP = WhiteLevels(integer=MAX_VALUE, floating=1.0)
 
 
 def read_image(
-    path: str, channels: int, decode_size: int = DECODE_SIZE, white: WhiteLevels | None = None
+    content: Content, channels: int, decode_size: int = DECODE_SIZE, white: WhiteLevels | None = None
 ) -> UInt8[Tensor, "c h w"]:
-    """Decode the first frame of a file in one of `FORMATS`, whatever its name ends with.
+    """Decode the first frame of a file in one of `FORMATS`, or of its bytes, whatever its name ends with.
 
     Errors of the decoder go on as they are, but for empty files, other files, and images over Pillow's limit.
     """
     try:
-        with _opened(path) as image:
+        with opened(content) as image:
             if (
                 _needs_nothing_else(image, channels, decode_size)
-                and (pixels := _decoded_jpeg(path, channels)) is not None
+                and (pixels := _decoded_jpeg(content, channels)) is not None
             ):
                 return pixels
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for a fraction of the time.
@@ -54,7 +56,7 @@ def read_image(
             return image_to_tensor(image, channels, decode_size, white)
     except UnidentifiedImageError as error:
         # Pillow's own message has the path only, which the reader of the error knows.
-        empty = Path(path).stat().st_size == 0
+        empty = not content if isinstance(content, bytes) else Path(content).stat().st_size == 0
         raise ValueError("the file is empty" if empty else "no image of a known format inside") from error
     except Image.DecompressionBombError as error:
         size, limit = re.findall(r"\d+", str(error))[:2]
@@ -71,13 +73,14 @@ def _needs_nothing_else(image: Image.Image, channels: int, decode_size: int) -> 
     )
 
 
-def _decoded_jpeg(path: str, channels: int) -> UInt8[Tensor, "c h w"] | None:
+def _decoded_jpeg(content: Content, channels: int) -> UInt8[Tensor, "c h w"] | None:
     """What Pillow's decoder gives, bit for bit, in half the time; None without the extra, or where it fails."""
     decoder = _simplejpeg()
     if decoder is None:
         return None
     try:
-        pixels = decoder(Path(path).read_bytes(), colorspace="GRAY" if channels == 1 else "RGB", strict=True)
+        encoded = content if isinstance(content, bytes) else Path(content).read_bytes()
+        pixels = decoder(encoded, colorspace="GRAY" if channels == 1 else "RGB", strict=True)
     except ValueError:
         return None
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
@@ -92,9 +95,9 @@ def _simplejpeg() -> Callable[..., Any] | None:
         return None
 
 
-def read_spread(path: str) -> Spread | None:
+def read_spread(content: Content) -> Spread | None:
     """Return how the values of an image file with more than 8 bits are spread, as they are stored; None of others."""
-    with _opened(path) as image:
+    with opened(content) as image:
         return spread_of_image(image) if has_high_bit_depth(image) else None
 
 
@@ -107,12 +110,13 @@ def spread_of_image(image: Image.Image) -> Spread:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
+def opened(content: Content) -> Iterator[Image.Image]:
+    """Open an image, whose pixels are read when they are asked for; only the decoders of `FORMATS` are tried."""
     # Pillow warns of metadata it cannot read and of images over 89 megapixels; neither spoils the pixels,
     # and from 179 megapixels on it raises DecompressionBombError instead.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
             yield image
 
 
