@@ -14,10 +14,11 @@ class PackedPaths:
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        encoded = [os.fsencode(path) for path in paths]
-        self._text = b"".join(encoded)
-        self._ends = np.zeros(len(encoded) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=self._ends[1:])
+        each = paths if isinstance(paths, list) else list(paths)
+        joined = os.fsencode("\0".join([*each, ""]))  # at once: no path has a NUL
+        self._text = joined.replace(b"\0", b"")
+        ends = np.flatnonzero(np.frombuffer(joined, dtype=np.uint8) == 0)[: len(each)]
+        self._ends = np.concatenate([[0], ends - np.arange(len(ends))]).astype(np.int64)
 
     @classmethod
     def of(cls, text: bytes, ends: npt.NDArray[np.int64]) -> "PackedPaths":

@@ -28,7 +28,7 @@ SAVED = ("dataset_dict.json", "state.json")
 
 @dataclass(frozen=True)
 class HubContents:
-    """Rows of a `datasets.Dataset` whose column of samples is not decoded; it maps its files, so a copy weighs little."""
+    """Rows of a `datasets.Dataset` whose samples are not decoded; it maps its files, so a copy weighs little."""
 
     dataset: Any
     column: str

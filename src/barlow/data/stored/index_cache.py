@@ -1,4 +1,4 @@
-"""What is known of files that take long to look through, kept from call to call as long as size and time are the same."""
+"""What is known of files that take long to look through, kept from call to call while size and time are the same."""
 
 import hashlib
 import os

@@ -13,7 +13,7 @@ from barlow.data.packed_paths import PackedPaths
 
 
 def by_folder(names: PackedPaths) -> Labels | None:
-    """Return the first folder in which names differ as a class; None where some stand in none, or classes are single."""
+    """Return the first folder in which names differ as a class; None where some are in none, or classes are single."""
     if not len(names):
         return None
     depth, first = 0, names[0].split("/")[:-1]

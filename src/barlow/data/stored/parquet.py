@@ -84,8 +84,8 @@ def parquet(places: Sequence[str], wanted: Wanted) -> Stored:
     labels, reason = _labels(opened, schema)
     largest = max((_size(file, column) for file in opened), default=0)
     notes = [] if largest < LARGE_GROUP else [
-        f"{name_of(places)} has row groups of up to {largest / 1e6:,.0f} MB, and a sample in random order costs one: write "
-        "smaller row groups, or shards by barlow.write_shards"
+        f"{name_of(places)} has row groups of up to {largest / 1e6:,.0f} MB, and a sample in random order costs one: "
+        "write smaller row groups, or shards by barlow.write_shards"
     ]  # fmt: skip
     return Stored(name_of(places), contents, labels, _groups(opened, schema), reason, notes)
 

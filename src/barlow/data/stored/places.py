@@ -52,8 +52,8 @@ def expanded(pattern: str) -> list[str]:
     if is_address(pattern):
         system, path = _system(pattern)
         return sorted(system.unstrip_protocol(one) for one in system.glob(path))
-    path = Path(absolute(pattern))
-    return sorted(str(one) for one in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    whole = Path(absolute(pattern))
+    return sorted(str(one) for one in Path(whole.anchor).glob(str(whole.relative_to(whole.anchor))))
 
 
 def files_under(folder: str) -> list[str]:

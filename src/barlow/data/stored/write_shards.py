@@ -1,4 +1,4 @@
-"""Samples of any kind kept as shards: what comes one after the other, or as a million small files, read in any order."""
+"""Samples of any kind kept as shards: what comes one by one, or lies in many small files, then read in any order."""
 
 import io
 import tarfile
@@ -107,7 +107,7 @@ def _sample(row: Any, number: int, column: str, ending: str) -> tuple[str, bytes
     if isinstance(row, (tuple, list)) and len(row) in (2, 3) and isinstance(row[0], str) and isinstance(row[1], bytes):
         return row[0], row[1], str(row[2]) if len(row) == 3 and row[2] is not None else ""
     raise ValueError(
-        f"samples: got a {type(row).__name__}, wanted (name, bytes), (name, bytes, label), or rows with a column of bytes"
+        f"samples: got a {type(row).__name__}, wanted (name, bytes), (name, bytes, label), or rows with bytes"
     )
 
 

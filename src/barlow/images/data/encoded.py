@@ -1,4 +1,4 @@
-"""Encoded images, files or bytes of a store, as a source: in memory where they are few, decoded by workers where not."""
+"""Encoded images, in files or in a store, as a source: in memory where they are few, decoded by workers where not."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

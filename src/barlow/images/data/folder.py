@@ -1,11 +1,13 @@
 """A folder of images as a source: in memory where it is small, decoded by worker processes where not."""
 
 import os
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from barlow.data.arrays import ArraySource
@@ -27,6 +29,7 @@ from barlow.images.data.layout import (
     is_junk,
     is_pictures,
     layout_of,
+    may_be_about_pictures,
     named,
     num_files,
 )
@@ -91,6 +94,7 @@ class FolderIndex:
 
     Attributes:
         paths: images, relative to `root`, with "/" between the parts, sorted.
+        runs: (folder, number) of the images that follow each other in one folder, in the order of `paths`.
         ignored: number of files by ending that are no images, and of folders that cannot be opened.
         beside: folders of masks and the like of the images beside them, left out.
         left_out: number of hidden files, of what programs leave behind, and of masks among the images, by what it is.
@@ -98,6 +102,7 @@ class FolderIndex:
 
     root: Path
     paths: PackedPaths
+    runs: tuple[tuple[str, int], ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
@@ -106,9 +111,19 @@ class FolderIndex:
         """Return the images as what can be decoded."""
         return FileContents(str(self.root), self.paths)
 
-    def first_folders(self) -> list[str]:
-        """Return the first-level folder of each image, "" for images in the root itself."""
-        return [path.partition("/")[0] if "/" in path else "" for path in self.paths]
+    def first_folders(self) -> Counter[str]:
+        """Return how many images each first-level folder holds, "" for images in the root itself."""
+        counts: Counter[str] = Counter()
+        for folder, number in self.runs:
+            counts[folder.partition("/")[0]] += number
+        return counts
+
+    def labels(self, names: Sequence[str]) -> Labels:
+        """Return the first-level folder of each image as its class, one of `names`."""
+        place = {name: number for number, name in enumerate(names)}
+        values = [place[folder.partition("/")[0]] for folder, _ in self.runs]
+        repeated = np.repeat(np.array(values, dtype=np.int64), [number for _, number in self.runs])
+        return Labels(torch.from_numpy(repeated), tuple(names))
 
 
 def index_folder(root: Path) -> FolderIndex:
@@ -124,20 +139,29 @@ def index_folder(root: Path) -> FolderIndex:
     while walk.linked_folders:  # after all real folders, so that real names win
         walk.visit(walk.linked_folders.pop(0))
     ignored, left_out = (dict(sorted(counted.items())) for counted in (walk.ignored, walk.left_out))
-    return FolderIndex(root, PackedPaths(sorted(walk.found)), ignored, tuple(sorted(walk.beside)), left_out)
+    runs, parts = [], []
+    for folder, names in walk.in_order(""):
+        runs.append((folder, len(names)))
+        parts.append(PackedPaths([f"{folder}/{name}" for name in names] if folder else names))
+    return FolderIndex(root, PackedPaths.joined(parts), tuple(runs), ignored, tuple(sorted(walk.beside)), left_out)
 
 
 class _Walk:
+    """A walk through folders: the names in each as one text, since a string of its own for each weighs four times."""
+
     def __init__(self, root: Path) -> None:
-        self.found: list[str] = []
         self.ignored: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.beside: list[str] = []
         self.linked_folders: list[str] = []
         self._root = root
         self._visited: set[tuple[int, int]] = set()
+        self._names: dict[str, str] = {}
+        self._inside: dict[str, list[str]] = {}
 
     def visit(self, start: str) -> None:
+        if start:
+            self._inside.setdefault(start.rpartition("/")[0], []).append(start)
         pending = [start]
         while pending:
             folder = pending.pop()
@@ -152,51 +176,83 @@ class _Walk:
             if (status.st_dev, status.st_ino) in self._visited:
                 continue
             self._visited.add((status.st_dev, status.st_ino))
-            prefix = f"{folder}/" if folder else ""
-            for entry in self._without_junk(entries, prefix):
-                self._sort_in(entry, prefix + entry.name, pending)
+            self._sort_in(entries, folder, pending)
             self.linked_folders.sort()
 
-    def _without_junk(self, entries: "list[os.DirEntry[str]]", prefix: str) -> "list[os.DirEntry[str]]":
-        """Return what may be images or folders of images, and count the rest of one folder."""
-        seen = [entry for entry in entries if not entry.name.startswith(".")]
+    def in_order(self, folder: str) -> Iterator[tuple[str, list[str]]]:
+        """Yield (folder, names) in the order of whole paths: what lies in "a/" stands behind "a-" and before "ab"."""
+        names = self._names[folder].split("/") if folder in self._names else []
+        start = 0
+        for child in sorted(self._inside.get(folder, ()), key=lambda path: path + "/"):
+            stop = bisect_left(names, child.rpartition("/")[2] + "/", lo=start)
+            if stop > start:
+                yield folder, names[start:stop]
+            yield from self.in_order(child)
+            start = stop
+        if names[start:]:
+            yield folder, names[start:]
+
+    def _sort_in(self, entries: "list[os.DirEntry[str]]", folder: str, pending: list[str]) -> None:
+        """Tell the entries of one folder apart: images, folders, links, and what is left out."""
+        seen = [entry for entry in entries if entry.name[0] != "."]
         if hidden := len(entries) - len(seen):
             self.left_out["hidden files and folders"] += hidden
-        folders = {e.name for e in seen if e.is_dir(follow_symlinks=False) or (e.is_symlink() and is_folder(e))}
+        real = [entry.name for entry in seen if entry.is_dir(follow_symlinks=False)]
+        links = [entry for entry in seen if entry.is_symlink()]
+        linked = {entry.name for entry in links if is_folder(entry)}
+        away = linked.union(real)
+        files = [entry.name for entry in seen] if not away else [e.name for e in seen if e.name not in away]
+        left = self._left_out(files, away, folder)
+        prefix = f"{folder}/" if folder else ""
+        found = [prefix + name for name in real if name not in left]
+        pending += found
+        if found:
+            self._inside.setdefault(folder, []).extend(found)
+        self.linked_folders += [prefix + name for name in linked if name not in left]
+        broken = {entry.name for entry in links if not Path(entry.path).exists()} - linked
+        gone, names = away | left, []
+        for entry in seen:
+            name = entry.name
+            if name in gone:
+                continue
+            if (name[-4:] in SUFFIXES or _suffix(name) in SUFFIXES) and (name in broken or entry.is_file()):
+                names.append(name)
+            else:
+                self.ignored[_suffix(name) or "no ending"] += 1
+        if names:
+            names.sort()
+            self._names[folder] = "/".join(names)
+
+    def _left_out(self, files: list[str], folders: set[str], folder: str) -> set[str]:
+        """Return what of one folder is neither an image nor may hold images, and count it."""
         masks = beside_pictures(folders)
-        self.beside += [prefix + name for name in masks]
+        self.beside += [f"{folder}/{name}" if folder else name for name in masks]
         junk = set(filter(is_junk, folders))
-        files = [entry.name for entry in seen if entry.name not in folders]
-        left = {name for name in files if name.lower() in JUNK_FILES}
-        about = about_pictures([name.rpartition(".")[0] for name in files])
-        about_files = {name for name in files if name.rpartition(".")[0] in about} - left if about else set()
-        for what, names in ((FOLDERS_LEFT, junk), (FILES_LEFT, left), (MASK_FILES, about_files)):
+        text = "/".join(files).lower()
+        left = (
+            {name for name in files if name.lower() in JUNK_FILES} if any(map(text.__contains__, JUNK_FILES)) else set()
+        )
+        about: set[str] = set()
+        if may_be_about_pictures(text):
+            stems = about_pictures([name.rpartition(".")[0] for name in files])
+            about = {name for name in files if name.rpartition(".")[0] in stems} - left
+        for what, names in ((FOLDERS_LEFT, junk), (FILES_LEFT, left), (MASK_FILES, about)):
             if names:
                 self.left_out[what] += len(names)
-        skipped = masks | junk | left | about_files
-        return [entry for entry in seen if entry.name not in skipped] if skipped else seen
+        return masks | junk | left | about
 
-    def _sort_in(self, entry: "os.DirEntry[str]", path: str, pending: list[str]) -> None:
-        if entry.is_dir(follow_symlinks=False):
-            pending.append(path)
-        elif entry.is_symlink() and is_folder(entry):
-            self.linked_folders.append(path)
-        else:
-            _, dot, ending = entry.name.rpartition(".")  # a Path per file would cost more than the scan
-            suffix = (dot + ending).lower() if dot else "no ending"
-            broken_link = entry.is_symlink() and not Path(entry.path).exists()
-            if suffix in SUFFIXES and (broken_link or entry.is_file()):
-                self.found.append(path)
-            else:
-                self.ignored[suffix] += 1
+
+def _suffix(name: str) -> str:
+    """The ending of a name, in lower case with its dot; a Path per file would cost more than the scan."""
+    _, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot else ""
 
 
 def _class_labels(index: FolderIndex, layout: Layout, root: Path) -> tuple[Labels, str]:
     """Return the labels that the folders give, or none and the reason; all splits number the same classes alike."""
     folders = index.first_folders()
     here = set(folders)
-    loose = folders.count("")
-    if loose:
+    if loose := folders[""]:
         return UNLABELLED, f"{loose} images lie in {index.root} itself, not in a folder named after a class"
     if are_splits(here) and not layout.splits:
         return UNLABELLED, f"{named(sorted(here))} are splits by their names, and {root} has no folder named train"
@@ -210,10 +266,9 @@ def _class_labels(index: FolderIndex, layout: Layout, root: Path) -> tuple[Label
     names = sorted(here.union(*shared))
     if len(names) < 2:
         return UNLABELLED, f"{index.root} has one first-level folder, classes need at least two"
-    if len(folders) < 2 * len(here):
+    if len(index.paths) < 2 * len(here):
         return UNLABELLED, f"the first-level folders of {index.root} hold less than two images on average"
-    place = {name: number for number, name in enumerate(names)}
-    return Labels(torch.tensor([place[folder] for folder in folders]), tuple(names)), ""
+    return index.labels(names), ""
 
 
 def _structure_note(root: Path, layout: Layout, index: FolderIndex, labels: Labels, reason: str) -> list[str]:

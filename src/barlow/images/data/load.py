@@ -77,9 +77,9 @@ def load_source(
     """Turn a name, a path or an object into a source of images.
 
     Args:
-        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; shards, a table, a list or an
-            address (`data/stored/formats.py`); a list of paths of images (one alone where `min_samples` is 1); a tensor or an array of images; any map-style dataset; or a source,
-            which is returned as it is.
+        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; shards, a table, a list or
+            an address (`data/stored/formats.py`); a list of paths of images (one alone where `min_samples` is 1); a
+            tensor or an array of images; any map-style dataset; or a source, which is returned as it is.
         split: "train", "test", or another one of `splits(data)`; "labelled" is what a probe is fitted on: the
             training split, except where that has no labels (stl10).
         data_root: folder with the datasets of `NAMED`.
