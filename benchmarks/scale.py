@@ -124,7 +124,7 @@ def first_batch_of_loader(dataset: Any) -> int:
 
 
 def webdataset(place: str) -> Callable[[], Any]:
-    """webdataset's own, with a shuffle buffer, as it is documented."""
+    """The one of webdataset, with a shuffle buffer, as it is documented."""
     wds, v2 = import_module("webdataset"), import_module("torchvision.transforms.v2")
     shards = sorted(map(str, Path(place).glob("*.tar")))
 
