@@ -127,8 +127,8 @@ def test_labels_go_with_the_samples_that_could_be_read_on_every_process() -> Non
 
 
 def test_up_to_a_limit_the_order_is_the_one_that_runs_began_with() -> None:
-    asked = {"plan": PLAN, "epoch": 2, "first_step": 1, "rank": 1, "world": 2}
-    assert list(positions_of(20, **asked)) == epoch_order(20, **asked).tolist()
+    found = positions_of(20, plan=PLAN, epoch=2, first_step=1, rank=1, world=2)
+    assert list(found) == epoch_order(20, plan=PLAN, epoch=2, first_step=1, rank=1, world=2).tolist()
     assert LARGEST_STORED == 2**24
 
 

@@ -42,7 +42,8 @@ def _network(values: npt.NDArray[np.uint64], half: int, keys: list[np.uint64]) -
     left, right = values >> shift, values & mask
     for key in keys:
         left, right = right, left ^ (_mixed(right ^ key) & mask)
-    return (left << shift) | right
+    joined: npt.NDArray[np.uint64] = (left << shift) | right
+    return joined
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

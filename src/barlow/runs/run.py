@@ -43,7 +43,7 @@ from barlow.runs.build import (
     open_backbone,
     untrained_backbone,
 )
-from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
+from barlow.runs.embed import Embedded, embed_to_file, free_path, part_of_process, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
 from barlow.runs.folder import RunFolder, file_name_of, objects_among

@@ -14,8 +14,9 @@ from PIL import Image
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
 from barlow.data.memory import FillingSource
+from barlow.data.packed_paths import PackedPaths
 from barlow.data.streaming import StreamSource
-from barlow.images.data.folder import PackedPaths, folder_source, index_folder, split_folders
+from barlow.images.data.folder import folder_source, index_folder, split_folders
 from barlow.images.data.load import load_source
 from barlow.images.data.options import LoadOptions
 from barlow.seams import Source

@@ -6,12 +6,10 @@ shards are read in any order, and a run goes on as with a folder.
 
 import json
 import mmap
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,7 @@ from barlow.data.stored.labelled import LABEL_COLUMNS, by_folder
 from barlow.data.stored.places import forget_open, is_address, open_file, read_part, read_whole, size_and_time
 from barlow.data.stored.splits import name_of, of_split
 from barlow.data.stored.tar import Member, members
-from barlow.data.streaming import available_cores
 
-MANY_BYTES = 1 << 27
-"""Bytes of shards from which their headers are read by several processes."""
 CLASS_NAMES = ("classnames.txt", "classes.txt")
 """Files beside shards with the name of a class in each line, in the order of their numbers."""
 
@@ -50,7 +45,7 @@ class TarContents:
     starts: npt.NDArray[np.int64]
     names: PackedPaths
     offsets: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    sizes: npt.NDArray[Any]
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -95,20 +90,13 @@ def first_sample(places: Sequence[str]) -> str:
 
 
 def _index(places: Sequence[str], endings: frozenset[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read the headers of all archives: by several processes where they are large, for it is Python's work."""
-    total = sum(size_and_time(place)[0] for place in places)
-    workers = min(len(places), available_cores())
-    one = partial(_index_one, endings=tuple(sorted(endings)))
-    if workers > 1 and total > MANY_BYTES and not any(map(is_address, places)):
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            found = list(pool.map(one, places))
-    else:
-        found = [one(place) for place in places]
+    """Read the headers of all archives, by this process alone: others would take longer to start, up to millions."""
+    found = [_index_one(place, tuple(sorted(endings))) for place in places]
     names = PackedPaths.joined([PackedPaths.of(each["names"].tobytes(), each["ends"]) for each in found])
-    arrays = {key: np.concatenate([each[key] for each in found]) for key in ("offsets", "sizes", "numbers")}
+    arrays = {key: np.concatenate([each.pop(key) for each in found]) for key in ("offsets", "sizes", "numbers")}
     labels = PackedPaths.joined([PackedPaths.of(each["words"].tobytes(), each["word_ends"]) for each in found])
     return arrays | {
-        "starts": np.cumsum([0, *(len(each["offsets"]) for each in found)]),
+        "starts": np.cumsum([0, *(len(each["ends"]) - 1 for each in found)]),
         "names": np.frombuffer(names.text, dtype=np.uint8),
         "ends": names.ends,
         "broken": np.array([number for number, each in enumerate(found) if each["broken"]], dtype=np.int64),
@@ -138,8 +126,11 @@ def _index_one(place: str, endings: tuple[str, ...]) -> dict[str, Any]:
     if broken and not names:
         raise ValueError(f"data: {place} is no tar archive that can be read")
     packed, said = PackedPaths(names), PackedPaths(words)
-    columns = {"offsets": offsets, "sizes": sizes, "numbers": numbers}
-    return {key: np.array(values, dtype=np.int64) for key, values in columns.items()} | {
+    large = max(sizes, default=0) >= 1 << 32
+    return {
+        "offsets": np.array(offsets, dtype=np.int64),
+        "sizes": np.array(sizes, dtype=np.int64 if large else np.uint32),
+        "numbers": np.array(numbers, dtype=np.int64 if max(numbers, default=0) >= 1 << 31 else np.int32),
         "names": np.frombuffer(packed.text, dtype=np.uint8),
         "ends": packed.ends,
         "words": np.frombuffer(said.text, dtype=np.uint8),
@@ -205,7 +196,7 @@ def _of_json(content: bytes) -> str:
     return str(label) if isinstance(label, (str, int)) and not isinstance(label, bool) else ""
 
 
-def _labels(index: dict[str, npt.NDArray[Any]], names: PackedPaths, places: Sequence[str]) -> tuple[Labels, str]:
+def _labels(index: Mapping[str, npt.NDArray[Any]], names: PackedPaths, places: Sequence[str]) -> tuple[Labels, str]:
     numbers = index["numbers"]
     if len(index["word_ends"]) > 1:
         words = iter(PackedPaths.of(index["words"].tobytes(), index["word_ends"]))

@@ -57,7 +57,7 @@ def write_shards(
 
 
 def _whole(folder: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
     while (path := folder / f"shards-{len(found):06d}.tar").is_file():
         found.append(path)
     return found
@@ -80,12 +80,13 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def _passed_over(samples: Any, number: int) -> Iterable[Any]:
     """The samples behind the first so many: by their own `skip` where they have one."""
+    whole: Iterable[Any] = samples
     if not number:
-        return samples
+        return whole
     if hasattr(samples, "skip"):
         found: Iterable[Any] = samples.skip(number)
         return found
-    rest = iter(samples)
+    rest: Iterator[Any] = iter(samples)
     for _ in zip(range(number), rest, strict=False):
         pass
     return rest
