@@ -41,6 +41,7 @@ FOLDERS = {
     "evaluation": "What features are worth: neighbours, linear probe, few labels, fine-tuning, published protocols",
     "training": "The loop and what it stands on: optimizers, checkpoints, journal, processes",
     "data": "What samples of any kind need: arrays, workers, labels, bad samples, subsets",
+    "data/stored": "Samples as bytes, wherever they are: shards, tables, lists, data sets of Hugging Face, addresses",
     "methods": "One file a method: its loss on top, its module below",
     "recipes": "Complete runs as numbers, one file a method; no torch",
     "theory": "Closed forms and estimators: numbers in, numbers out; nothing here trains",

@@ -27,7 +27,7 @@ NAMES = [
     "pearson_projector", "predict", "pretrain", "pretrain_sequence", "raw_floor", "raw_projector", "read_embeddings",
     "resume", "segment", "segmentation_loss", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss",
     "swav_loss", "theory", "verify_speakers", "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound",
-    "whitened_projector", "wmse_loss",
+    "whitened_projector", "wmse_loss", "write_shards",
 ]  # fmt: skip
 
 FLAGS = [

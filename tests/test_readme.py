@@ -226,6 +226,7 @@ OF_APPLICATIONS = {
     "docs/sequence.md": "applications/continual/test_sequence.py",
     "docs/features.md": "runs/test_features.py",
     "docs/audio.md": "test_snippets.py",
+    "docs/data.md": "data/stored/test_write_shards.py",
     "docs/segmentation.md": "test_snippets.py",
     "docs/speakers.md": "test_snippets.py",
 }

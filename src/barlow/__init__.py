@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.data.stored.write_shards import write_shards as write_shards
     from barlow.evaluation.verification import equal_error_rate as equal_error_rate, min_dcf as min_dcf
     from barlow.graphs.data.load import load_graph as load_graph
     from barlow.graphs.networks.network import GraphNetwork as GraphNetwork
@@ -130,6 +131,7 @@ _HOME = {
     "vicreg_loss": "methods.vicreg",
     "vicregl_loss": "methods.vicregl",
     "wmse_loss": "methods.wmse",
+    "write_shards": "data.stored.write_shards",
     "HeadSpec": "methods.heads",
     "Method": "seams",
     "Terms": "seams",

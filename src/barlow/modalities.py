@@ -7,6 +7,7 @@ from typing import Any
 
 from barlow.data.labels import UNLABELLED
 from barlow.data.name_pattern import is_pattern
+from barlow.data.stored.formats import is_elsewhere, is_there
 from barlow.data.subsets import labelled_by_names, relabelled
 from barlow.errors import unknown
 from barlow.seams import Facts, Modality, Source
@@ -172,7 +173,7 @@ def place_of(modality: Modality, data: Any) -> str:
     """Return what tells data from others of the same name: a known name or the whole path; "" for an object."""
     if not isinstance(data, (str, Path)):
         return ""
-    if isinstance(data, str) and data in modality.named:
+    if isinstance(data, str) and (data in modality.named or is_elsewhere(data)):
         return data
     return str(Path(data).expanduser().resolve())
 
@@ -183,7 +184,7 @@ def place_to_keep(modality: Modality, data: Any) -> str:
     What is not stays as it was typed, for a modality of one's own may know names that it does not tell.
     """
     place = place_of(modality, data)
-    return place if not place or place in modality.named or Path(place).exists() else str(data)
+    return place if not place or place in modality.named or is_there(place) else str(data)
 
 
 def fetch(modality: Modality, data: Any, data_root: str | Path | None) -> None:

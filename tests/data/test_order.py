@@ -19,8 +19,8 @@ from barlow.training.plan import Plan
 
 
 def test_batches_cover_the_order_and_only_the_last_is_shorter() -> None:
-    assert batches_of([4, 0, 0, 3, 1], 2, 5) == [[4, 0], [0, 3], [1]]
-    assert batches_of([], 2, 5) == []
+    assert list(batches_of([4, 0, 0, 3, 1], 2, 5)) == [[4, 0], [0, 3], [1]]
+    assert list(batches_of([], 2, 5)) == []
 
 
 @pytest.mark.parametrize("wrong", [-1, 5])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.data.labels import as_labels
-from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
+from barlow.runs.embed import Embedded, Part, embed_to_file, free_path, part_of_process, weights_digest
 from barlow.runs.embeddings import read_embeddings
 from barlow.seams import Batch
 
@@ -205,3 +205,37 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         read_embeddings(tmp_path / "no.npz")
     with pytest.raises(ValueError, match="paths: there is no file"):
         read_embeddings(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("of", [1, 3, 7])
+def test_parts_of_several_processes_are_the_whole_without_duplicates(of: int, tmp_path: Path) -> None:
+    whole = read_embeddings(embed(tmp_path / "whole.parquet", Network()).path)
+    paths = []
+    for number in range(of):
+        part = Part(number, of)
+        path = part.path(tmp_path / "h.parquet")
+        if number == 1:  # one of them is killed, and goes on
+            with pytest.raises(KeyboardInterrupt):
+                _embed_part(path, part, Network(1))
+        paths.append(_embed_part(path, part, Network()).path)
+    found = read_embeddings(*paths)
+    assert found.names == whole.names
+    assert torch.equal(found.h, whole.h)
+    assert found.labels is not None
+    assert whole.labels is not None
+    assert torch.equal(found.labels, whole.labels)
+    assert found.skipped == whole.skipped
+    assert paths[-1].name == f"h-{of - 1:05d}-of-{of:05d}.parquet"
+
+
+def _embed_part(path: Path, part: Part, network: Network) -> Embedded:
+    return embed_to_file(path, network, points(), plain=lambda x: x, batch_size=BATCH, provenance=ABOUT, part=part)
+
+
+def test_processes_are_told_by_what_torchrun_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert part_of_process() == Part(2, 4)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert part_of_process() is None
+    assert [Part(number, 3).positions(10) for number in range(3)] == [range(3), range(3, 6), range(6, 10)]

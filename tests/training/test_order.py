@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from barlow.data.arrays import ArraySource
+from barlow.data.order import batches_of
 from barlow.images.views.published import image_views
 from barlow.seams import Params, Views
-from barlow.training.order import Share, batches_from, draw_views, epoch_order
+from barlow.training.order import LARGEST_STORED, Share, batches_from, draw_views, epoch_order, positions_of
 from barlow.training.plan import Plan
 
 PLAN = Plan(3, 6, seed=0, factor=lambda _: 1.0, clip_norm=0.0, checkpoint_minutes=1.0, floor=None)
@@ -123,3 +124,37 @@ def test_labels_go_with_the_samples_that_could_be_read_on_every_process() -> Non
             assert share.labels is not None
             assert torch.equal(share.labels, labels[positions[positions != position]])
     assert all(share is not None and share.labels is None for share in shares(ArraySource(SAMPLES), 1)[0].values())
+
+
+def test_up_to_a_limit_the_order_is_the_one_that_runs_began_with() -> None:
+    found = positions_of(20, plan=PLAN, epoch=2, first_step=1, rank=1, world=2)
+    assert list(found) == epoch_order(20, plan=PLAN, epoch=2, first_step=1, rank=1, world=2).tolist()
+    assert LARGEST_STORED == 2**24
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_beyond_it_shares_are_cut_out_of_one_permutation_too(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
+    monkeypatch.setattr("barlow.training.order.LARGEST_STORED", 10)
+    source = ArraySource(SAMPLES)
+    whole, parts = shares(source, 1)[0], shares(source, world)
+    for step in range(9):
+        one = whole[step]
+        assert one is not None
+        together = torch.zeros_like(one.samples)
+        for part in parts:
+            share = part[step]
+            assert share is not None
+            together[share.places] = share.samples
+        assert torch.equal(together, one.samples)
+    epoch = [share.samples for step, share in whole.items() if step < 3 and share is not None]
+    assert len(torch.cat(epoch).flatten(1).unique(dim=0)) == 18
+    rest = shares(source, world, first_step=4)[0]
+    assert all(torch.equal(rest[step].samples, parts[0][step].samples) for step in rest)  # type: ignore[union-attr]
+
+
+def test_an_order_of_a_billion_is_no_list() -> None:
+    order = positions_of(10**9, plan=PLAN, epoch=0, first_step=0, rank=0, world=1)
+    batches = batches_of(order, 6, 10**9)
+    assert len(batches) == 10**9 // 6
+    assert batches[10**8] == [order[6 * 10**8 + place] for place in range(6)]
+    assert max(batches[0]) < 10**9

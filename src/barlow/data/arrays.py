@@ -100,7 +100,7 @@ class ArraySource:
         """
         return self._batches(batches_of(order, batch_size, len(self)))
 
-    def _batches(self, chunks: list[list[int]]) -> Iterator[Batch]:
+    def _batches(self, chunks: Sequence[list[int]]) -> Iterator[Batch]:
         for chunk in chunks:
             good = [position for position in chunk if position not in self.bad] if self.bad else chunk
             if good:

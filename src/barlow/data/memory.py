@@ -110,7 +110,7 @@ class FillingSource:
         missing = list(dict.fromkeys(position for chunk in chunks for position in chunk if self._is_missing(position)))
         return self._batches(chunks, self._stream.batches(missing, _BATCH) if missing else iter(()))
 
-    def _batches(self, chunks: list[list[int]], reading: Iterator[Batch]) -> Iterator[Batch]:
+    def _batches(self, chunks: Sequence[list[int]], reading: Iterator[Batch]) -> Iterator[Batch]:
         for chunk in chunks:
             while any(map(self._is_missing, chunk)) and (read := next(reading, None)) is not None:
                 self.keep(read)

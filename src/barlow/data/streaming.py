@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from barlow.data.bad_samples import MOST_BAD, NOT_FINITE, BadSamples
 from barlow.data.labels import UNLABELLED, Labels
 from barlow.data.lost import counting
-from barlow.data.order import batches_of, generators_restored, hash_seed, seed_generators
+from barlow.data.order import Batches, batches_of, generators_restored, hash_seed, seed_generators
 from barlow.seams import Batch
 from barlow.statistics.collectives import num_processes
 
@@ -36,6 +36,9 @@ MOST_IN_PROCESS_WITHOUT_FORK = 512
 SHARED_MEMORY_WANTED = 1 << 30
 """Bytes of /dev/shm below which batches are sent through pipes: containers often have 64 MB, and a worker
 that runs out of it is killed without a message."""
+
+_HASHED_AT_ONCE = 4096
+"""Positions that go into the hash of an order together."""
 
 _NOT_THE_SAMPLE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 """Errors of the machine, which say nothing about the sample that met them."""
@@ -172,16 +175,17 @@ class StreamSource:
         stacked tensors, or lists of tensors where sizes differ. While iterating, bad samples that are more than 1% of
         the source are an error.
         """
-        seed = crc32(np.fromiter(order, dtype=np.int64, count=len(order)).tobytes())
-        chunks = batches_of(order, batch_size, len(self))
-        return self._batches([BatchRequest(positions, seed) for positions in chunks])
+        chunks, seed = batches_of(order, batch_size, len(self)), 0
+        for positions in batches_of(order, _HASHED_AT_ONCE, len(self)):
+            seed = crc32(np.array(positions, dtype=np.int64).tobytes(), seed)
+        return self._batches(_Requests(chunks, seed))
 
     def seeded_batches(self, order: Sequence[int], batch_size: int, seed: int) -> Iterator[Batch]:
         """Yield what `batches` does; what is random in a sample follows from `seed` and its position."""
         chunks = batches_of(order, batch_size, len(self))
-        return self._batches([BatchRequest(positions, seed, drawn=True) for positions in chunks])
+        return self._batches(_Requests(chunks, seed, drawn=True))
 
-    def _batches(self, chunks: list[BatchRequest]) -> Iterator[Batch]:
+    def _batches(self, chunks: "_Requests") -> Iterator[Batch]:
         for packed in self._packed(chunks):
             self._bad.record(packed.failures)
             for position, what, number in packed.lost:
@@ -190,8 +194,8 @@ class StreamSource:
             if batch is not None:
                 yield batch
 
-    def _packed(self, chunks: list[BatchRequest]) -> Iterator[PackedBatch]:
-        if self.num_workers == 0 or sum(len(chunk.positions) for chunk in chunks) <= _most_in_process():
+    def _packed(self, chunks: "_Requests") -> Iterator[PackedBatch]:
+        if self.num_workers == 0 or chunks.num_samples <= _most_in_process():
             yield from (read_packed(self.reader, chunk) for chunk in chunks)
         elif self._busy:
             # The lasting workers are in the middle of another order: this one gets workers of its own.
@@ -222,6 +226,24 @@ class StreamSource:
             persistent_workers=True,
             generator=workers_seed,  # else starting an iteration draws from the global generator
         )
+
+
+class _Requests(Sequence[BatchRequest]):
+    """The requests for the batches of an order, each made when it is asked for."""
+
+    def __init__(self, batches: Batches, seed: int, *, drawn: bool = False) -> None:
+        self._batches, self._seed, self._drawn = batches, seed, drawn
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: Any) -> Any:
+        return BatchRequest(self._batches[number], self._seed, self._drawn)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all batches together."""
+        return len(self._batches.order)
 
 
 class _Chunks(Sampler[BatchRequest]):

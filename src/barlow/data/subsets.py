@@ -11,7 +11,7 @@ from barlow.data.groups import Groups, are_classes, choose_groups, groups_of, he
 from barlow.data.labels import Labels
 from barlow.data.lost import Lost
 from barlow.data.name_pattern import told_by_names
-from barlow.data.order import batches_of
+from barlow.data.order import Computed, batches_of
 from barlow.seams import Batch, Source, seeded_batches
 
 
@@ -87,10 +87,13 @@ class SubsetSource:
         """Yield the same; what the whole draws at random follows from `seed` and the position in the whole."""
         return self._batches(seeded_batches(self._whole, self._in_whole(order, batch_size), batch_size, seed))
 
-    def _in_whole(self, order: Sequence[int], batch_size: int) -> list[int]:
+    def _in_whole(self, order: Sequence[int], batch_size: int) -> Sequence[int]:
         batches_of(order, batch_size, len(self))  # for its checks
-        positions: list[int] = self.indices[torch.tensor(list(order), dtype=torch.int64)].tolist()
-        return positions
+        return Computed(
+            len(order),
+            (0, len(self._whole) - 1),
+            lambda start, stop: self.indices[torch.tensor(order[start:stop], dtype=torch.int64)].numpy(),
+        )
 
     def _batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -10,6 +10,7 @@ import numpy as np
 from barlow.formats import number, text
 from barlow.report.plot import (
     GLYPH,
+    MAX_POINTS,
     Points,
     Scale,
     Values,
@@ -28,6 +29,8 @@ from barlow.report.plot import (
 
 FEW_POINTS = 30
 """Up to so many points are drawn as dots too."""
+MANY_LINES, FEWEST_POINTS = 8, 40
+"""Curves beyond which all of them share the points of so many, and the points that each keeps."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ def line_chart(
     lines = [line for line in lines if len(line.x)]
     if not lines:
         return ""
-    raw = [thin(line.x, line.y) for line in lines]
-    main = [thin(line.x, smooth(line.y), 300) for line in lines] if smoothed else raw
+    # Beyond a few curves all of them share the points of those: a page of a hundred runs stays one that opens.
+    share = min(1.0, MANY_LINES / len(lines))
+    raw = [thin(line.x, line.y, max(FEWEST_POINTS, int(share * MAX_POINTS))) for line in lines]
+    main = [thin(line.x, smooth(line.y), max(FEWEST_POINTS, int(share * 300))) for line in lines] if smoothed else raw
     lowest = [np.array([floor.at])] if floor else []
     ys = scale_for(np.concatenate([y for _, y in raw] + lowest), log=log, from_zero=from_zero)
     xs = _extent([x for x, _ in raw])

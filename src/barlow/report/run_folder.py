@@ -8,6 +8,7 @@ import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +51,15 @@ class RunFiles:
 
     def events(self, event: str) -> list[Record]:
         """Return the journal's records of one kind, oldest first."""
-        return [record for record in self.records if record["event"] == event]
+        return list(self._by_event.get(event, ()))
+
+    @cached_property
+    def _by_event(self) -> Mapping[str, Sequence[Record]]:
+        """The records of each kind: a page asks for them dozens of times."""
+        found: dict[str, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(record["event"], []).append(record)
+        return found
 
     def section(self, name: str) -> Record:
         """Return one part of the summary, empty when it is not there."""
@@ -58,21 +67,19 @@ class RunFiles:
 
     def curve(self, event: str, *path: str) -> Curve:
         """Return a number of the journal over the epochs, e.g. `curve("step", "parts", "on_diagonal")`."""
-        pairs = []
-        for record in self.events(event):
+        pairs, per_epoch = [], finite(self.start.get("steps_per_epoch"))
+        for record in self._by_event.get(event, ()):
             value: Any = record
             for key in path:
-                value = mapping(value).get(key)
-            epoch, figure = self.epoch_of(record), finite(value)
-            if epoch is not None and figure is not None:
+                value = value.get(key) if isinstance(value, dict) else mapping(value).get(key)
+            if (figure := finite(value)) is None:
+                continue
+            step = finite(record.get("step")) if per_epoch else None
+            epoch = finite(record.get("epoch")) if step is None or per_epoch is None else step / per_epoch
+            if epoch is not None:
                 pairs.append((epoch, figure))
         table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         return table[:, 0], table[:, 1]
-
-    def epoch_of(self, record: Record) -> float | None:
-        """Return how many epochs lay behind the run at `record`, fractions included."""
-        step, per_epoch = finite(record.get("step")), finite(self.start.get("steps_per_epoch"))
-        return step / per_epoch if step is not None and per_epoch else finite(record.get("epoch"))
 
     def names(self, event: str, field: str) -> list[str]:
         """Return the keys that `field` has in the records of one kind, in the order of their appearance."""

@@ -26,6 +26,28 @@ BATCHES_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one of several processes embeds: samples that follow each other, into a file of its own."""
+
+    number: int
+    of: int
+
+    def positions(self, num_samples: int) -> range:
+        """Return the samples of this process: all processes together have each once."""
+        return range(num_samples * self.number // self.of, num_samples * (self.number + 1) // self.of)
+
+    def path(self, path: Path) -> Path:
+        """Return the file of this process: photos-00001-of-00004.parquet."""
+        return path.with_name(f"{path.stem}-{self.number:05d}-of-{self.of:05d}{path.suffix}")
+
+
+def part_of_process() -> Part | None:
+    """Return the part of this process where torchrun, or whoever sets RANK and WORLD_SIZE, has started several."""
+    number, of = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return Part(int(number), int(of)) if number.isdecimal() and of.isdecimal() and int(of) > 1 else None
+
+
+@dataclass(frozen=True)
 class Embedded:
     """A file of features: where it is, how many rows it has, and which samples have none.
 
@@ -50,26 +72,29 @@ def embed_to_file(
     plain: Callable[[Any], Any],
     batch_size: int,
     provenance: Mapping[str, Any],
+    part: Part | None = None,
     unit: str = "samples",
     quiet: bool = True,
 ) -> Embedded:
-    """Write the features of a source to a file, holding no more than some batches of them in memory.
+    """Write the features of a source, or of a part of it, to a file, holding no more than some batches in memory.
 
     Until it is whole, the rows are in `path` + ".rows", and how far they go in `path` + ".rows.json". A call with the
     same provenance takes them up, and the file has the bytes of one that was not interrupted. Otherwise as `extract`.
     """
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    total, step = len(source), BATCHES_AT_ONCE * batch_size
-    with _open_rows(path, {**provenance, "batch_size": batch_size, "num_samples": total}) as rows:
-        with Progress("embedding", total, start=rows.done, unit=unit, quiet=quiet) as progress:
-            progress.update(rows.done)
-            for start in range(rows.done, total, step):
-                positions = range(start, min(start + step, total))
-                _compute(rows, represent, source, positions, plain, batch_size, progress)
+    own, step = range(len(source)) if part is None else part.positions(len(source)), BATCHES_AT_ONCE * batch_size
+    provenance = {**provenance, "part": [part.number, part.of]} if part else provenance
+    with _open_rows(path, {**provenance, "batch_size": batch_size, "num_samples": len(source)}) as rows:
+        done = max(rows.done, own.start)
+        with Progress("embedding", len(own), start=done - own.start, unit=unit, quiet=quiet) as progress:
+            progress.update(done - own.start)
+            for start in range(done, own.stop, step):
+                positions = range(start, min(start + step, own.stop))
+                _compute(rows, represent, source, positions, plain, batch_size, progress, own.start)
         if not rows.num_rows:
-            raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(source)} asked for")
-        indices = np.setdiff1d(np.arange(len(source)), np.array(list(rows.skipped), dtype=np.int64))
+            raise ValueError(f"source: {source.name} gave no sample that could be read, of {len(own)} asked for")
+        indices = np.setdiff1d(np.arange(own.start, own.stop), np.array(list(rows.skipped), dtype=np.int64))
         skipped = {printable(source.describe(position)): why for position, why in rows.skipped.items()}
         labels = None if source.labels is None else source.labels[torch.from_numpy(indices)].tolist()
         write_embeddings(
@@ -93,15 +118,16 @@ def _compute(
     plain: Callable[[Any], Any],
     batch_size: int,
     progress: Progress,
+    first: int,
 ) -> None:
     """Append the rows of some samples, and note how far that goes."""
     missing = set(positions)
     for h, indices in feature_batches(represent, source, positions, plain=plain, batch_size=batch_size):
         rows.append(h)
         missing -= set(indices.tolist())
-        progress.update(int(indices[-1]) + 1, samples=len(indices))
+        progress.update(int(indices[-1]) + 1 - first, samples=len(indices))
     rows.note(positions.stop, {one: source.bad.get(one, "it came without a reason") for one in sorted(missing)})
-    progress.update(positions.stop)
+    progress.update(positions.stop - first)
 
 
 def _names(source: Source, indices: np.ndarray, rows: Path) -> np.ndarray:
@@ -208,11 +234,15 @@ def digest_of_weights(weights: Mapping[str, Tensor]) -> str:
     return mixed.hexdigest()
 
 
-def free_path(folder: Path, name: str, data: Mapping[str, Any]) -> Path:
-    """Return where features of some data go: NAME.npz, or NAME-2.npz where that is a file of other data, and so on."""
-    number = 1
+def free_path(folder: Path, name: str, data: Mapping[str, Any], part: Part | None = None) -> Path:
+    """Return where features of some data go: NAME.npz, or NAME-2.npz where that is a file of other data, and so on.
+
+    A part of them goes into a Parquet file.
+    """
+    number, suffix = 1, ".npz" if part is None else ".parquet"
     while True:
-        path = folder / (f"{name}.npz" if number == 1 else f"{name}-{number}.npz")
+        path = folder / (f"{name}{suffix}" if number == 1 else f"{name}-{number}{suffix}")
+        path = path if part is None else part.path(path)
         if not path.exists() or provenance_of(path).get("data") == data:
             return path
         number += 1

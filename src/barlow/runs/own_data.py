@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from barlow.data.stored.formats import is_elsewhere, is_there
 from barlow.data.subsets import without_held_out
 from barlow.modalities import load_samples, place_of, place_to_keep
 from barlow.recipes import Recipe
@@ -35,7 +36,7 @@ def places(where: RunFolder, modality: Modality, key: str = "path") -> list[str]
     """
     facts, folder = where.data(), where.path.resolve()
     place = str(facts.get(key) or "")
-    if not place or place in modality.named:
+    if not place or place in modality.named or is_elsewhere(place):
         return [place] if place else []
     if Path(place).is_absolute():
         relative = facts.get(f"{key}_from_here")
@@ -62,7 +63,7 @@ def own_data(where: RunFolder, modality: Modality, *, moved_to: Any = None, data
         if moved_to is None and place in modality.named:
             return place
         candidates = [place_of(modality, moved_to)] if moved_to is not None else places(where, modality)
-        there = [one for one in candidates if Path(one).exists()]
+        there = [one for one in candidates if is_there(one)]
         if not there and moved_to is None and not Path(place).is_absolute():
             return place  # a name that only its modality knows
         looked = [f"{one} (nothing is there)" for one in candidates if one not in there]
@@ -109,6 +110,6 @@ def _differences(facts: Mapping[str, Any], recipe: Recipe, modality: Modality, p
 def is_own(where: RunFolder, modality: Modality, data: Any, data_root: str | Path | None) -> bool:
     """Whether data named in a call are those that a run learned from, wherever they lie; objects are not."""
     place, facts = place_to_keep(modality, data), where.data()
-    if not place or place in modality.named or not is_known(facts) or not Path(place).exists():
+    if not place or place in modality.named or not is_known(facts) or not is_there(place):
         return bool(place) and place in (facts.get("path"), *places(where, modality))
     return not differences(where, modality, place, data_root)

@@ -43,7 +43,7 @@ from barlow.runs.build import (
     open_backbone,
     untrained_backbone,
 )
-from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
+from barlow.runs.embed import Embedded, embed_to_file, free_path, part_of_process, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
 from barlow.runs.folder import RunFolder, file_name_of, objects_among
@@ -350,7 +350,8 @@ class Run:
         """Write the representations of `data` to .npz or .parquet, with names, classes and what they come from.
 
         They go to the disk as they are computed, so the data may be of any size; the same call after a kill goes on and
-        gives the same bytes. `barlow.read_embeddings` reads the file, or several as one.
+        gives the same bytes. `barlow.read_embeddings` reads the file, or several as one. Under torchrun each process
+        embeds its part of the samples into a file of its own, photos-00001-of-00004.parquet.
 
         Args:
             data: as for `embed`; None: the data of the run.
@@ -377,7 +378,11 @@ class Run:
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
         about = self.provenance(source, wanted)
         where = RunFolder(self.folder).features
-        out = free_path(where, file_name_of(source.name), about["data"]) if path is None else Path(path).expanduser()
+        part = part_of_process()
+        if path is None:
+            out = free_path(where, file_name_of(source.name), about["data"], part)
+        else:
+            out = Path(path).expanduser() if part is None else part.path(Path(path).expanduser())
         with _moved(self.backbone, device):
             done = embed_to_file(
                 out,
@@ -386,6 +391,7 @@ class Run:
                 plain=self.views.plain,
                 batch_size=BATCH_SIZE,
                 provenance=about,
+                part=part,
                 unit=f"{self.modality.noun}s",
                 quiet=quiet,
             )

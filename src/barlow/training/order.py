@@ -4,16 +4,22 @@ Nothing is carried from step to step, so a run goes on in the middle of an epoch
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from barlow.data.order import hash_seed
+from barlow.data.order import Computed, batches_of, hash_seed
+from barlow.data.permutation import permuted
 from barlow.seams import Params, Source, View, Views, is_shared, seeded_batches, to_device
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
+
+LARGEST_STORED = 1 << 24
+"""Samples up to which the order of an epoch is torch's permutation: runs that began with fewer go on to the bit."""
 
 
 def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int) -> Tensor:
@@ -27,6 +33,27 @@ def epoch_order(num_samples: int, *, plan: Plan, epoch: int, first_step: int, ra
     count = steps_per_epoch(num_samples, plan.batch_size)
     batches = order[: count * plan.batch_size].view(count, -1)
     return batches[first_step:, rank::world].reshape(-1)
+
+
+def positions_of(num_samples: int, *, plan: Plan, epoch: int, first_step: int, rank: int, world: int) -> Sequence[int]:
+    """Return what `epoch_order` does, as a sequence that is read as it goes.
+
+    Up to `LARGEST_STORED` samples it is that order, 8 bytes a sample while the epoch lasts. Of more it is a keyed
+    permutation, in no memory at all; batches and shares are cut out of it alike.
+    """
+    if num_samples <= LARGEST_STORED:
+        asked = {"epoch": epoch, "first_step": first_step, "rank": rank, "world": world}
+        order = epoch_order(num_samples, plan=plan, **asked)
+        return Computed(len(order), (0, num_samples - 1), lambda start, stop: order[start:stop].numpy())
+    count, each = steps_per_epoch(num_samples, plan.batch_size), len(range(rank, plan.batch_size, world))
+    key = hash_seed(plan.seed, epoch, 0)
+
+    def positions(start: int, stop: int) -> npt.NDArray[np.int64]:
+        own = np.arange(start, stop, dtype=np.int64)
+        places = (first_step + own // each) * plan.batch_size + rank + own % each * world
+        return permuted(places, num_samples, key)
+
+    return Computed((count - first_step) * each, (0, num_samples - 1), positions)
 
 
 @dataclass(frozen=True)
@@ -61,19 +88,27 @@ def batches_from(
     total = sys.maxsize if endless else steps_of(plan.epochs, per_epoch)
     for begin in range(first_step // per_epoch * per_epoch, total, per_epoch):
         start, epoch = max(first_step - begin, 0), begin // per_epoch
-        order = epoch_order(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
-        order = order[: (total - begin - start) * len(places)]  # the last epoch may be a part
-        steps = enumerate(order.view(-1, len(places)), begin + start)
+        order = positions_of(len(source), plan=plan, epoch=epoch, first_step=start, rank=rank, world=world)
+        order = _cut(order, (total - begin - start) * len(places))  # the last epoch may be a part
+        steps = enumerate(batches_of(order, len(places), len(source)), begin + start)
         items_seed = hash_seed(plan.seed, epoch, -1)  # 0 is the order's, and the views count from 1
-        for batch in seeded_batches(source, order.tolist(), len(places), items_seed):
+        for batch in seeded_batches(source, order, len(places), items_seed):
             for step, positions in steps:
-                read = torch.isin(positions, batch.indices)
+                read = torch.isin(torch.tensor(positions), batch.indices)
                 if read.any():
                     labels = None if source.labels is None else source.labels[batch.indices]
                     yield step, Share(batch.samples, places[read], plan.batch_size, labels)
                     break
                 yield step, None
         yield from ((step, None) for step, _ in steps)
+
+
+def _cut(order: Sequence[int], most: int) -> Sequence[int]:
+    """The first positions of an order."""
+    if most >= len(order):
+        return order
+    last = max(order.within) if isinstance(order, Computed) else max(order)
+    return Computed(most, (0, last), lambda start, stop: np.array(order[start:stop], dtype=np.int64))
 
 
 def draw_views(views: Views, share: Share, *, seed: int, step: int) -> list[Any]:

@@ -14,8 +14,9 @@ from PIL import Image
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import BadDataError
 from barlow.data.memory import FillingSource
+from barlow.data.packed_paths import PackedPaths
 from barlow.data.streaming import StreamSource
-from barlow.images.data.folder import PackedPaths, folder_source, index_folder, split_folders
+from barlow.images.data.folder import folder_source, index_folder, split_folders
 from barlow.images.data.load import load_source
 from barlow.images.data.options import LoadOptions
 from barlow.seams import Source
@@ -465,7 +466,7 @@ def test_few_bright_pictures_among_many_dim_ones_keep_their_structure(tmp_path: 
 def test_what_is_brighter_than_the_files_looked_at_is_clipped_counted_and_where_it_is_too_much_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("barlow.images.data.folder.NUM_BIT_DEPTHS", 2)
+    monkeypatch.setattr("barlow.images.data.encoded.NUM_BIT_DEPTHS", 2)
     write_deep(tmp_path, [4500, 4000, 4000, 60000, *[4000] * 200])
     source = opened(tmp_path, **STREAMED)
     list(source.batches(range(204), 50))
@@ -516,3 +517,19 @@ def test_colour_of_sixteen_bits_of_which_half_is_lost_is_told_of(tmp_path: Path)
     (note,) = opened(tmp_path).notes
     assert "16 bits per channel" in note
     assert "upper 8" in note
+
+
+def test_paths_stand_in_the_order_of_their_text_whatever_folders_are_called(tmp_path: Path) -> None:
+    names = [
+        *("b.png", "a-/1.png", "a/2.png", "a/b/3.png", "a/b-.png"),
+        *("a/c.png", "a0/4.png", "ab.png", "b/é.png", "a.png"),
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    index = index_folder(tmp_path)
+    assert list(index.paths) == sorted(names)
+    assert [folder for folder, number in index.runs for _ in range(number)] == [
+        name.rpartition("/")[0] for name in sorted(names)
+    ]
+    assert index.first_folders() == {"": 3, "a": 4, "a-": 1, "a0": 1, "b": 1}

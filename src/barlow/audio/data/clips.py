@@ -33,6 +33,7 @@ from barlow.data.lost import count
 from barlow.data.memory import FillingSource
 from barlow.data.name_pattern import PART
 from barlow.data.order import hash_seed
+from barlow.data.stored.contents import Contents
 from barlow.seams import Batch
 
 
@@ -74,6 +75,12 @@ def cut_files(headers: Sequence[Header | None], longest: float) -> Clips:
     return _clips(headers, files, first, frames, np.array(cut, dtype=np.bool_))
 
 
+def whole_files(number: int) -> Clips:
+    """Return the clips of files that were not looked at: each whole."""
+    zeros = np.zeros(number, dtype=np.int64)
+    return Clips(np.arange(number, dtype=np.int64), zeros, zeros, np.zeros(number, dtype=np.bool_), zeros)
+
+
 def windows_of(headers: Sequence[Header | None], window: float, hop: float) -> Clips:
     """Return every window of so many seconds that fits into a file, one every `hop` seconds; of a shorter file all."""
     files, first, frames = [], [], []
@@ -108,15 +115,13 @@ class ClipReader:
     """Reads clips: a `DrawingReader` of `data/streaming.py`.
 
     Attributes:
-        root: folder of the files.
-        paths: of the files, from there.
+        files: the recordings.
         clips: where they are.
         front: numbers of the front end.
         whole: whether `read` gives all of a clip rather than what the network sees of it.
     """
 
-    root: str
-    paths: Any
+    files: Contents
     clips: Clips
     front: FrontEnd
     whole: bool = False
@@ -133,13 +138,9 @@ class ClipReader:
         """Return a part of a clip, anywhere with the same probability."""
         return self._part(position, float(torch.rand(())))
 
-    def path(self, position: int) -> str:
-        """Return the path of the file of a clip, from `root`."""
-        return str(self.paths[int(self.clips.files[position])])
-
     def describe(self, position: int) -> str:
         """Return the path of a clip, with its seconds where the file has several."""
-        path = f"{self.root}/{self.path(position)}"
+        path = self.files.describe(int(self.clips.files[position]))
         rate = int(self.clips.rates[position])
         if not (self.clips.cut[position] and rate):
             return path
@@ -147,20 +148,20 @@ class ClipReader:
         return f"{path}{PART}{first / rate:.2f},{(first + frames) / rate:.2f}"
 
     def _part(self, position: int, share: float | None) -> Tensor:
-        path = f"{self.root}/{self.path(position)}"
-        header = read_header(path)
+        content = self.files.content(int(self.clips.files[position]))
+        header = read_header(content)
         first, frames = int(self.clips.first[position]), int(self.clips.frames[position])
         frames = frames or header.frames  # it could not be read before
         if first + frames > header.frames:
             raise ValueError(f"has {header.frames:,} samples, {first + frames:,} when it was found")
         rate = self.front.sample_rate
         if self.whole:
-            found = read_part(path, header, first, frames, rate)
+            found = read_part(content, header, first, frames, rate)
         else:
             start = part_start(length_at(frames, header.rate, rate), self.front.window, share)
             at = first + length_at(start, rate, header.rate) * (start > 0)
             num = min(length_at(self.front.window, rate, header.rate), first + frames - at)
-            found = read_part(path, header, at, num, rate)[: self.front.window]
+            found = read_part(content, header, at, num, rate)[: self.front.window]
         counted(found, self.front)
         return torch.from_numpy(found) if self.whole else placed(torch.from_numpy(found), self.front.window)
 

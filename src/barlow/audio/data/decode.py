@@ -5,7 +5,8 @@ soundfile decodes (wav, flac, mp3, ogg, opus, ...), soxr resamples; both come wi
 
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor
 
 from barlow.data.lost import count
+from barlow.data.stored.contents import Content
 
 SUFFIXES = frozenset(
     (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
 )
 """Endings of files that are read as recordings."""
+STARTS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff")
+"""First bytes of recordings whose names say nothing; frames of mp3 begin with eleven bits that are set."""
 PACKAGES = ("soundfile", "soxr")
 """What the extra `barlow[audio]` installs."""
 SILENT = 2.0**-15
@@ -54,15 +58,23 @@ def check_packages() -> None:
         raise ValueError(f'data: recordings need {" and ".join(missing)}; wanted: pip install "barlow[audio]"')
 
 
-def read_header(path: str) -> Header:
+def is_sound(name: str, start: bytes) -> bool:
+    """Whether a stored sample is a recording: by the ending of its name, or where it has none by its first bytes."""
+    if name:
+        return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return start.startswith(STARTS) or (start[:1] == b"\xff" and len(start) > 1 and start[1] & 0xE0 == 0xE0
+                                        and start[1] != 0xFF and start[1] != 0xD8)  # fmt: skip
+
+
+def read_header(content: Content) -> Header:
     """Return what the header of a recording says; ValueError where there is none, or the file is shorter than it."""
-    size = Path(path).stat().st_size
+    size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
     if size == 0:
         raise ValueError("the file is empty")
-    with _opened(path) as file:
+    with _opened(content) as file:
         bits = BITS.get(file.subtype, 0)
         header = Header(file.frames, file.samplerate, file.channels, 1.0 - 2.0 ** (1 - bits) if bits else 1.0)
-    said = _said_by_wav(Path(path), size)
+    said = _said_by_wav(content, size)
     if said and said > header.frames:
         raise ValueError(f"has {header.frames:,} of the {said:,} samples that its header says")
     if header.frames <= 0:
@@ -70,7 +82,7 @@ def read_header(path: str) -> Header:
     return header
 
 
-def read_part(path: str, header: Header, first: int, frames: int, rate: int) -> npt.NDArray[np.float32]:
+def read_part(content: Content, header: Header, first: int, frames: int, rate: int) -> npt.NDArray[np.float32]:
     """Return frames `first` to `first + frames` of a file as mono samples in [-1, 1] at `rate` hertz.
 
     Channels are averaged. Only the part is decoded, and a margin where it is resampled; samples at full scale are
@@ -81,7 +93,7 @@ def read_part(path: str, header: Header, first: int, frames: int, rate: int) -> 
     margin = 0 if rate == header.rate else round(MARGIN_SECONDS * header.rate)
     begin = max(0, first - margin)
     wanted = min(header.frames, first + frames + margin) - begin
-    with _opened(path) as file:
+    with _opened(content) as file:
         samples = _decoded(file, begin, wanted)
     if len(samples) < wanted:
         raise ValueError(f"has {begin + len(samples):,} of the {header.frames:,} samples that its header says")
@@ -120,11 +132,11 @@ def is_silent(samples: npt.NDArray[np.float32] | Tensor) -> bool:
     return bool(largest <= SILENT)
 
 
-def _opened(path: str) -> Any:
+def _opened(content: Content) -> Any:
     import soundfile
 
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(BytesIO(content) if isinstance(content, bytes) else content)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"is no recording that can be read: {error.error_string.rstrip('.')}") from error
 
@@ -140,12 +152,12 @@ def _decoded(file: Any, begin: int, wanted: int) -> npt.NDArray[np.float32]:
     return found
 
 
-def _said_by_wav(path: Path, size: int) -> int:
+def _said_by_wav(content: Content, size: int) -> int:
     """Frames that the header of a wav promises, 0 where it is none, keeps its word or leaves them open.
 
     libsndfile reads what is there, without a word.
     """
-    with path.open("rb") as file:
+    with BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb") as file:
         start = file.read(12)
         if start[:4] != b"RIFF" or start[8:12] != b"WAVE":
             return 0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from barlow.audio.data.clips import ClipReader, Clips, ClipSource, cut_files, windows_of
+from barlow.audio.data.clips import ClipReader, Clips, ClipSource, cut_files, whole_files, windows_of
 from barlow.audio.data.decode import SUFFIXES, Header, check_packages, length_at, read_header
 from barlow.audio.front_end import LARGEST_AUTOMATIC_RATE, FrontEnd, as_options, settled
 from barlow.data.bad_samples import ANY, MOST_BAD
@@ -22,6 +22,9 @@ from barlow.data.labels import LabelChoice, Labels, choose_labels
 from barlow.data.memory import Progress, memory_budget, read_all
 from barlow.data.metadata import FILE, told_by_metadata
 from barlow.data.name_pattern import Told, labels_by_name
+from barlow.data.order import evenly_spaced
+from barlow.data.packed_paths import PackedPaths
+from barlow.data.stored.contents import Contents, FileContents, Stored, with_groups
 from barlow.data.streaming import StreamSource
 from barlow.errors import unknown
 
@@ -35,6 +38,10 @@ PICTURES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", 
 LOOKED_AT = 500
 """Files by whose endings a folder is told to be one of recordings."""
 HEADER_THREADS = 8
+MOST_HEADERS = 20_000
+"""Stored recordings of which every header is read: most formats give it with the whole recording."""
+SOME_HEADERS = 1000
+"""Headers that are read of more."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,15 @@ class Found:
     root: Path
     paths: tuple[str, ...]
     others: Mapping[str, int] = field(default_factory=dict)
+
+    def contents(self) -> FileContents:
+        """Return the recordings as what can be decoded."""
+        return FileContents(str(self.root), PackedPaths(self.paths))
+
+    @property
+    def name(self) -> str:
+        """What to call them."""
+        return self.root.resolve().name or str(self.root)
 
 
 def looks_like_sound(place: Path) -> bool:
@@ -94,7 +110,7 @@ def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
     check_packages()
     place = _place(root, asked.split)
     found = _walk(place)
-    headers = read_headers(found)
+    headers = read_headers(found.contents())
     clips = cut_files(headers, asked.front.longest)
     if len(clips) < asked.min_samples:
         endings = ", ".join(sorted(SUFFIXES))
@@ -104,13 +120,11 @@ def folder_source(root: Path, asked: Asked) -> "ClipSource | _Stream":
         )
     front = settled(asked.front, _usual_rate(headers))
     told, reason = _told(found, place)
-    labels, groups = _of_clips(told, clips, found)
-    notes = [*_notes(found, headers, clips, front), *filter(None, [told.note if told else ""])]
-    source = _opened(
-        found, clips, front, choose_labels(asked.labels, labels, reason, len(clips)), notes, headers, asked
-    )
-    source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
-    return source
+    labels, groups = _of_clips(told, clips, found.contents())
+    notes = [*_notes(headers, clips, front), *_others_note(found), *filter(None, [told.note if told else ""])]
+    labels = choose_labels(asked.labels, labels, reason, len(clips))
+    source = _opened(found.contents(), found.name, clips, front, labels, notes, headers, asked)
+    return with_groups(source, groups)
 
 
 def files_source(paths: Sequence[str | Path], asked: Asked) -> "ClipSource | _Stream":
@@ -121,21 +135,21 @@ def files_source(paths: Sequence[str | Path], asked: Asked) -> "ClipSource | _St
         raise ValueError(f"data: got {len(files)} paths, wanted at least {max(1, asked.min_samples)} recordings")
     root = Path(os.path.commonpath([file.parent for file in files]))
     found = Found(root, tuple(file.relative_to(root).as_posix() for file in files))
-    headers = read_headers(found)
+    headers = read_headers(found.contents())
     front = settled(asked.front, _usual_rate(headers))
     clips = cut_files(headers, front.longest)
-    labels, groups = _of_clips(None, clips, found)
+    labels, groups = _of_clips(None, clips, found.contents())
     labels = choose_labels(asked.labels, labels, "a list of paths carries none, give labels=", len(clips))
-    source = _opened(found, clips, front, labels, _notes(found, headers, clips, front), headers, asked)
-    source.groups, source.group_names = (None, ()) if groups is None else (groups.values, groups.names)
-    return source
+    notes = [*_notes(headers, clips, front), *_others_note(found)]
+    source = _opened(found.contents(), found.name, clips, front, labels, notes, headers, asked)
+    return with_groups(source, groups)
 
 
 def window_source(place: Path, asked: Asked, window: float, hop: float) -> "_Stream":
     """Make a source of every window of the recordings in a folder, or of one, read by seeking when it is asked for."""
     check_packages()
     found = _walk(_place(place, asked.split))
-    headers = read_headers(found)
+    headers = read_headers(found.contents())
     front = settled(
         replace(asked.front, seconds=window, longest=max(window, asked.front.longest)), _usual_rate(headers)
     )
@@ -144,7 +158,7 @@ def window_source(place: Path, asked: Asked, window: float, hop: float) -> "_Str
         raise ValueError(f"data: no recordings in {place}, wanted one with the ending {', '.join(sorted(SUFFIXES))}")
     rates = np.maximum(clips.rates, 1)
     source = _Stream(
-        ClipReader(str(found.root), found.paths, clips, front),
+        ClipReader(found.contents(), clips, front),
         name=found.root.resolve().name,
         notes=[f"windows of {window:g} s, one every {hop:g} s"],
         num_workers=asked.num_workers,
@@ -154,17 +168,43 @@ def window_source(place: Path, asked: Asked, window: float, hop: float) -> "_Str
     return source
 
 
-def read_headers(found: Found) -> list[Header | None]:
-    """Read the header of every file, None for one that cannot be read: it is counted as bad when its clip is read."""
+def stored_source(stored: Stored, asked: Asked) -> "ClipSource | _Stream":
+    """Make a source of recordings in a store: cut, resampled and mixed down as those of a folder are.
 
-    def header(path: str) -> Header | None:
+    Of more than `MOST_HEADERS` only some are looked at before they are read: each is then one clip, of whatever length.
+    """
+    check_packages()
+    number = len(stored.contents)
+    if number < asked.min_samples:
+        raise ValueError(
+            f"data: {number or 'no'} recordings in {stored.name}, wanted at least {asked.min_samples} with the ending "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    looked_at = range(number) if number <= MOST_HEADERS else evenly_spaced(number, SOME_HEADERS)
+    headers = read_headers(stored.contents, looked_at)
+    front = settled(asked.front, _usual_rate(headers))
+    clips = cut_files(headers, front.longest) if number <= MOST_HEADERS else whole_files(number)
+    labels, groups = _of_clips(Told(stored.labels, stored.groups), clips, stored.contents)
+    labels = choose_labels(asked.labels, labels, stored.reason, len(clips))
+    notes = [*stored.notes, *_notes(headers, clips, front)]
+    if number > MOST_HEADERS:
+        notes.append(f"{SOME_HEADERS:,} of {number:,} recordings were looked at; none is cut, whatever its length")
+    source = _opened(stored.contents, stored.name, clips, front, labels, notes, headers, asked)
+    return with_groups(source, groups)
+
+
+def read_headers(contents: Contents, positions: Sequence[int] | None = None) -> list[Header | None]:
+    """Read the headers of recordings, None for one that cannot be read: it is counted as bad when its clip is read."""
+
+    def header(position: int) -> Header | None:
         try:
-            return read_header(f"{found.root}/{path}")
+            return read_header(contents.content(position))
         except Exception:  # of any kind: whoever reads the clip says which
             return None
 
+    chosen = range(len(contents)) if positions is None else positions
     with ThreadPoolExecutor(HEADER_THREADS) as threads:
-        return list(threads.map(header, found.paths, chunksize=64))
+        return list(threads.map(header, chosen, chunksize=64))
 
 
 def _place(root: Path, split: str) -> Path:
@@ -213,7 +253,7 @@ def _told(found: Found, place: Path) -> tuple[Told | None, str]:
     return Told(labels_by_name(folders), None), ""
 
 
-def _of_clips(told: Told | None, clips: Clips, found: Found) -> tuple[Labels, Groups | None]:
+def _of_clips(told: Told | None, clips: Clips, contents: Contents) -> tuple[Labels, Groups | None]:
     files = torch.from_numpy(clips.files)
     labels = Labels() if told is None else told.labels
     if labels.values is not None:
@@ -221,13 +261,14 @@ def _of_clips(told: Told | None, clips: Clips, found: Found) -> tuple[Labels, Gr
     if told is not None and told.groups is not None:
         return labels, Groups(told.groups.values[files], told.groups.names)
     if bool(clips.cut.any()):
-        whole = as_groups(found.paths)
+        whole = as_groups([contents.describe(number) for number in range(len(contents))])
         return labels, Groups(whole.values[files], whole.names)
     return labels, None
 
 
 def _opened(
-    found: Found,
+    contents: Contents,
+    name: str,
     clips: Clips,
     front: FrontEnd,
     labels: Labels,
@@ -238,10 +279,10 @@ def _opened(
     """Read all clips into memory where they fit, else each when it is asked for."""
     budget = memory_budget() if asked.memory_budget is None else asked.memory_budget
     samples = sum(length_at(one.frames, one.rate, front.sample_rate) for one in headers if one is not None)
-    fits = 4 * samples <= budget
+    fits = 4 * samples * len(contents) <= budget * max(1, len(headers))  # all, or as some of them say
     stream = _Stream(
-        ClipReader(str(found.root), found.paths, clips, front, whole=fits),
-        name=found.root.resolve().name or str(found.root),
+        ClipReader(contents, clips, front, whole=fits),
+        name=name,
         labels=labels,
         notes=notes,
         reading={"front_end": as_options(front)},
@@ -259,7 +300,7 @@ class _Stream(StreamSource):
     columns: Mapping[str, Any] = MappingProxyType({})
 
 
-def _notes(found: Found, headers: Sequence[Header | None], clips: Clips, front: FrontEnd) -> list[str]:
+def _notes(headers: Sequence[Header | None], clips: Clips, front: FrontEnd) -> list[str]:
     """One sentence each on what is resampled, mixed down, cut and left out."""
     known = [header for header in headers if header is not None]
     notes = []
@@ -283,7 +324,11 @@ def _notes(found: Found, headers: Sequence[Header | None], clips: Clips, front: 
             "training takes any part of them, features and evaluation the middle; --modality-options seconds "
             f"{seconds[len(seconds) // 2]:.2g} is their median"
         )
-    if found.others:
-        listed = ", ".join(f"{ending} ({number})" for ending, number in sorted(found.others.items()))
-        notes.append(f"files in {found.root} that are no recordings, left out, by ending: {listed}")
     return notes
+
+
+def _others_note(found: Found) -> list[str]:
+    if not found.others:
+        return []
+    listed = ", ".join(f"{ending} ({number})" for ending, number in sorted(found.others.items()))
+    return [f"files in {found.root} that are no recordings, left out, by ending: {listed}"]

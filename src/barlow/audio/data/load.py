@@ -9,14 +9,28 @@ import torch
 from torch import Tensor
 
 from barlow.audio.data.clips import in_memory
-from barlow.audio.data.decode import SUFFIXES
-from barlow.audio.data.folder import Asked, files_source, folder_source, looks_like_sound, split_folders, window_source
+from barlow.audio.data.decode import SUFFIXES, is_sound
+from barlow.audio.data.folder import (
+    Asked,
+    files_source,
+    folder_source,
+    looks_like_sound,
+    split_folders,
+    stored_source,
+    window_source,
+)
 from barlow.audio.front_end import FrontEnd, as_options, front_end, settled
 from barlow.data.bad_samples import ANY, MOST_BAD
 from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
 from barlow.data.memory import Progress
+from barlow.data.stored.contents import Wanted
+from barlow.data.stored.formats import FORMATS, first_samples, format_of, open_stored, stored_splits
+from barlow.data.stored.hub import is_dataset, of_dataset
 from barlow.recipes import Recipe
 from barlow.seams import Source
+
+COLUMNS = ("audio", "speech", "wav", "flac", "bytes")
+"""Columns in which a table may keep recordings, the first one that is there."""
 
 
 def load_clips(
@@ -30,6 +44,7 @@ def load_clips(
     memory_budget: int | None = None,
     num_workers: int | None = None,
     progress: Progress | None = None,
+    download: bool = False,
     window: float | None = None,
     hop: float | None = None,
     **_: Any,
@@ -37,7 +52,8 @@ def load_clips(
     """Turn recordings into a source of clips, for training or for the network of a run.
 
     Args:
-        data: a folder of recordings, one file (where `min_samples` is 1), a list of paths, or clips in memory, (n, t)
+        data: a folder of recordings, one file (where `min_samples` is 1), a list of paths; shards, a table, a list or
+            an address (`data/stored/formats.py`), or a map-style data set of Hugging Face; or clips in memory, (n, t)
             or n tensors (t,), mono at the sample rate of the front end.
         split: of a folder with train and test folders.
         labels: "auto", "required", "none", or one label per clip.
@@ -47,6 +63,7 @@ def load_clips(
         memory_budget: bytes up to which clips are kept in memory; None: what the machine allows.
         num_workers: worker processes where clips are read from disk; None: one per available core.
         progress: called as (clips read, clips in all) while they are read into memory.
+        download: whether a data set of the hub may be fetched.
         window: seconds of the windows that are wanted of every recording, whatever its length, instead of clips.
         hop: seconds from one window to the next; None: as long as a window.
 
@@ -61,9 +78,16 @@ def load_clips(
         return files_source(data, asked)
     if isinstance(data, (Tensor, np.ndarray, list)):
         return _of_arrays(data, asked)
+    if is_dataset(data) or format_of(data):
+        if window is not None or hop is not None:
+            raise ValueError(f"window, hop: got one of them for {data}, wanted a folder of recordings or one of them")
+        wanted = Wanted(split, SUFFIXES, COLUMNS, download)
+        name = type(data).__name__
+        return stored_source(of_dataset(data, name, wanted) if is_dataset(data) else open_stored(data, wanted), asked)
     path = Path(data).expanduser()
     if not path.exists():
-        raise ValueError(f"data: there is no {str(data)!r}, wanted a folder of recordings")
+        endings = ", ".join(name for name in FORMATS if name.startswith("."))
+        raise ValueError(f"data: there is no {str(data)!r}, wanted a folder of recordings, or one of {endings}")
     if path.is_file() and path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"data: {path} is no recording, wanted the ending {', '.join(sorted(SUFFIXES))}")
     if path.is_file() and min_samples > 1:
@@ -80,8 +104,12 @@ def load_clips(
 
 def accepts(data: Any) -> bool:
     """Whether data are recordings by the endings of files; arrays are images unless `modality` says otherwise."""
+    if is_dataset(data):
+        return any(type(feature).__name__ == "Audio" for feature in data.features.values())
     if not isinstance(data, (str, Path)):
         return False
+    if format_of(data):
+        return _stored_sound(data)
     path = Path(data).expanduser()
     return path.exists() and looks_like_sound(path)
 
@@ -90,7 +118,16 @@ def splits(data: Any) -> tuple[str, ...]:
     """Return the splits of a folder of recordings; ("train",) where there is nothing else."""
     if not isinstance(data, (str, Path)):
         return ("train",)
+    if format_of(data):
+        return stored_splits(data)
     return tuple(split_folders(Path(data).expanduser())) or ("train",)
+
+
+def _stored_sound(data: str | Path) -> bool:
+    try:
+        return any(is_sound(*one) for one in first_samples(data, COLUMNS))
+    except (ValueError, OSError):  # whoever loads them says what is wrong
+        return False
 
 
 def _front(recipe: Recipe | None, facts: Mapping[str, Any] | None) -> FrontEnd:

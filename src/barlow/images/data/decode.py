@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from barlow.data.bad_samples import NOT_FINITE
+from barlow.data.stored.contents import Content
 from barlow.images.data.pixels import one_to_bytes
 from barlow.images.data.white_level import MAX_VALUE, Spread, WhiteLevels, spread_of
 
@@ -41,34 +42,36 @@ DEEP = WhiteLevels(integer=MAX_VALUE, floating=1.0)
 
 
 def read_image(
-    path: str, channels: int, decode_size: int = DECODE_SIZE, white: WhiteLevels | None = None
+    content: Content, channels: int, decode_size: int = DECODE_SIZE, white: WhiteLevels | None = None
 ) -> UInt8[Tensor, "c h w"]:
-    """Decode the first frame of a file in one of `FORMATS`, whatever its name ends with.
+    """Decode the first frame of a file in one of `FORMATS`, or of its bytes, whatever its name ends with.
 
     Errors of the decoder go on as they are, but for empty files, other files, and images over Pillow's limit.
     """
-    data = _jpeg_bytes(path)
+    data = _jpeg_bytes(content)
     if data and (pixels := _decoded_jpeg(data, channels, decode_size)) is not None:
         return pixels
     try:
-        with _opened(BytesIO(data) if data else path) as image:
+        with opened(data or content) as image:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for a fraction of the time.
             image.draft("L" if channels == 1 else None, decoded_size(image.size, decode_size))
             return image_to_tensor(image, channels, decode_size, white)
     except UnidentifiedImageError as error:
         # Pillow's own message has the path only, which the reader of the error knows.
-        empty = Path(path).stat().st_size == 0
+        empty = not content if isinstance(content, bytes) else Path(content).stat().st_size == 0
         raise ValueError("the file is empty" if empty else "no image of a known format inside") from error
     except Image.DecompressionBombError as error:
         size, limit = re.findall(r"\d+", str(error))[:2]
         raise ValueError(f"{size} pixels, wanted at most {limit}: Pillow decodes no larger ones") from error
 
 
-def _jpeg_bytes(path: str) -> bytes:
-    """The whole of a file that begins like a JPEG; nothing of others, and nothing without the extra."""
+def _jpeg_bytes(content: Content) -> bytes:
+    """The whole of what begins like a JPEG; nothing of others, and nothing without the extra."""
     if _simplejpeg() is None:
         return b""
-    with Path(path).open("rb") as file:
+    if isinstance(content, bytes):
+        return content if content.startswith(JPEG_START) else b""
+    with Path(content).open("rb") as file:
         start = file.read(len(JPEG_START))
         return start + file.read() if start == JPEG_START else b""
 
@@ -104,9 +107,9 @@ def _simplejpeg() -> Any:
         return None
 
 
-def read_spread(path: str) -> Spread | None:
+def read_spread(content: Content) -> Spread | None:
     """Return how the values of an image file with more than 8 bits are spread, as they are stored; None of others."""
-    with _opened(path) as image:
+    with opened(content) as image:
         return spread_of_image(image) if has_high_bit_depth(image) else None
 
 
@@ -119,12 +122,13 @@ def spread_of_image(image: Image.Image) -> Spread:
 
 
 @contextmanager
-def _opened(path: str | BytesIO) -> Iterator[Image.Image]:
+def opened(content: Content) -> Iterator[Image.Image]:
+    """Open an image, whose pixels are read when they are asked for; only the decoders of `FORMATS` are tried."""
     # Pillow warns of metadata it cannot read and of images over 89 megapixels; neither spoils the pixels,
     # and from 179 megapixels on it raises DecompressionBombError instead.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS) as image:
             yield image
 
 

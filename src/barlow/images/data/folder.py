@@ -1,32 +1,23 @@
 """A folder of images as a source: in memory where it is small, decoded by worker processes where not."""
 
 import os
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from barlow.data.arrays import ArraySource
 from barlow.data.labels import UNLABELLED, Labels, choose_labels
-from barlow.data.memory import FillingSource, memory_budget, read_all
-from barlow.data.order import evenly_spaced
+from barlow.data.memory import FillingSource
+from barlow.data.packed_paths import PackedPaths
+from barlow.data.stored.contents import FileContents
 from barlow.data.streaming import StreamSource
-from barlow.images.data.decode import (
-    FORMATS,
-    GREY_MODES,
-    SUFFIXES,
-    decoded_size,
-    has_high_bit_depth,
-    loses_bits,
-    num_pages,
-    read_image,
-    read_spread,
-)
+from barlow.images.data.decode import SUFFIXES
+from barlow.images.data.encoded import encoded_source
 from barlow.images.data.layout import (
     JUNK_FILES,
     Layout,
@@ -38,22 +29,15 @@ from barlow.images.data.layout import (
     is_junk,
     is_pictures,
     layout_of,
+    may_be_about_pictures,
     named,
     num_files,
 )
 from barlow.images.data.options import LoadOptions
-from barlow.images.data.pixels import OLD_RUN
-from barlow.images.data.white_level import Spread, WhiteLevels, as_numbers, from_numbers, told_of_both
 
 FOLDERS_LEFT, FILES_LEFT = "folders that programs leave behind", "files that programs leave behind"
 MASK_FILES = "masks or thumbnails of images beside them"
 """What is left out of a folder beside what is no image."""
-NUM_HEADERS = 128
-"""Headers that are read to settle the number of channels and to estimate the memory that the folder takes."""
-NUM_MORE_HEADERS = 1024
-"""The same where any of them has more than 8 bits, to find others."""
-NUM_BIT_DEPTHS = 256
-"""Images with more than 8 bits among them that are decoded to settle which value is white, where not all are read."""
 
 
 def folder_source(root: Path, options: LoadOptions) -> ArraySource | FillingSource | StreamSource:
@@ -72,11 +56,18 @@ def folder_source(root: Path, options: LoadOptions) -> ArraySource | FillingSour
     index = index_folder(root / place)
     if len(index.paths) < options.min_samples:
         raise ValueError(_too_few(index, options.min_samples))
-    other_splits = [root / folder for folder in dict.fromkeys(layout.splits.values()) if folder != place]
+    others = [root / folder for folder in dict.fromkeys(layout.splits.values()) if folder != place]
     found, reason = _class_labels(index, layout, root)
     labels = choose_labels(options.labels, found, reason, len(index.paths))
     notes = _notes(index, layout.unused)
-    source = _open(index, other_splits, root.resolve().name or str(root), labels, notes, options)
+    source = encoded_source(
+        index.contents(),
+        name=root.resolve().name or str(root),
+        labels=labels,
+        notes=notes,
+        options=options,
+        other_splits=lambda: (index_folder(other).contents() for other in others),
+    )
     source.notes += tuple(_structure_note(root, layout, index, found, reason))
     return source
 
@@ -89,38 +80,12 @@ def files_source(paths: Sequence[str | Path], options: LoadOptions) -> ArraySour
     root = Path(os.path.commonpath([file.parent for file in files]))
     index = FolderIndex(root, PackedPaths(file.relative_to(root).as_posix() for file in files))
     labels = choose_labels(options.labels, UNLABELLED, "a list of paths carries none, give labels=", len(files))
-    return _open(index, [], root.name or "files", labels, [], options)
+    return encoded_source(index.contents(), name=root.name or "files", labels=labels, options=options)
 
 
 def split_folders(root: Path) -> dict[str, str]:
     """Return the splits that a folder is laid out in: name of the split -> folder, see `layout_of`."""
     return layout_of(root).splits
-
-
-class PackedPaths:
-    """Many paths in two blocks of memory.
-
-    A list of a million strings would be copied into every worker process as soon as it counts references.
-    """
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        encoded = [os.fsencode(path) for path in paths]
-        self._text = b"".join(encoded)
-        self._ends = np.cumsum([0, *map(len, encoded)])
-
-    def __len__(self) -> int:
-        """Return the number of paths."""
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        """Return one path; IndexError behind the last."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"path {index} of {len(self)}")
-        return os.fsdecode(self._text[self._ends[index] : self._ends[index + 1]])
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield all paths."""
-        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)
@@ -129,6 +94,7 @@ class FolderIndex:
 
     Attributes:
         paths: images, relative to `root`, with "/" between the parts, sorted.
+        runs: (folder, number) of the images that follow each other in one folder, in the order of `paths`.
         ignored: number of files by ending that are no images, and of folders that cannot be opened.
         beside: folders of masks and the like of the images beside them, left out.
         left_out: number of hidden files, of what programs leave behind, and of masks among the images, by what it is.
@@ -136,13 +102,28 @@ class FolderIndex:
 
     root: Path
     paths: PackedPaths
+    runs: tuple[tuple[str, int], ...] = ()
     ignored: dict[str, int] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def first_folders(self) -> list[str]:
-        """Return the first-level folder of each image, "" for images in the root itself."""
-        return [path.partition("/")[0] if "/" in path else "" for path in self.paths]
+    def contents(self) -> FileContents:
+        """Return the images as what can be decoded."""
+        return FileContents(str(self.root), self.paths)
+
+    def first_folders(self) -> Counter[str]:
+        """Return how many images each first-level folder holds, "" for images in the root itself."""
+        counts: Counter[str] = Counter()
+        for folder, number in self.runs:
+            counts[folder.partition("/")[0]] += number
+        return counts
+
+    def labels(self, names: Sequence[str]) -> Labels:
+        """Return the first-level folder of each image as its class, one of `names`."""
+        place = {name: number for number, name in enumerate(names)}
+        values = [place[folder.partition("/")[0]] for folder, _ in self.runs]
+        repeated = np.repeat(np.array(values, dtype=np.int64), [number for _, number in self.runs])
+        return Labels(torch.from_numpy(repeated), tuple(names))
 
 
 def index_folder(root: Path) -> FolderIndex:
@@ -158,20 +139,29 @@ def index_folder(root: Path) -> FolderIndex:
     while walk.linked_folders:  # after all real folders, so that real names win
         walk.visit(walk.linked_folders.pop(0))
     ignored, left_out = (dict(sorted(counted.items())) for counted in (walk.ignored, walk.left_out))
-    return FolderIndex(root, PackedPaths(sorted(walk.found)), ignored, tuple(sorted(walk.beside)), left_out)
+    runs, parts = [], []
+    for folder, names in walk.in_order(""):
+        runs.append((folder, len(names)))
+        parts.append(PackedPaths([f"{folder}/{name}" for name in names] if folder else names))
+    return FolderIndex(root, PackedPaths.joined(parts), tuple(runs), ignored, tuple(sorted(walk.beside)), left_out)
 
 
 class _Walk:
+    """A walk through folders: the names in each as one text, since a string of its own for each weighs four times."""
+
     def __init__(self, root: Path) -> None:
-        self.found: list[str] = []
         self.ignored: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.beside: list[str] = []
         self.linked_folders: list[str] = []
         self._root = root
         self._visited: set[tuple[int, int]] = set()
+        self._names: dict[str, str] = {}
+        self._inside: dict[str, list[str]] = {}
 
     def visit(self, start: str) -> None:
+        if start:
+            self._inside.setdefault(start.rpartition("/")[0], []).append(start)
         pending = [start]
         while pending:
             folder = pending.pop()
@@ -186,51 +176,83 @@ class _Walk:
             if (status.st_dev, status.st_ino) in self._visited:
                 continue
             self._visited.add((status.st_dev, status.st_ino))
-            prefix = f"{folder}/" if folder else ""
-            for entry in self._without_junk(entries, prefix):
-                self._sort_in(entry, prefix + entry.name, pending)
+            self._sort_in(entries, folder, pending)
             self.linked_folders.sort()
 
-    def _without_junk(self, entries: "list[os.DirEntry[str]]", prefix: str) -> "list[os.DirEntry[str]]":
-        """Return what may be images or folders of images, and count the rest of one folder."""
-        seen = [entry for entry in entries if not entry.name.startswith(".")]
+    def in_order(self, folder: str) -> Iterator[tuple[str, list[str]]]:
+        """Yield (folder, names) in the order of whole paths: what lies in "a/" stands behind "a-" and before "ab"."""
+        names = self._names[folder].split("/") if folder in self._names else []
+        start = 0
+        for child in sorted(self._inside.get(folder, ()), key=lambda path: path + "/"):
+            stop = bisect_left(names, child.rpartition("/")[2] + "/", lo=start)
+            if stop > start:
+                yield folder, names[start:stop]
+            yield from self.in_order(child)
+            start = stop
+        if names[start:]:
+            yield folder, names[start:]
+
+    def _sort_in(self, entries: "list[os.DirEntry[str]]", folder: str, pending: list[str]) -> None:
+        """Tell the entries of one folder apart: images, folders, links, and what is left out."""
+        seen = [entry for entry in entries if entry.name[0] != "."]
         if hidden := len(entries) - len(seen):
             self.left_out["hidden files and folders"] += hidden
-        folders = {e.name for e in seen if e.is_dir(follow_symlinks=False) or (e.is_symlink() and is_folder(e))}
+        real = [entry.name for entry in seen if entry.is_dir(follow_symlinks=False)]
+        links = [entry for entry in seen if entry.is_symlink()]
+        linked = {entry.name for entry in links if is_folder(entry)}
+        away = linked.union(real)
+        files = [entry.name for entry in seen] if not away else [e.name for e in seen if e.name not in away]
+        left = self._left_out(files, away, folder)
+        prefix = f"{folder}/" if folder else ""
+        found = [prefix + name for name in real if name not in left]
+        pending += found
+        if found:
+            self._inside.setdefault(folder, []).extend(found)
+        self.linked_folders += [prefix + name for name in linked if name not in left]
+        broken = {entry.name for entry in links if not Path(entry.path).exists()} - linked
+        gone, names = away | left, []
+        for entry in seen:
+            name = entry.name
+            if name in gone:
+                continue
+            if (name[-4:] in SUFFIXES or _suffix(name) in SUFFIXES) and (name in broken or entry.is_file()):
+                names.append(name)
+            else:
+                self.ignored[_suffix(name) or "no ending"] += 1
+        if names:
+            names.sort()
+            self._names[folder] = "/".join(names)
+
+    def _left_out(self, files: list[str], folders: set[str], folder: str) -> set[str]:
+        """Return what of one folder is neither an image nor may hold images, and count it."""
         masks = beside_pictures(folders)
-        self.beside += [prefix + name for name in masks]
+        self.beside += [f"{folder}/{name}" if folder else name for name in masks]
         junk = set(filter(is_junk, folders))
-        files = [entry.name for entry in seen if entry.name not in folders]
-        left = {name for name in files if name.lower() in JUNK_FILES}
-        about = about_pictures([name.rpartition(".")[0] for name in files])
-        about_files = {name for name in files if name.rpartition(".")[0] in about} - left if about else set()
-        for what, names in ((FOLDERS_LEFT, junk), (FILES_LEFT, left), (MASK_FILES, about_files)):
+        text = "/".join(files).lower()
+        left = (
+            {name for name in files if name.lower() in JUNK_FILES} if any(map(text.__contains__, JUNK_FILES)) else set()
+        )
+        about: set[str] = set()
+        if may_be_about_pictures(text):
+            stems = about_pictures([name.rpartition(".")[0] for name in files])
+            about = {name for name in files if name.rpartition(".")[0] in stems} - left
+        for what, names in ((FOLDERS_LEFT, junk), (FILES_LEFT, left), (MASK_FILES, about)):
             if names:
                 self.left_out[what] += len(names)
-        skipped = masks | junk | left | about_files
-        return [entry for entry in seen if entry.name not in skipped] if skipped else seen
+        return masks | junk | left | about
 
-    def _sort_in(self, entry: "os.DirEntry[str]", path: str, pending: list[str]) -> None:
-        if entry.is_dir(follow_symlinks=False):
-            pending.append(path)
-        elif entry.is_symlink() and is_folder(entry):
-            self.linked_folders.append(path)
-        else:
-            _, dot, ending = entry.name.rpartition(".")  # a Path per file would cost more than the scan
-            suffix = (dot + ending).lower() if dot else "no ending"
-            broken_link = entry.is_symlink() and not Path(entry.path).exists()
-            if suffix in SUFFIXES and (broken_link or entry.is_file()):
-                self.found.append(path)
-            else:
-                self.ignored[suffix] += 1
+
+def _suffix(name: str) -> str:
+    """The ending of a name, in lower case with its dot; a Path per file would cost more than the scan."""
+    _, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot else ""
 
 
 def _class_labels(index: FolderIndex, layout: Layout, root: Path) -> tuple[Labels, str]:
     """Return the labels that the folders give, or none and the reason; all splits number the same classes alike."""
     folders = index.first_folders()
     here = set(folders)
-    loose = folders.count("")
-    if loose:
+    if loose := folders[""]:
         return UNLABELLED, f"{loose} images lie in {index.root} itself, not in a folder named after a class"
     if are_splits(here) and not layout.splits:
         return UNLABELLED, f"{named(sorted(here))} are splits by their names, and {root} has no folder named train"
@@ -244,10 +266,9 @@ def _class_labels(index: FolderIndex, layout: Layout, root: Path) -> tuple[Label
     names = sorted(here.union(*shared))
     if len(names) < 2:
         return UNLABELLED, f"{index.root} has one first-level folder, classes need at least two"
-    if len(folders) < 2 * len(here):
+    if len(index.paths) < 2 * len(here):
         return UNLABELLED, f"the first-level folders of {index.root} hold less than two images on average"
-    place = {name: number for number, name in enumerate(names)}
-    return Labels(torch.tensor([place[folder] for folder in folders]), tuple(names)), ""
+    return index.labels(names), ""
 
 
 def _structure_note(root: Path, layout: Layout, index: FolderIndex, labels: Labels, reason: str) -> list[str]:
@@ -273,183 +294,6 @@ def _structure_note(root: Path, layout: Layout, index: FolderIndex, labels: Labe
     left += [f"{count} {what}" for what, count in index.left_out.items()]
     parts += [f"left out: {', '.join(left)}"] if left else []
     return [f"how {root.resolve().name or root} is read: {'; '.join(parts)}"]
-
-
-def _open(
-    index: FolderIndex,
-    other_splits: Sequence[Path],
-    name: str,
-    labels: Labels,
-    notes: Sequence[str],
-    options: LoadOptions,
-) -> ArraySource | FillingSource | StreamSource:
-    """Settle channels and white from some headers, then read everything into memory where it fits."""
-    seen = _read_headers(index, options.decode_size)
-    channels = options.channels or (1 if seen.grey else 3)
-    budget = memory_budget() if options.memory_budget is None else options.memory_budget
-    fits = seen.pixels * channels * len(index.paths) <= budget
-    white, depth_notes = _white(index, seen, other_splits, options, whole=fits)
-    reader = ImageReader(str(index.root), index.paths, channels, options.decode_size, white)
-    stream = StreamSource(
-        reader,
-        name=name,
-        labels=labels,
-        notes=[*notes, *depth_notes, *_lost_bits_note(seen), *_pages_note(seen)],
-        reading={"white_level": seen.levels(white).fact(), "decode_size": options.decode_size},
-        num_workers=options.num_workers,
-        most_bad=options.most_bad,
-    )
-    return read_all(stream, options.progress) if fits else stream
-
-
-@dataclass(frozen=True)
-class ImageReader:
-    """Reads the images of an index; a `Reader` of `data/streaming.py`."""
-
-    root: str
-    paths: PackedPaths
-    channels: int
-    decode_size: int
-    white: WhiteLevels
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self.paths)
-
-    def read(self, position: int) -> Tensor:
-        """Decode one file."""
-        return read_image(self.describe(position), self.channels, self.decode_size, self.white)
-
-    def describe(self, position: int) -> str:
-        """Return the path of one file."""
-        return f"{self.root}/{self.paths[position]}"
-
-
-@dataclass(frozen=True)
-class _Headers:
-    """What the headers of some images say.
-
-    Attributes:
-        pixels: their mean number of pixels once decoded.
-        high_bit_depth: the files whose grey has more than 8 bits.
-        kinds: whether that is of floats, in any of them, and in any of them not.
-        lost_bits: how many have 16 bits of which Pillow keeps 8.
-        pages: how many pages or frames each has.
-    """
-
-    grey: bool
-    pixels: float
-    high_bit_depth: list[str]
-    kinds: set[bool]
-    lost_bits: int
-    pages: list[int]
-
-    def levels(self, white: WhiteLevels) -> WhiteLevels:
-        """Return the white of those kinds of numbers that are there."""
-        integer, floating = (
-            (white.integer if False in self.kinds else None),
-            (white.floating if True in self.kinds else None),
-        )
-        return WhiteLevels(integer, floating)
-
-
-def _read_headers(index: FolderIndex, decode_size: int, most: int = NUM_HEADERS) -> _Headers:
-    modes: list[str] = []
-    high_bit_depth: list[str] = []
-    kinds: set[bool] = set()
-    pages: list[int] = []
-    pixels = lost_bits = 0
-    for position in evenly_spaced(len(index.paths), most):
-        path = f"{index.root}/{index.paths[position]}"
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                modes.append(image.mode)
-                width, height = decoded_size(image.size, decode_size)
-                if has_high_bit_depth(image):
-                    high_bit_depth.append(path)
-                    kinds.add(image.mode == "F")
-                lost_bits += loses_bits(image)
-                pages.append(num_pages(image))
-        except Exception:
-            continue  # bad samples are counted when they are read
-        pixels += width * height
-    grey = bool(modes) and all(mode in GREY_MODES for mode in modes)
-    return _Headers(grey, pixels / max(1, len(modes)), high_bit_depth, kinds, lost_bits, pages)
-
-
-def _white(
-    index: FolderIndex, seen: _Headers, other_splits: Sequence[Path], options: LoadOptions, *, whole: bool
-) -> tuple[WhiteLevels, tuple[str, ...]]:
-    """Return the white asked for, or that of the run; else tell it, and say so.
-
-    Images with more than 8 bits are decoded for it: all of them where the `whole` folder will be read into memory
-    anyway, else some of those whose headers were looked at; of other splits some.
-    """
-    if options.reading.white is not None:
-        return options.reading.white, ()
-    if not seen.high_bit_depth:
-        return WhiteLevels(), ()
-    paths = [f"{index.root}/{path}" for path in index.paths] if whole else _some(index)
-    paths += [path for split in other_splits for path in _some(index_folder(split))]
-    white, notes = told_of_both(_spreads(paths, options), "{} images looked at")
-    return white, (*notes, OLD_RUN) if options.reading.old_run else notes
-
-
-def _some(index: FolderIndex) -> list[str]:
-    found = _read_headers(index, 0, NUM_MORE_HEADERS).high_bit_depth
-    return [found[place] for place in evenly_spaced(len(found), NUM_BIT_DEPTHS)]
-
-
-def _spreads(paths: list[str], options: LoadOptions) -> Iterator[Spread]:
-    """Decode files, by the workers that read samples too; those with 8 bits, and those that are broken, give none."""
-    stream = StreamSource(SpreadReader(PackedPaths(paths)), name="spreads", num_workers=options.num_workers)
-    for batch in stream.batches(range(len(paths)), 64):
-        for numbers in batch.samples.tolist():
-            if numbers[1]:
-                yield from_numbers(numbers)
-
-
-@dataclass(frozen=True)
-class SpreadReader:
-    """Reads how the values of image files with more than 8 bits are spread; a `Reader` of `data/streaming.py`."""
-
-    paths: PackedPaths
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return len(self.paths)
-
-    def read(self, position: int) -> Tensor:
-        """Return a spread as numbers; zeros where there is none: bad samples are counted when they are read."""
-        try:
-            spread = read_spread(self.paths[position])
-        except Exception:
-            spread = None
-        return torch.from_numpy(as_numbers(Spread(False, 0, 0.0, 0.0) if spread is None else spread))
-
-    def describe(self, position: int) -> str:
-        """Return the path of one file."""
-        return self.paths[position]
-
-
-def _lost_bits_note(seen: _Headers) -> list[str]:
-    if not seen.lost_bits:
-        return []
-    return [
-        f"of the colours of {seen.lost_bits} of the images looked at, which have 16 bits per channel, the upper 8 are "
-        "read: where fewer bits are in use, as with 12, little is left; convert such files to 8 bits before"
-    ]
-
-
-def _pages_note(seen: _Headers) -> list[str]:
-    several = [pages for pages in seen.pages if pages > 1]
-    if not several:
-        return []
-    return [
-        f"{len(several)} of {len(seen.pages)} files looked at have several pages or frames, up to {max(several)}: the "
-        f"first of each is read, and {sum(several) - len(several)} are left out; to learn from them, save each page as "
-        "a file"
-    ]
 
 
 def _notes(index: FolderIndex, unused_folders: Sequence[str]) -> list[str]:

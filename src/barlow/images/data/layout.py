@@ -64,6 +64,11 @@ def about_pictures(stems: Collection[str]) -> set[str]:
     return {stem for stem, end in ends.items() if stem[:end] in known}
 
 
+def may_be_about_pictures(text: str) -> bool:
+    """Whether any of some names in lower case, all in one text, may be that of a mask or a thumbnail."""
+    return any(word in text for word in ("mask", "seg", "gt", "thumb"))
+
+
 def is_junk(folder: str) -> bool:
     """Whether a folder is left by a program, by its name."""
     return folder.lower() in JUNK

@@ -1,11 +1,12 @@
 """Where a name, a path or an object becomes a `Source` of images.
 
-A name is a row of `NAMED`; a path is a folder of images, a `.npy` or a `.npz` file; an object is a tensor, an array, a
-map-style dataset, or a source already.
+A name is a row of `NAMED`; a path is a folder of images, a `.npy` or a `.npz` file, or anything of the table of
+`data/stored/formats.py` (shards, tables, lists, addresses); an object is a tensor, an array, a map-style dataset, or a
+source already.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ from torch import Tensor
 from barlow.data.bad_samples import MOST_BAD
 from barlow.data.labels import UNLABELLED, LabelChoice, choose_labels
 from barlow.data.memory import Progress
+from barlow.data.stored.contents import Contents, Stored, Wanted, with_groups
+from barlow.data.stored.formats import FORMATS, format_of, is_stored, open_stored, stored_splits
 from barlow.errors import did_you_mean, unknown
 from barlow.images.data.array_files import array_file_source, array_splits
 from barlow.images.data.axes import Axis
 from barlow.images.data.decode import DECODE_SIZE, SUFFIXES
+from barlow.images.data.encoded import encoded_source
 from barlow.images.data.folder import files_source, folder_source, split_folders
 from barlow.images.data.named import TRAIN_FLAG, NamedDataset, digits, imagenet, torchvision_dataset
 from barlow.images.data.options import LoadOptions
 from barlow.images.data.pixels import reading_of, source_of, to_images
 from barlow.images.data.shapes import shapes
-from barlow.images.data.torch_dataset import dataset_source
+from barlow.images.data.torch_dataset import IMAGE_KEYS, dataset_source
 from barlow.seams import Source
 
 NAMED: dict[str, NamedDataset] = {
@@ -73,9 +77,9 @@ def load_source(
     """Turn a name, a path or an object into a source of images.
 
     Args:
-        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; a list of paths of images
-            (one alone where `min_samples` is 1); a tensor or an array of images; any map-style dataset; or a source,
-            which is returned as it is.
+        data: a name of `NAMED`; the path of a folder of images, a `.npy` or a `.npz` file; shards, a table, a list or
+            an address (`data/stored/formats.py`); a list of paths of images (one alone where `min_samples` is 1); a
+            tensor or an array of images; any map-style dataset; or a source, which is returned as it is.
         split: "train", "test", or another one of `splits(data)`; "labelled" is what a probe is fitted on: the
             training split, except where that has no labels (stl10).
         data_root: folder with the datasets of `NAMED`.
@@ -129,6 +133,8 @@ def load_source(
     found = _resolve(data)
     if isinstance(found, NamedDataset):
         return found.load(options)
+    if isinstance(found, _Place):
+        return stored_source(found.data, options)
     if isinstance(found, Path):
         load = folder_source if found.is_dir() else FILES[found.suffix.lower()][0]
         return load(found, options)
@@ -143,6 +149,8 @@ def splits(data: Any) -> tuple[str, ...]:
     found = _resolve(data)
     if isinstance(found, NamedDataset):
         return found.splits
+    if isinstance(found, _Place):
+        return stored_splits(found.data)
     if isinstance(found, Path):
         if found.is_dir():
             return tuple(split_folders(found)) or ("train",)
@@ -154,8 +162,34 @@ def looks_like_images(data: Any) -> bool:
     """Whether `load_source` would take this for images; what it then finds may still be none."""
     if isinstance(data, (str, Path)):
         path = Path(data).expanduser()
-        return data in NAMED or path.is_dir() or path.suffix.lower() in FILES
+        return data in NAMED or path.is_dir() or path.suffix.lower() in FILES or is_stored(data)
     return not callable(data) or hasattr(data, "__getitem__") or hasattr(data, "__iter__")
+
+
+def stored_source(data: str | Path | Stored, options: LoadOptions) -> Source:
+    """Make a source of images in a store: they are decoded as those of a folder are."""
+    columns = (*IMAGE_KEYS, "jpg", "png", "bytes")
+    wanted = Wanted(options.split, SUFFIXES, columns, options.download)
+    stored = data if isinstance(data, Stored) else open_stored(data, wanted)
+    number = len(stored.contents)
+    if number < options.min_samples:
+        endings = ", ".join(sorted(SUFFIXES))
+        raise ValueError(
+            f"data: {number or 'no'} images in {stored.name}, wanted at least {options.min_samples} with the ending "
+            f"{endings}"
+        )
+    labels = choose_labels(options.labels, stored.labels, stored.reason, number)
+
+    def others() -> list[Contents]:
+        if isinstance(data, Stored):
+            return []
+        names = [split for split in stored_splits(data) if split != options.split]
+        return [open_stored(data, replace(wanted, split=split)).contents for split in names]
+
+    source = encoded_source(
+        stored.contents, name=stored.name, labels=labels, options=options, notes=stored.notes, other_splits=others
+    )
+    return with_groups(source, stored.groups)
 
 
 def _is_one_image(data: Any) -> bool:
@@ -183,16 +217,26 @@ def _from_object(data: Any, options: LoadOptions) -> Source:
     )
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where samples are stored in one of the formats of `data/stored/formats.py`."""
+
+    data: str | Path
+
+
 def _resolve(data: Any) -> Any:
-    """Return the row of a name, the path of a file or folder that is there, or `data` itself."""
+    """Return the row of a name, the place of a store, of a file or of a folder that is there, or `data` itself."""
     if not isinstance(data, (str, Path)):
         return data
     if isinstance(data, str) and data in NAMED:
         return NAMED[data]
+    if format_of(data):
+        return _Place(data)
     path = Path(data).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix.lower() in FILES):
         return path
-    wanted = f"wanted a folder of images, a {' or a '.join(FILES)} file"
+    known = [*FILES, *(name for name in FORMATS if name.startswith("."))]
+    wanted = f"wanted a folder of images, a {' or a '.join(known)} file"
     if path.suffix.lower() in SUFFIXES and path.is_file():
         raise ValueError(f"data: {path} is one image, {wanted}")
     if path.exists():

@@ -92,8 +92,8 @@ def _check_items(dataset: Any) -> None:
     if isinstance(dataset, IterableDataset) or not by_number:
         raise ValueError(
             f"data: got {kind}, which gives its items one after the other, wanted items by number, since an epoch "
-            "reads them in random order: save them as a folder of images or as a .npy file, or wrap them in a "
-            "dataset with __len__ and __getitem__"
+            "reads them in random order: save them as a folder of images or as a .npy file, keep them as shards by "
+            "barlow.write_shards, or wrap them in a dataset with __len__ and __getitem__"
         )
 
 
