@@ -40,6 +40,19 @@ if TYPE_CHECKING:
     from barlow.methods.byol import byol_loss as byol_loss
     from barlow.methods.cca_ssg import cca_ssg_loss as cca_ssg_loss
     from barlow.methods.heads import HeadSpec as HeadSpec
+    from barlow.methods.losses import (
+        BarlowTwinsLoss as BarlowTwinsLoss,
+        BYOLLoss as BYOLLoss,
+        CCASSGLoss as CCASSGLoss,
+        OptimalProjectorLoss as OptimalProjectorLoss,
+        SIGRegLoss as SIGRegLoss,
+        SimCLRLoss as SimCLRLoss,
+        SimSiamLoss as SimSiamLoss,
+        SwAVLoss as SwAVLoss,
+        VICRegLLoss as VICRegLLoss,
+        VICRegLoss as VICRegLoss,
+        WMSELoss as WMSELoss,
+    )
     from barlow.methods.optimal_projector import optimal_projector_loss as optimal_projector_loss
     from barlow.methods.sigreg import sigreg_loss as sigreg_loss
     from barlow.methods.simclr import simclr_loss as simclr_loss
@@ -71,6 +84,7 @@ if TYPE_CHECKING:
         MeanOver as MeanOver,
         all_mean as all_mean,
         gather_with_grad as gather_with_grad,
+        identity as identity,
     )
     from barlow.theory.floors import (
         batch_floor as batch_floor,
@@ -99,6 +113,7 @@ _HOME = {
     "MeanOver": "statistics.collectives",
     "all_mean": "statistics.collectives",
     "gather_with_grad": "statistics.collectives",
+    "identity": "statistics.collectives",
     "compare_recipes": "runs.compare",
     "ArraySource": "data.arrays",
     "Embeddings": "runs.embeddings",
@@ -131,6 +146,17 @@ _HOME = {
     "vicregl_loss": "methods.vicregl",
     "wmse_loss": "methods.wmse",
     "HeadSpec": "methods.heads",
+    "BYOLLoss": "methods.losses",
+    "BarlowTwinsLoss": "methods.losses",
+    "CCASSGLoss": "methods.losses",
+    "OptimalProjectorLoss": "methods.losses",
+    "SIGRegLoss": "methods.losses",
+    "SimCLRLoss": "methods.losses",
+    "SimSiamLoss": "methods.losses",
+    "SwAVLoss": "methods.losses",
+    "VICRegLLoss": "methods.losses",
+    "VICRegLoss": "methods.losses",
+    "WMSELoss": "methods.losses",
     "Method": "seams",
     "Terms": "seams",
     "pretrain": "runs.pretrain",
