@@ -282,23 +282,26 @@ class Terms(NamedTuple):
 
     def __add__(self, other: Any) -> Tensor:  # type: ignore[override]
         """Return the total plus something: a tensor, a number, or other terms."""
-        return self.total + (other.total if isinstance(other, Terms) else other)
+        total: Tensor = self.total + (other.total if isinstance(other, Terms) else other)
+        return total
 
     def __radd__(self, other: Any) -> Tensor:
         """Return the same; so does `sum`."""
-        return self + other
+        return self.__add__(other)
 
     def __mul__(self, factor: Any) -> Tensor:  # type: ignore[override]
         """Return the total times a factor."""
-        return self.total * factor
+        total: Tensor = self.total * factor
+        return total
 
     def __rmul__(self, factor: Any) -> Tensor:  # type: ignore[override]
         """Return the same."""
-        return self * factor
+        return self.__mul__(factor)
 
     def __truediv__(self, divisor: Any) -> Tensor:
         """Return the total divided by a number, such as that of micro-batches."""
-        return self.total / divisor
+        total: Tensor = self.total / divisor
+        return total
 
 
 # --- What the loop knows of a method: views -> Terms, view -> h, and three moments of a step at which it may act.

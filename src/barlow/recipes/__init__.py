@@ -25,6 +25,7 @@ from barlow.recipes.recipe import (
     ABOUT as ABOUT,
     ALSO_CALLED as ALSO_CALLED,
     EVERY as EVERY,
+    OF_THE_RUN as OF_THE_RUN,
     OPTIONS as OPTIONS,
     OWN as OWN,
     TYPED_AS_FIELDS as TYPED_AS_FIELDS,
