@@ -28,7 +28,7 @@ NAMES = [
     "open_audit", "open_run", "optimal_projector_loss", "pearson_floor", "pearson_projector", "predict", "pretrain",
     "pretrain_sequence", "raw_floor", "raw_projector", "read_embeddings", "resume", "segment", "segmentation_loss",
     "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory", "verify_speakers",
-    "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
+    "vicreg_loss", "vicregl_loss", "views_of_items", "water_filling", "welch_bound", "whitened_projector", "wmse_loss",
 ]  # fmt: skip
 
 FLAGS = [

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.data.item_views import views_of_items as views_of_items
     from barlow.evaluation.verification import equal_error_rate as equal_error_rate, min_dcf as min_dcf
     from barlow.graphs.data.load import load_graph as load_graph
     from barlow.graphs.networks.network import GraphNetwork as GraphNetwork
@@ -116,6 +117,7 @@ _HOME = {
     "identity": "statistics.collectives",
     "compare_recipes": "runs.compare",
     "ArraySource": "data.arrays",
+    "views_of_items": "data.item_views",
     "Embeddings": "runs.embeddings",
     "read_embeddings": "runs.embeddings",
     "predict": "runs.features",

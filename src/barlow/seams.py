@@ -490,6 +490,16 @@ def is_shared(view: View) -> bool:
     return bool(getattr(view, "shared", False))
 
 
+def limits_of(view: View) -> str:
+    """Return what an audit cannot do with a view, a sentence that the view has as `limits`; "" for nothing."""
+    return str(getattr(view, "limits", ""))
+
+
+def is_replayable(view: View) -> bool:
+    """Whether the same parameters give the same view again: all do that have not shown otherwise (`replayable`)."""
+    return bool(getattr(view, "replayable", True))
+
+
 def nothing_applied(view: View, batch: Any) -> Any:
     """Return the view of a batch without any transform; ValueError for a view that cannot leave one out."""
     try:

@@ -50,8 +50,9 @@ def finish(
 ) -> None:
     """Save the backbone, measure it, gather what the page shows, write page and summary.
 
-    `twin` is the backbone as it was before the first step, `num_features` how many features both have; `test` labelled data that only the evaluation sees, None:
-    the data of the run, with their test split if any. `seconds` is about how long all of it may take, None: half as
+    `twin` is the backbone as it was before the first step, `num_features` how many features both have;
+    `test` labelled data that only the evaluation sees, None: the data of the run, with their test split if any.
+    `seconds` is about how long all of it may take, None: half as
     long as pretraining. What of the samples that leaves is written down before they are looked at, and a finish that
     was killed is done again with the same.
     """
