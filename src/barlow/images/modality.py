@@ -212,7 +212,7 @@ def _normalisation(part: Any) -> tuple[Any, Any] | None:
     """Mean and deviation of a part that normalises, as torchvision, albumentations and kornia keep them."""
     if (how := getattr(part, "normalization", "standard")) != "standard":
         raise ValueError(
-            f"views: {type(part).__name__} normalises by {how!r}, of which nobody can tell what the network sees without "
+            f"views: {type(part).__name__} normalises by {how!r}, of which none can tell what the network sees without "
             "augmentation; wanted barlow.Views((transform,) * 2, plain=...), a function from a batch to network input"
         )
     kept = part.flags if isinstance(getattr(part, "flags", None), dict) else vars(part)

@@ -43,6 +43,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar": barlow_twins.cifar,
     "imagenet": barlow_twins.imagenet,
     "pictures": barlow_twins.pictures,
+    "pictures-vit": barlow_twins.pictures_vit,
+    "pictures-convnext": barlow_twins.pictures_convnext,
     "audio": barlow_twins.audio,
     "audio-small": barlow_twins.audio_small,
     "simclr-imagenet": simclr.imagenet,
