@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu lint check clean
+.PHONY: demo test test-gpu test-lowest test-release lint check clean
 
 demo: $(VENV)/installed
 	$(BIN)/barlow pretrain digits --out runs/digits
@@ -17,6 +17,18 @@ test: $(VENV)/installed-dev
 # What only a GPU can show, a few minutes on one; elsewhere each test skips and says why. One process: the memory is shared.
 test-gpu: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -rs tests/gpu
+
+# The lowest versions that pyproject.toml promises, in an environment of their own: the losses, the public names, and a run.
+LOWEST := build/lowest
+test-lowest:
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && $(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable . pytest hypothesis beartype
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --quiet -p no:cacheprovider tests/methods tests/statistics tests/recipes tests/golden/test_losses.py
+	$(LOWEST)/bin/barlow pretrain digits --epochs 2 --quiet --out $(LOWEST)/run
+
+# What would be released, installed as users install it: wheel and sdist, each in a clean environment of PYTHON.
+test-release:
+	PYTHON=$(PYTHON) .ci/release
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -17,17 +17,19 @@ from barlow.recipes import MADE_FOR, RECIPES, Recipe, recipe_for, with_numbers
 from barlow.training.machine import Machine
 
 NAMES = [
-    "Around", "ArraySource", "Audit", "AuditSettings", "Batch", "Distill", "EWC", "Embeddings", "GraphNetwork",
-    "GraphView", "HeadSpec", "LocatedPipeline", "Machine", "MeanOver", "Method", "Modality", "Moments", "Params",
-    "Preparation", "RECIPES", "Recipe", "Replay", "Run", "SegmentSettings", "SegmentationModel", "Segmented",
-    "SequenceRun", "ShapesSource", "Source", "Terms", "View", "Views", "__version__", "all_mean", "audit",
-    "barlow_twins_loss", "batch_floor", "byol_loss", "cca_ssg_loss", "compare_audits", "compare_recipes",
-    "equal_error_rate", "export_onnx", "gather_with_grad", "image_views", "jackknife", "load_clips", "load_foreign",
-    "load_graph", "load_source", "min_dcf", "open_audit", "open_run", "optimal_projector_loss", "pearson_floor",
-    "pearson_projector", "predict", "pretrain", "pretrain_sequence", "raw_floor", "raw_projector", "read_embeddings",
-    "resume", "segment", "segmentation_loss", "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss",
-    "swav_loss", "theory", "verify_speakers", "vicreg_loss", "vicregl_loss", "water_filling", "welch_bound",
-    "whitened_projector", "wmse_loss", "write_shards",
+    "Around", "ArraySource", "Audit", "AuditSettings", "BYOLLoss", "BarlowTwinsLoss", "Batch", "CCASSGLoss",
+    "Distill", "EWC", "Embeddings", "GraphNetwork", "GraphView", "HeadSpec", "LocatedPipeline", "Machine", "MeanOver",
+    "Method", "Modality", "Moments", "OptimalProjectorLoss", "Params", "Preparation", "RECIPES", "Recipe", "Replay",
+    "Run", "SIGRegLoss", "SegmentSettings", "SegmentationModel", "Segmented", "SequenceRun", "ShapesSource",
+    "SimCLRLoss", "SimSiamLoss", "Source", "SwAVLoss", "Terms", "VICRegLLoss", "VICRegLoss", "View", "Views",
+    "WMSELoss", "__version__", "all_mean", "audit", "barlow_twins_loss", "batch_floor", "byol_loss", "cca_ssg_loss",
+    "compare_audits", "compare_recipes", "equal_error_rate", "export_onnx", "gather_with_grad", "identity",
+    "image_views", "jackknife", "load_clips", "load_foreign", "load_graph", "load_source", "min_dcf", "open_audit",
+    "open_run", "optimal_projector_loss", "pearson_floor", "pearson_projector", "predict", "pretrain",
+    "pretrain_sequence", "raw_floor", "raw_projector", "read_embeddings", "resume", "segment", "segmentation_loss",
+    "shape_views", "sigreg_loss", "simclr_loss", "simsiam_loss", "swav_loss", "theory", "verify_speakers",
+    "vicreg_loss", "vicregl_loss", "views_of_items", "water_filling", "welch_bound", "whitened_projector",
+    "wmse_loss", "write_shards",
 ]  # fmt: skip
 
 FLAGS = [

@@ -225,6 +225,7 @@ SNIPPETS = ("README.md", "docs/runs.md", "docs/audit.md", "docs/evaluation.md")
 OF_APPLICATIONS = {
     "docs/sequence.md": "applications/continual/test_sequence.py",
     "docs/features.md": "runs/test_features.py",
+    "docs/library.md": "test_library.py",
     "docs/audio.md": "test_snippets.py",
     "docs/data.md": "data/stored/test_write_shards.py",
     "docs/segmentation.md": "test_snippets.py",

@@ -17,6 +17,7 @@ from barlow.seams import (
     RandomSource,
     Samples,
     Source,
+    Terms,
     Views,
     check_backbone,
     seeded_batches,
@@ -169,3 +170,24 @@ def test_a_module_that_gives_no_features_is_told_what_to_do(module: nn.Module, s
 def test_a_module_that_returns_a_tuple_is_refused() -> None:
     with pytest.raises(ValueError, match=r"LSTM returns tuple; wanted: one tensor of shape \(N, d\)"):
         check_backbone(nn.LSTM(8, 4, batch_first=True), torch.randn(2, 3, 8))
+
+
+def test_terms_have_what_people_do_with_a_loss() -> None:
+    weight = torch.tensor(3.0, requires_grad=True)
+    terms = Terms(weight**2 + 1, {"square": weight**2, "rest": torch.tensor(1.0)})
+    assert float(terms) == terms.item() == 10
+    assert str(terms) == "10 (square 9, rest 1)"
+    assert repr(terms) == "Terms(10 (square 9, rest 1))"
+    assert f"{terms:.2f} {terms}" == "10.00 10 (square 9, rest 1)"
+    found = [terms / 4, 2 * terms, terms * 2, terms + 1, 1 + terms, sum([terms, terms])]
+    assert [one.item() for one in found if isinstance(one, Tensor)] == [2.5, 20, 20, 11, 11, 20]
+    terms.backward(retain_graph=True)
+    (terms / 2).backward()
+    assert weight.grad == 9
+    kept = terms.detach()
+    assert isinstance(kept, Terms)
+    assert not kept.total.requires_grad
+    assert not kept.parts["square"].requires_grad
+    total, parts = terms  # still a tuple
+    assert total is terms.total
+    assert set(parts) == {"square", "rest"}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from barlow.audits.settings import AuditSettings as AuditSettings
     from barlow.data.arrays import ArraySource as ArraySource
+    from barlow.data.item_views import views_of_items as views_of_items
     from barlow.data.stored.write_shards import write_shards as write_shards
     from barlow.evaluation.verification import equal_error_rate as equal_error_rate, min_dcf as min_dcf
     from barlow.graphs.data.load import load_graph as load_graph
@@ -41,6 +42,19 @@ if TYPE_CHECKING:
     from barlow.methods.byol import byol_loss as byol_loss
     from barlow.methods.cca_ssg import cca_ssg_loss as cca_ssg_loss
     from barlow.methods.heads import HeadSpec as HeadSpec
+    from barlow.methods.losses import (
+        BarlowTwinsLoss as BarlowTwinsLoss,
+        BYOLLoss as BYOLLoss,
+        CCASSGLoss as CCASSGLoss,
+        OptimalProjectorLoss as OptimalProjectorLoss,
+        SIGRegLoss as SIGRegLoss,
+        SimCLRLoss as SimCLRLoss,
+        SimSiamLoss as SimSiamLoss,
+        SwAVLoss as SwAVLoss,
+        VICRegLLoss as VICRegLLoss,
+        VICRegLoss as VICRegLoss,
+        WMSELoss as WMSELoss,
+    )
     from barlow.methods.optimal_projector import optimal_projector_loss as optimal_projector_loss
     from barlow.methods.sigreg import sigreg_loss as sigreg_loss
     from barlow.methods.simclr import simclr_loss as simclr_loss
@@ -72,6 +86,7 @@ if TYPE_CHECKING:
         MeanOver as MeanOver,
         all_mean as all_mean,
         gather_with_grad as gather_with_grad,
+        identity as identity,
     )
     from barlow.theory.floors import (
         batch_floor as batch_floor,
@@ -100,8 +115,10 @@ _HOME = {
     "MeanOver": "statistics.collectives",
     "all_mean": "statistics.collectives",
     "gather_with_grad": "statistics.collectives",
+    "identity": "statistics.collectives",
     "compare_recipes": "runs.compare",
     "ArraySource": "data.arrays",
+    "views_of_items": "data.item_views",
     "Embeddings": "runs.embeddings",
     "read_embeddings": "runs.embeddings",
     "predict": "runs.features",
@@ -133,6 +150,17 @@ _HOME = {
     "wmse_loss": "methods.wmse",
     "write_shards": "data.stored.write_shards",
     "HeadSpec": "methods.heads",
+    "BYOLLoss": "methods.losses",
+    "BarlowTwinsLoss": "methods.losses",
+    "CCASSGLoss": "methods.losses",
+    "OptimalProjectorLoss": "methods.losses",
+    "SIGRegLoss": "methods.losses",
+    "SimCLRLoss": "methods.losses",
+    "SimSiamLoss": "methods.losses",
+    "SwAVLoss": "methods.losses",
+    "VICRegLLoss": "methods.losses",
+    "VICRegLoss": "methods.losses",
+    "WMSELoss": "methods.losses",
     "Method": "seams",
     "Terms": "seams",
     "pretrain": "runs.pretrain",

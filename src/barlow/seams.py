@@ -249,9 +249,59 @@ class Terms(NamedTuple):
     total: Float[Tensor, ""]
     parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
-    def backward(self) -> None:
+    def backward(self, *given: Any, **more: Any) -> None:
         """Compute the gradients of the total, as `Tensor.backward` does: in a loop of one's own a loss is one."""
-        self.total.backward()
+        self.total.backward(*given, **more)
+
+    def detach(self) -> "Terms":
+        """Return the same numbers without gradient, to keep."""
+        return Terms(self.total.detach(), {name: part.detach() for name, part in self.parts.items()})
+
+    def item(self) -> float:
+        """Return the total as a number of Python; on a GPU this waits for it."""
+        return float(self.total.detach())
+
+    def __float__(self) -> float:
+        """Return the total as a number of Python."""
+        return self.item()
+
+    def __format__(self, spec: str) -> str:
+        """Return the total as `spec` says, f"{terms:.3f}"; without one what `str` returns."""
+        return format(self.item(), spec) if spec else str(self)
+
+    def __str__(self) -> str:
+        """Return the total and its parts to four digits: "0.531 (on_diagonal 0.52, off_diagonal 0.011)"."""
+        parts = ", ".join(f"{name} {float(part.detach()):.4g}" for name, part in self.parts.items())
+        return f"{self.item():.4g}" + f" ({parts})" * bool(parts)
+
+    def __repr__(self) -> str:
+        """Return the same by name."""
+        return f"Terms({self})"
+
+    # A tuple would be joined or repeated, which nobody means of a loss: what is added or scaled is the total.
+
+    def __add__(self, other: Any) -> Tensor:  # type: ignore[override]
+        """Return the total plus something: a tensor, a number, or other terms."""
+        total: Tensor = self.total + (other.total if isinstance(other, Terms) else other)
+        return total
+
+    def __radd__(self, other: Any) -> Tensor:
+        """Return the same; so does `sum`."""
+        return self.__add__(other)
+
+    def __mul__(self, factor: Any) -> Tensor:  # type: ignore[override]
+        """Return the total times a factor."""
+        total: Tensor = self.total * factor
+        return total
+
+    def __rmul__(self, factor: Any) -> Tensor:  # type: ignore[override]
+        """Return the same."""
+        return self.__mul__(factor)
+
+    def __truediv__(self, divisor: Any) -> Tensor:
+        """Return the total divided by a number, such as that of micro-batches."""
+        total: Tensor = self.total / divisor
+        return total
 
 
 # --- What the loop knows of a method: views -> Terms, view -> h, and three moments of a step at which it may act.
@@ -438,6 +488,16 @@ def is_shared(view: View) -> bool:
     over; several processes draw the same parameters; and a pass costs the same however many samples are asked for.
     """
     return bool(getattr(view, "shared", False))
+
+
+def limits_of(view: View) -> str:
+    """Return what an audit cannot do with a view, a sentence that the view has as `limits`; "" for nothing."""
+    return str(getattr(view, "limits", ""))
+
+
+def is_replayable(view: View) -> bool:
+    """Whether the same parameters give the same view again: all do that have not shown otherwise (`replayable`)."""
+    return bool(getattr(view, "replayable", True))
 
 
 def nothing_applied(view: View, batch: Any) -> Any:

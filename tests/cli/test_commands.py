@@ -81,7 +81,7 @@ def test_the_flags_of_pretrain_are_the_fields_of_recipe_and_machine(capsys: pyte
             ["pretrain", "--recipe", "byol", "--normalization", "raw"],
             "normalization: byol has no such option; it has m",
         ),
-        (["pretrain", "no/such", "--lr", "0.1"], "--lr: there is no such flag; did you mean --learning-rate?"),
+        (["pretrain", "no/such", "--lr", "0.1"], "--lr: is called --learning-rate here"),
         (["pretrain", "no/such", "--backbone", "resnet81"], "backbone: got 'resnet81', which neither timm nor"),
         (["pretrain", "no/such", "--backbone", "resnet81", "--width", "8"], "backbone: got 'resnet81', which neither"),
         (["pretrain", "no/such", "--views", "byul"], "did you mean 'byol'"),
@@ -168,7 +168,7 @@ def test_every_command_on_a_real_run(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "runs" / "one"
-    assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "1", "--out", str(out), "--tensorboard")[0] == 0
+    assert run("pretrain", str(kinds), *NUMBERS, "--epochs", "1", "--out", str(out), "--log-to", "tensorboard")[0] == 0
     printed = capsys.readouterr()
     assert "raw pixels" in printed.out
     assert f"page: {out / 'report.html'}" in printed.out

@@ -129,7 +129,7 @@ def test_the_accelerator_of_the_command_reaches_calibration_and_runs_on_one_devi
     assert calibrated == [("cpu", SECONDS)]  # once: no budget of time hangs on it
     assert trainer.machines == [Machine(accelerator="cpu", devices="1", quiet=True)] * 2
     assert "digits, seeds 0, 1: projector: got '1-1', wanted wider\n" in capsys.readouterr().out
-    given = Machine(accelerator="mps", devices="8", num_nodes=2, tensorboard=True, quiet=True)
+    given = Machine(accelerator="mps", devices="8", num_nodes=2, log_to="tensorboard", quiet=True)
     compare(DATA, tmp_path / "other", machine=given)
     assert trainer.machines[2:] == [replace(given, devices="1", num_nodes=1)] * 4
 

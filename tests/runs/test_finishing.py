@@ -203,3 +203,13 @@ def test_a_second_process_is_refused_before_data_are_read(copied: Path) -> None:
     for call in (again, lambda folder: barlow.open_run(folder / "run").evaluate(two_kinds(20, 0)[0])):
         with pytest.raises(FolderTakenError, match=rf"is being written by process {os.getppid()} on "):
             call(copied)
+
+
+@pytest.mark.parametrize("projector", ["none", "linear"])
+def test_a_network_of_ones_own_need_not_tell_how_many_features_it_has(projector: str, tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6), torch.nn.BatchNorm1d(6))
+    run = tiny(two_kinds(32, 0)[0], tmp_path / "run", backbone=network, projector=projector, epochs=1)
+    assert run.finished
+    found = run.summary["label_free"]
+    assert 0 <= found["backbone_limit"] <= 6
+    assert found["backbone_limit"] != found["backbone_limit_untrained"]

@@ -196,7 +196,7 @@ def test_one_sample_of_many_may_have_broken_and_of_few_none() -> None:
 
 def test_samples_that_are_others_each_time_tell_nothing_and_chance_is_left_alone() -> None:
     class Random(ArraySource):
-        def _batches(self, chunks: list[list[int]]):  # type: ignore[no-untyped-def]
+        def _batches(self, chunks: list[list[int]]):  # type: ignore[no-untyped-def, override]
             for chunk in chunks:
                 yield Batch(torch.rand(len(chunk), 3), torch.tensor(chunk))
 

@@ -254,8 +254,8 @@ def test_time_series_pretrain_through_the_public_api_in_under_sixty_lines(
 def test_unknown_recipes_and_fields_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"recipe: got 'digit'.*'digits'"):
         barlow.pretrain("digits", recipe="digit", out=tmp_path)
-    with pytest.raises(ValueError, match=r"lr: a Recipe has no such field"):
-        barlow.pretrain("digits", lr=3, out=tmp_path)
+    with pytest.raises(ValueError, match=r"lerning_rat: a Recipe has no such field"):
+        barlow.pretrain("digits", out=tmp_path, **{"lerning_rat": 3})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

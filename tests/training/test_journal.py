@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from barlow.training.journal import Journal, Record, TensorboardMirror, mirror_journal, read_journal, scalars
+from barlow.training.journal import Journal, Record, read_journal, scalars
 
 
 @pytest.fixture
@@ -261,19 +260,7 @@ def test_reading_a_journal_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# --- The copy of a journal for TensorBoard.
-
-
-def logged(logdir: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every scalar under `logdir` by tag, read with TensorBoard's own reader."""
-    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
-    accumulator: Any = import_module("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
-    events = accumulator(str(logdir))
-    events.Reload()
-    return {
-        tag: [(event.step, float(event.tensor_proto.float_val[0])) for event in events.Tensors(tag)]
-        for tag in events.Tags()["tensors"]
-    }
+# --- The numbers of a record, for programs that follow runs.
 
 
 def test_the_scalars_of_a_record_are_its_numbers_by_path() -> None:
@@ -292,22 +279,3 @@ def test_the_scalars_of_a_record_are_its_numbers_by_path() -> None:
 def test_records_without_a_step_have_no_scalars_and_nan_is_one() -> None:
     assert scalars({"event": "start", "time": 1.0, "num_parameters": 5}) == {}
     assert math.isnan(scalars({"event": "step", "time": 1.0, "step": 1, "loss": "nan"})["step/loss"])
-
-
-def test_a_run_can_be_mirrored_while_it_goes_and_afterwards_alike(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
-    mirror = TensorboardMirror(tmp_path / "live")
-    with Journal(tmp_path / "journal.jsonl", listener=mirror) as journal:
-        for step in (1, 2):
-            journal.write("step", step=step, loss=1 / step, parts={"on_diagonal": 0.25})
-        live = logged(tmp_path / "live")
-    mirror.close()
-    mirror_journal(tmp_path / "journal.jsonl", tmp_path / "later")
-    expected = {"step/loss": [(1, 1.0), (2, 0.5)], "step/parts/on_diagonal": [(1, 0.25), (2, 0.25)]}
-    assert live == logged(tmp_path / "later") == expected
-
-
-def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
-    with pytest.raises(ValueError, match=r"pip install 'barlow\[tensorboard\]'"):
-        TensorboardMirror(tmp_path)

@@ -38,7 +38,7 @@ from barlow.methods.heads import widths_of
 from barlow.modalities import said
 from barlow.report.audit_page import write_audit_page
 from barlow.runs.folder import versions
-from barlow.seams import Modality, View, Views
+from barlow.seams import Modality, View, Views, limits_of
 from barlow.training.engine import device_of
 from barlow.training.progress import Progress
 
@@ -260,10 +260,15 @@ def _about(subject: Subject) -> About:
 
 
 def _of_views(subject: Subject) -> list[str]:
-    if subject.views is None or len(set_apart(subject.views)) < 2:
+    if subject.views is None:
         return []
+    pipelines = set_apart(subject.views)
+    limits = [f"views: {said}" for said in dict.fromkeys(map(limits_of, pipelines)) if said]
+    if len(pipelines) < 2:
+        return limits
     return [
+        *limits,
         "views a and b have different pipelines: spectrum, layers, the limit of a linear projector and bars without a "
         "letter are of view a; C need not be symmetric, and affine differences between the views are invisible to the "
-        "loss"
+        "loss",
     ]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from barlow.methods.barlow_twins import Bias, Normalization, barlow_twins_loss
+from barlow.statistics.collectives import identity
 from barlow.theory.moments import NUM_BLOCKS
 from barlow.theory.standard_errors import Jackknifed, over_images
 
@@ -30,7 +31,9 @@ def estimated_loss(
     Whitened views: with it.
     """
     bias: Bias = "kept" if normalization == "whiten" else "removed"
-    terms = barlow_twins_loss(z_a, z_b, redundancy_weight=redundancy_weight, normalization=normalization, bias=bias)
+    terms = barlow_twins_loss(
+        z_a, z_b, redundancy_weight=redundancy_weight, normalization=normalization, bias=bias, all_mean=identity
+    )
     return float(terms.total)
 
 
@@ -86,7 +89,11 @@ def batch_loss(
     for _ in range(BATCHES):
         rows = torch.randperm(len(z_a), generator=generator)[:batch_size]
         terms = barlow_twins_loss(
-            z_a[rows], z_b[rows], redundancy_weight=redundancy_weight, normalization=normalization
+            z_a[rows],
+            z_b[rows],
+            redundancy_weight=redundancy_weight,
+            normalization=normalization,
+            all_mean=identity,
         )
         losses.append(float(terms.total))
     return fmean(losses), stdev(losses) / math.sqrt(min(BATCHES, max(1.0, len(z_a) / batch_size)))

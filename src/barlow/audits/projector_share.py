@@ -24,6 +24,7 @@ from barlow.methods.barlow_twins import barlow_twins_loss
 from barlow.methods.heads import head_of
 from barlow.methods.table import options_in
 from barlow.recipes import Recipe
+from barlow.statistics.collectives import identity
 from barlow.theory.standard_errors import Jackknifed
 
 SECONDS = 30.0
@@ -122,7 +123,7 @@ def _fit(h_views: Tensor, recipe: Recipe, *, seconds: float) -> nn.Module:
         chosen = torch.randperm(len(h), generator=generator)[:BATCH_SIZE]
         pair = torch.randperm(h.shape[1], generator=generator)[:2]
         z_a, z_b = (mlp(h[chosen, view]) for view in pair.tolist())
-        terms = barlow_twins_loss(z_a, z_b, redundancy_weight=_weight(recipe))
+        terms = barlow_twins_loss(z_a, z_b, redundancy_weight=_weight(recipe), all_mean=identity)
         optimizer.zero_grad()
         terms.total.backward()
         optimizer.step()

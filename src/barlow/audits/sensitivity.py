@@ -21,7 +21,7 @@ from barlow.audits.subjects import Subject
 from barlow.audits.transforms import same_distribution, transforms_of
 from barlow.figures import Direction, Effect, Layer
 from barlow.runs.evidence import spread
-from barlow.seams import AdjustableView, Source, View, Views
+from barlow.seams import AdjustableView, Source, View, Views, is_replayable
 from barlow.training.progress import Progress
 
 EFFECT_IMAGES = 512
@@ -116,6 +116,8 @@ def bars_of(views: Views, source: Source) -> list[Bar]:
     pipelines = set_apart(views)
     found: dict[str, list[Bar]] = {}
     for side, view in zip("ab", pipelines, strict=False):
+        if not is_replayable(view):  # a part cannot be changed where the rest does not stay
+            continue
         for transform in transforms_of(view, view.sample(batch.samples, torch.Generator().manual_seed(0))):
             alike = len(pipelines) == 1 or same_distribution(transform.name, *pipelines)
             bar = Bar(transform.name, view, "" if alike else side)

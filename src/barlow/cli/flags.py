@@ -12,7 +12,7 @@ import tyro
 
 from barlow.applications.segmentation.settings import SegmentSettings
 from barlow.audits.settings import AuditSettings
-from barlow.recipes import ALSO_CALLED, TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
+from barlow.recipes import ALSO_CALLED, OF_THE_RUN, TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
 from barlow.training.machine import Machine
 
 
@@ -356,12 +356,19 @@ def parse_pretrain(arguments: Sequence[str]) -> Pretrain:
     return flags
 
 
+ONLY_PYTHON = ("test", "num_workers")
+"""What `barlow.pretrain` or `load_source` take and no command does."""
+
+
 def refuse_names_of_others(arguments: Sequence[str]) -> None:
     """Refuse flags by the names that other projects have for them, with ours."""
     for word in arguments:
         name = word.removeprefix("--").partition("=")[0]
-        if word.startswith("--") and (ours := ALSO_CALLED.get(name.replace("-", "_"))):
-            raise ValueError(f"--{name}: there is no such flag; did you mean --{ours.replace('_', '-')}?")
+        ours = (ALSO_CALLED | OF_THE_RUN).get(name.replace("-", "_"))
+        if word.startswith("--") and ours == "data":
+            raise ValueError(f"--{name}: is the first word here, without a flag: barlow pretrain photos/")
+        if word.startswith("--") and ours and ours not in ONLY_PYTHON:
+            raise ValueError(f"--{name}: is called --{ours.replace('_', '-')} here")
 
 
 def typed_numbers(arguments: Sequence[str], flags: Any, kind: Any = Pretrain) -> dict[str, Any]:

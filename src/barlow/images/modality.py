@@ -192,9 +192,9 @@ def plain(transform: Any, view: Any) -> tuple[Callable[[Any], Any], str]:
             f"views: {type(transform).__name__} gives views of other sizes than one square, wanted one size"
         )
     channels, size = view.shape[1], view.shape[2]
-    numbers = [(part.mean, part.std) for part in _parts(transform) if hasattr(part, "mean") and hasattr(part, "std")]
+    numbers = [found for part in _parts(transform) if (found := _normalisation(part))]
     mean, std = numbers[-1] if numbers else ((0.0,), (1.0,))
-    mean, std = (tuple(map(float, value)) * max(1, channels // len(value)) for value in (mean, std))
+    mean, std = (tuple(value) * max(1, channels // len(value)) for value in (mean, std))
     whole = ImagePipeline(size=size, mean=mean, std=std, interpolation="bilinear")
     scale = "normalised as the transform does" if numbers else "in [0, 1], for the transform has no Normalize"
     note = f"views of your own: without augmentation the network sees squares of {size} pixels, {scale}"
@@ -203,7 +203,26 @@ def plain(transform: Any, view: Any) -> tuple[Callable[[Any], Any], str]:
 
 def _parts(transform: Any) -> list[Any]:
     inside = getattr(transform, "transforms", None)
+    if isinstance(transform, nn.Sequential):
+        inside = list(transform.children())
     return [part for one in inside for part in _parts(one)] if isinstance(inside, (list, tuple)) else [transform]
+
+
+def _normalisation(part: Any) -> tuple[Any, Any] | None:
+    """Mean and deviation of a part that normalises, as torchvision, albumentations and kornia keep them."""
+    if (how := getattr(part, "normalization", "standard")) != "standard":
+        raise ValueError(
+            f"views: {type(part).__name__} normalises by {how!r}, of which none can tell what the network sees without "
+            "augmentation; wanted barlow.Views((transform,) * 2, plain=...), a function from a batch to network input"
+        )
+    kept = part.flags if isinstance(getattr(part, "flags", None), dict) else vars(part)
+    mean, std = kept.get("mean"), kept.get("std")
+    return None if mean is None or std is None else (_numbers(mean), _numbers(std))
+
+
+def _numbers(value: Any) -> list[float]:
+    found: list[float] = torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+    return found
 
 
 def check(recipe: Recipe, network: nn.Module, views: Views, samples: Any, on_cpu: bool) -> None:

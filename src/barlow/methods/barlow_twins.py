@@ -14,7 +14,7 @@ from barlow.errors import unknown
 from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
-from barlow.statistics.collectives import AllMean, identity, num_processes
+from barlow.statistics.collectives import AllMean, identity, mean_for, num_processes
 from barlow.statistics.correlation import (
     EPS,
     Form,
@@ -51,7 +51,7 @@ def barlow_twins_loss(
     normalization: Normalization = "pearson",
     form: Form = "auto",
     bias: Bias = "kept",
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Drive the cross-correlation matrix C of two views towards the identity.
 
@@ -67,7 +67,8 @@ def barlow_twins_loss(
         normalization: n, per view: `normalize` says what each name means. "pearson" is the official one.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
         bias: whether the squares keep the noise of C in a batch, about 1/N each: see `Bias`.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; with bias="removed" one
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone; with bias="removed" one
             of your own has to tell N: `barlow.MeanOver`.
 
     Returns:
@@ -79,6 +80,7 @@ def barlow_twins_loss(
     """
     _check(z_a, z_b, redundancy_weight, form)
     _check_bias(bias, normalization)
+    all_mean = mean_for(z_a, all_mean)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         dtype = exact_dtype(z_a, z_b)
         n_a = normalize(z_a.to(dtype), normalization, all_mean=all_mean)

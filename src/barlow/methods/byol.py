@@ -20,7 +20,7 @@ from barlow.methods.forward import pair_of
 from barlow.methods.heads import HeadSpec
 from barlow.methods.simsiam import embedding_std, mean_cosines
 from barlow.seams import Method, Terms
-from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.collectives import AllMean, all_mean_here, mean_for
 
 MOMENTUM = 0.996
 """tau_0 for 1000 epochs; 0.99 for 100 and 300, 0.97 for 40 (official code, configs/byol.py)."""
@@ -34,7 +34,7 @@ def byol_loss(
     p_b: Float[Tensor, "n d"],
     z_a: Float[Tensor, "n d"],
     *,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Let the prediction from each view point where the target network's projection of the other view points.
 
@@ -47,7 +47,8 @@ def byol_loss(
         z_b: projections of the target network of view b, what p_a has to meet.
         p_b: predictions of the online network from view b.
         z_a: projections of the target network of view a, what p_b has to meet.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with parts "a_to_b" and "b_to_a" that add up to the total, and the monitor "embedding_std" of z', which
@@ -59,6 +60,7 @@ def byol_loss(
     Source:
         Equation 2 of the paper, both directions added up as in the official code.
     """
+    all_mean = mean_for(p_a, all_mean)
     a_to_b, b_to_a = 2 - 2 * mean_cosines(p_a, z_b, p_b, z_a, all_mean=all_mean)
     spread = embedding_std(z_a, z_b, all_mean=all_mean)
     return Terms(a_to_b + b_to_a, {"a_to_b": a_to_b, "b_to_a": b_to_a, "embedding_std": spread})

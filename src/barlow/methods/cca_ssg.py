@@ -16,7 +16,7 @@ from barlow.errors import unknown
 from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
-from barlow.statistics.collectives import AllMean, identity, num_processes
+from barlow.statistics.collectives import AllMean, mean_for, num_processes
 from barlow.statistics.correlation import Form, diagonal_and_rest, exact_dtype, standardize
 
 DECORRELATION_WEIGHT = 1e-3
@@ -29,7 +29,7 @@ def cca_ssg_loss(
     *,
     decorrelation_weight: float = DECORRELATION_WEIGHT,
     form: Form = "auto",
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Correlate two views and decorrelate the features of each.
 
@@ -44,7 +44,8 @@ def cca_ssg_loss(
         z_b: embeddings of view b, row by row of the same samples.
         decorrelation_weight: lambda.
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with parts "invariance" and "decorrelation" (weighted) that add up to the total.
@@ -62,6 +63,7 @@ def cca_ssg_loss(
         raise ValueError(f"decorrelation_weight: got {decorrelation_weight}, wanted 0 or more")
     if form not in get_args(Form):
         raise unknown("form", form, get_args(Form))
+    all_mean = mean_for(z_a, all_mean)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         dtype = exact_dtype(z_a, z_b)
         n_a, n_b = (standardize(z.to(dtype), all_mean=all_mean) for z in (z_a, z_b))

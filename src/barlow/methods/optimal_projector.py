@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
-from barlow.statistics.collectives import AllMean, identity, known_samples
+from barlow.statistics.collectives import AllMean, identity, known_samples, mean_for
 from barlow.statistics.correlation import EPS, exact_dtype
 from barlow.statistics.triangular import cholesky, solve_lower
 
@@ -46,7 +46,7 @@ def optimal_projector_loss(
     h_b: Float[Tensor, "n d"],
     *,
     shrinkage: float = SHRINKAGE,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Measure how far the whitened features of two views are from being the same: |I - R|_F^2.
 
@@ -58,7 +58,8 @@ def optimal_projector_loss(
         h_a: features of view a, straight from the backbone.
         h_b: features of view b, row by row of the same samples.
         shrinkage: s in [0, 1]; how far T goes towards its mean variance.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run. With one of your own
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone. With one of your own
             the errors below go by the own samples, unless it tells N: `barlow.MeanOver`.
 
     Returns:
@@ -72,6 +73,7 @@ def optimal_projector_loss(
     Source:
         Section 5.1 of the project's notes on the theory; relatives above.
     """
+    all_mean = mean_for(h_a, all_mean)
     _check(h_a, h_b, shrinkage, all_mean)
     with torch.autocast(device_type=h_a.device.type, enabled=False):
         dtype = exact_dtype(h_a, h_b)
@@ -128,7 +130,7 @@ def _cholesky(matrix: Tensor) -> Tensor:
     Nor does any on a GPU, which is not waited for: there L is not a number, and so is the loss.
     """
     factor, failed = cholesky(matrix)
-    if not matrix.is_cpu:
+    if not matrix.is_cpu or torch.compiler.is_compiling():  # a graph has no branch
         return torch.where(failed > 0, torch.nan, factor)
     if failed and bool(matrix.isfinite().all()):
         raise ValueError(

@@ -8,18 +8,28 @@ of Epps & Pulley 1983), is averaged over random directions, drawn anew in every 
     L = lambda * SIGReg + (1 - lambda) * mean (z_v - mean_v z)^2.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Method, Terms, to_device
-from barlow.statistics.collectives import AllMean, all_mean_here, count_samples, identity
+from barlow.statistics.collectives import (
+    AllMean,
+    all_mean_here,
+    count_samples,
+    identity,
+    mean_for,
+    num_processes,
+    numbers_of_all,
+)
 from barlow.statistics.correlation import exact_dtype
 
 SIGREG_WEIGHT = 0.02
@@ -38,7 +48,7 @@ def sigreg_loss(
     directions: Float[Tensor, "d m"],
     *,
     sigreg_weight: float = SIGREG_WEIGHT,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Draw the views of a sample together and the embeddings of every view towards N(0, I).
 
@@ -50,7 +60,8 @@ def sigreg_loss(
         z: embeddings of v >= 2 views of n samples.
         directions: one unit vector per column, the same on every process; `random_directions` draws them.
         sigreg_weight: lambda, in [0, 1].
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone; one of your own has to
             tell N: `barlow.MeanOver`.
 
     Returns:
@@ -64,6 +75,9 @@ def sigreg_loss(
         Official minimal example (rbalestr-lab/lejepa). SIGReg grows with N where embeddings are not normal.
     """
     _check(z, directions, sigreg_weight)
+    if all_mean is None and not torch.compiler.is_compiling():
+        _require_the_same(directions)
+    all_mean = mean_for(z, all_mean)
     with torch.autocast(device_type=z.device.type, enabled=False):
         dtype = exact_dtype(z)
         z = z.to(dtype)
@@ -187,3 +201,20 @@ def _check(z: Tensor, directions: Tensor, sigreg_weight: float) -> None:
         raise ValueError(f"directions: got shape {tuple(directions.shape)}, wanted ({z.shape[2]}, M), one per column")
     if not 0 <= sigreg_weight <= 1:
         raise ValueError(f"sigreg_weight: got {sigreg_weight}, wanted a number from 0 to 1")
+
+
+@functools.lru_cache(maxsize=1)
+def _looked_at(world: Any) -> list[bool]:
+    return []
+
+
+def _require_the_same(directions: Tensor) -> None:
+    """See in the first loss of a process group that all processes have the same directions: any others are wrong."""
+    if num_processes() == 1 or (looked := _looked_at(dist.group.WORLD)):
+        return
+    looked.append(True)
+    sums = numbers_of_all(int(directions.detach().cpu().double().sum().mul(1e6)))
+    if max(sums) != min(sums):
+        raise ValueError(
+            "directions: got others on other processes, wanted the same on all: barlow.SIGRegLoss draws them so"
+        )

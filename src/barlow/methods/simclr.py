@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,10 +20,10 @@ from barlow.statistics.collectives import (
     AllMean,
     Gather,
     all_mean as mean_over_processes,
+    gather_for,
     gather_with_grad,
-    identity,
+    mean_for,
     num_processes,
-    own_rows,
 )
 from barlow.statistics.correlation import exact_dtype
 
@@ -38,9 +39,9 @@ def simclr_loss(
     z_b: Float[Tensor, "n d"],
     *,
     temperature: float = TEMPERATURE,
-    rank: int = 0,
-    gather: Gather = own_rows,
-    all_mean: AllMean = identity,
+    rank: int | None = None,
+    gather: Gather | None = None,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Tell the partner of each view from the other 2N - 2 views of the batch: NT-Xent.
 
@@ -53,9 +54,12 @@ def simclr_loss(
         z_a: embeddings of view a.
         z_b: embeddings of view b, row by row of the same samples.
         temperature: tau.
-        rank: number of this process; the rows of those before it come before its own.
-        gather: rows of all processes, with gradient, `barlow.gather_with_grad` in a distributed run.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        rank: number of this process; the rows of those before it come before its own. None: as torch.distributed counts
+            where rows come by `barlow.gather_with_grad`, else 0.
+        gather: rows of all processes, with gradient; None: `barlow.gather_with_grad` where the means are over the
+            processes of torch.distributed's default group.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with parts "alignment", the first summand, and "uniformity", the second, that add up to the total.
@@ -68,6 +72,9 @@ def simclr_loss(
         halves of the 2N anchors, which is twice this value; LARS undoes the factor for weights.
     """
     _check(z_a, z_b, temperature)
+    gather, all_mean = gather_for(z_a, gather, all_mean, gradient=True), mean_for(z_a, all_mean)
+    if rank is None:
+        rank = dist.get_rank() if gather is gather_with_grad and num_processes() > 1 else 0
     n = z_a.shape[0]
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         u_a, u_b = (F.normalize(z.to(exact_dtype(z_a, z_b)), dim=1, eps=_EPS) for z in (z_a, z_b))

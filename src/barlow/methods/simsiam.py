@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from barlow.methods.forward import check_embeddings, pair_of
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Method, Terms
-from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.collectives import AllMean, all_mean_here, identity, mean_for
 from barlow.statistics.correlation import exact_dtype
 
 
@@ -29,7 +29,7 @@ def simsiam_loss(
     p_b: Float[Tensor, "n d"],
     z_a: Float[Tensor, "n d"],
     *,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Let the prediction from each view point where the embedding of the other view points.
 
@@ -42,7 +42,8 @@ def simsiam_loss(
         z_b: embeddings of view b, what p_a has to meet.
         p_b: predictions from view b.
         z_a: embeddings of view a, what p_b has to meet.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with parts "a_to_b" and "b_to_a" that add up to the total, and the monitor "embedding_std", which is
@@ -54,6 +55,7 @@ def simsiam_loss(
     Source:
         Equations 1 to 4 and algorithm 1 of the paper.
     """
+    all_mean = mean_for(p_a, all_mean)
     a_to_b, b_to_a = -mean_cosines(p_a, z_b, p_b, z_a, all_mean=all_mean) / 2
     spread = embedding_std(z_a, z_b, all_mean=all_mean)
     return Terms(a_to_b + b_to_a, {"a_to_b": a_to_b, "b_to_a": b_to_a, "embedding_std": spread})

@@ -22,8 +22,9 @@ from barlow.statistics.collectives import (
     AllMean,
     Gather,
     all_mean_here,
+    gather_for,
     gather_rows,
-    identity,
+    mean_for,
     num_processes,
     own_rows,
 )
@@ -42,7 +43,7 @@ def swav_loss(
     codes: Float[Tensor, "a n k"],
     *,
     temperature: float = TEMPERATURE,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Predict the code of each of the first A views from every other view.
 
@@ -54,7 +55,8 @@ def swav_loss(
         scores: S of all V views; those with codes come first.
         codes: q of the first A views, rows that sum to 1, as `sinkhorn` returns them.
         temperature: tau.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with parts "divergence" (of the predictions from the codes) and "code_entropy", which add up to the
@@ -68,6 +70,7 @@ def swav_loss(
         Equation 1 and section 3.3 of the paper; facebookresearch/swav, main_swav.py, train.
     """
     _check(scores, codes, temperature)
+    all_mean = mean_for(scores, all_mean)
     num_views, n, _ = scores.shape
     with torch.autocast(device_type=scores.device.type, enabled=False):
         log_p = (scores.to(exact_dtype(scores)) / temperature).log_softmax(dim=-1)
@@ -113,7 +116,7 @@ def sinkhorn(
     *,
     epsilon: float = EPSILON,
     num_iterations: int = 3,
-    gather: Gather = own_rows,
+    gather: Gather | None = None,
 ) -> Float[Tensor, "b k"]:
     """Turn scores S = z c^T into codes: a distribution over prototypes per sample, each used about equally often.
 
@@ -124,8 +127,8 @@ def sinkhorn(
     autocast, and no gradient: codes are targets.
 
     eps is the weight of the entropy, 0.05 in the official code; large: uniform codes. The paper has 3 iterations, 0
-    gives the softmax of S / eps. Scores and codes are those of the samples of this process; `gather` (`gather_rows` in
-    a distributed run) takes one row of K numbers per process and iteration.
+    gives the softmax of S / eps. Scores and codes are those of the samples of this process; `gather` takes one row of K
+    numbers per process and iteration. None: of all processes of torch.distributed's default group, where there is one.
 
     Source: facebookresearch/swav, main_swav.py, distributed_sinkhorn, there with exp(S / eps).
     """
@@ -133,6 +136,7 @@ def sinkhorn(
         raise ValueError(f"epsilon: got {epsilon}, wanted a positive number")
     if num_iterations < 0:
         raise ValueError(f"num_iterations: got {num_iterations}, wanted 0 or more")
+    gather = gather_for(scores, gather)
     log_q = scores.to(exact_dtype(scores)) / epsilon
     for _ in range(num_iterations):
         used = gather(log_q.logsumexp(dim=0, keepdim=True)).logsumexp(dim=0)

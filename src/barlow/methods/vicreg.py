@@ -18,7 +18,7 @@ from barlow.errors import unknown
 from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
-from barlow.statistics.collectives import AllMean, counted, identity
+from barlow.statistics.collectives import AllMean, counted, identity, mean_for
 from barlow.statistics.correlation import Form, center, exact_dtype
 from barlow.statistics.covariance import bessel, off_diagonal_squares
 
@@ -39,7 +39,7 @@ def vicreg_loss(
     covariance_weight: float = COVARIANCE_WEIGHT,
     convention: Convention = "official",
     form: Form = "auto",
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Keep two views alike, every feature's spread at 1 or more, and features uncorrelated within a view.
 
@@ -56,7 +56,8 @@ def vicreg_loss(
         covariance_weight: nu.
         convention: "official" (main_vicreg.py, VICReg.forward) or "paper" (equations 1 to 6).
         form: "direct" (D x D), "gram" (N x N) or "auto", the cheaper; value and gradient are the same.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone; one of your own has to
             tell N: `barlow.MeanOver`.
 
     Returns:
@@ -67,7 +68,7 @@ def vicreg_loss(
             `all_mean` of one's own.
     """
     _check(z_a, z_b, (invariance_weight, variance_weight, covariance_weight), convention, form)
-    all_mean = counted(len(z_a), all_mean)
+    all_mean = counted(len(z_a), mean_for(z_a, all_mean))
     s = invariance(z_a, z_b, all_mean=all_mean)
     v = variance(z_a, all_mean=all_mean) + variance(z_b, all_mean=all_mean)
     c = covariance(z_a, form=form, all_mean=all_mean) + covariance(z_b, form=form, all_mean=all_mean)

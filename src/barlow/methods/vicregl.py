@@ -29,7 +29,7 @@ from barlow.methods.vicreg import (
     variance,
 )
 from barlow.seams import Method, Terms
-from barlow.statistics.collectives import AllMean, all_mean_here, counted, identity
+from barlow.statistics.collectives import AllMean, all_mean_here, counted, mean_for
 from barlow.statistics.correlation import exact_dtype
 
 Flip = Literal["compensated", "official"]
@@ -71,7 +71,7 @@ def vicregl_loss(
     invariance_weight: float = INVARIANCE_WEIGHT,
     variance_weight: float = VARIANCE_WEIGHT,
     covariance_weight: float = COVARIANCE_WEIGHT,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Weigh VICReg of whole images against VICReg of matched positions.
 
@@ -91,7 +91,8 @@ def vicregl_loss(
         invariance_weight: lambda.
         variance_weight: mu.
         covariance_weight: nu.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run; one of your own has to
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone; one of your own has to
             tell N: `barlow.MeanOver`.
 
     Returns:
@@ -106,7 +107,7 @@ def vicregl_loss(
     """
     weights = (invariance_weight, variance_weight, covariance_weight)
     _check(len(views), alpha, weights, (*matches, *feature_matches))
-    all_mean = counted(len(views[0].whole), all_mean)
+    all_mean = counted(len(views[0].whole), mean_for(views[0].whole, all_mean))
     parts = {}
     for scope, share, terms in (
         ("global", alpha, _global_terms([view.whole for view in views], all_mean)),

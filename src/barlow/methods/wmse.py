@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Method, Terms, to_device
-from barlow.statistics.collectives import AllMean, all_mean_here, identity
+from barlow.statistics.collectives import AllMean, all_mean_here, mean_for
 from barlow.statistics.correlation import exact_dtype
 from barlow.statistics.triangular import cholesky, solve_lower
 
@@ -34,7 +34,7 @@ def wmse_loss(
     iterations: int = 1,
     shrinkage: float = 0.0,
     sub_batches: Sequence[Int[Tensor, "_"]] | None = None,
-    all_mean: AllMean = identity,
+    all_mean: AllMean | None = None,
 ) -> Terms:
     """Mean squared distance between views whose sub-batches are whitened and whose rows then have length 1.
 
@@ -54,7 +54,8 @@ def wmse_loss(
         shrinkage: of the covariance towards I; 0 in the official code.
         sub_batches: rows of each, the same for all views, every row equally often; `random_sub_batches(n, w_size,
             iterations)` when none are given.
-        all_mean: mean over all processes, `barlow.all_mean` in a distributed run.
+        all_mean: mean over the samples of all processes; None: those of torch.distributed's default group, where there
+            is one, and `barlow.identity` for this process alone.
 
     Returns:
         Terms with the part "distance", which is the total: from 0 to 4, and 2 for views that share nothing.
@@ -66,6 +67,7 @@ def wmse_loss(
         Section 3 of the paper; htdt/self-supervised, methods/w_mse.py.
     """
     _check(views)
+    all_mean = mean_for(views[0], all_mean)
     n, d = views[0].shape
     if sub_batches is None:
         _check_size(w_size, d)
@@ -146,8 +148,9 @@ def whiten_rows(z: Float[Tensor, "*v m d"], *, shrinkage: float = 0.0) -> Float[
     if shrinkage:
         covariance = (1 - shrinkage) * covariance + shrinkage * eye
     factor, failed = cholesky(covariance)
-    # A GPU is not asked, which would make the host wait: there the ridge, 0 where none is wanted, is always added.
-    if not covariance.is_cpu or bool((failed > 0).any()):
+    # A GPU is not asked, which would make the host wait, and a compiled graph has no branches: there the ridge, 0 where
+    # none is wanted, is always added.
+    if not covariance.is_cpu or torch.compiler.is_compiling() or bool((failed > 0).any()):
         # Absolute too, for features that are all constant to rounding.
         ridge = FALLBACK_RIDGE * covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1).detach() + torch.finfo(z.dtype).eps
         ridge = torch.where(failed > 0, ridge, torch.zeros_like(ridge))

@@ -1,5 +1,7 @@
 """Barlow Twins: our small recipes and the published ones."""
 
+from dataclasses import replace
+
 from barlow.recipes.official_gradient import tuned_under_one_part_of_the_gradient
 from barlow.recipes.recipe import Recipe
 
@@ -159,4 +161,39 @@ def pictures() -> Recipe:
         batch_size=128,
         learning_rate=3e-3,
         warmup_epochs=5.0,
+    )
+
+
+def pictures_vit() -> Recipe:
+    """The same with a small vision transformer of timm: patches of 16 pixels, so 64 pixels at least."""
+    return replace(
+        pictures(),
+        name="pictures-vit",
+        source="ours, untuned: AdamW, decay 0.05, long warm-up and clipping, as transformers want; docs/library.md",
+        image_size=64,
+        backbone="timm:vit_tiny_patch16_224",
+        width=Recipe.width,
+        zero_init=True,
+        stem="auto",
+        learning_rate=5e-4,
+        weight_decay=0.05,
+        warmup_epochs=10.0,
+        clip_norm=3.0,
+    )
+
+
+def pictures_convnext() -> Recipe:
+    """The same with the smallest ConvNeXt of timm, which has a stride of 32: 64 pixels at least."""
+    return replace(
+        pictures(),
+        name="pictures-convnext",
+        source="ours, untuned: AdamW with the decay that ConvNeXt is trained with; docs/library.md",
+        image_size=64,
+        backbone="timm:convnext_atto",
+        width=Recipe.width,
+        zero_init=True,
+        stem="auto",
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        warmup_epochs=10.0,
     )

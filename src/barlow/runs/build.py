@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from barlow.files import durable_file
 from barlow.methods.heads import head_of, projector_width
 from barlow.methods.table import METHODS, Builder, builder_of, options_in, options_of
-from barlow.recipes import ABOUT, OWN, WITHOUT_MOMENTUM, Recipe, flat
+from barlow.recipes import ABOUT, OF_THE_RUN, OWN, WITHOUT_MOMENTUM, Recipe, flat
 from barlow.runs.floor import loss_floor
 from barlow.seams import Around, Facts, Method, Modality, Source, Views, inside
 from barlow.training.engine import resolve_precision
@@ -186,10 +186,14 @@ OF_THE_DATA = ("split", "download", "channels", "decode_size", "num_workers", "m
 def refuse_numbers_of_others(numbers: Mapping[str, Any]) -> None:
     """Refuse what says where a run is made, or how data are read, among the fields of its recipe; say where it goes."""
     for name, value in numbers.items():
-        if name in OF_THE_MACHINE:
-            raise ValueError(f"{name}: no field of a Recipe, wanted machine=barlow.Machine({name}={value!r})")
-        if name in OF_THE_DATA:
-            raise ValueError(f"{name}: no field of a Recipe, wanted barlow.load_source(data, {name}=...) as the data")
+        ours = OF_THE_RUN.get(name, name)
+        what = f"{name}: is called {ours} here, and is" if ours != name else f"{name}:"
+        if ours in OF_THE_MACHINE:
+            raise ValueError(f"{what} no field of a Recipe, wanted machine=barlow.Machine({ours}={value!r})")
+        if ours in OF_THE_DATA:
+            raise ValueError(f"{what} no field of a Recipe, wanted barlow.load_source(data, {ours}=...) as the data")
+        if ours != name:
+            raise ValueError(f"{name}: is called {ours} here")
 
 
 def build_method(recipe: Recipe, backbone: nn.Module, num_features: int, own: Builder | None = None) -> Method:

@@ -41,6 +41,7 @@ def finish(
     source: Source,
     method: Method,
     twin: nn.Module,
+    num_features: int,
     test: LabelledParts | None,
     device: torch.device,
     journal: Journal,
@@ -49,8 +50,9 @@ def finish(
 ) -> None:
     """Save the backbone, measure it, gather what the page shows, write page and summary.
 
-    `twin` is the backbone as it was before the first step; `test` labelled data that only the evaluation sees, None:
-    the data of the run, with their test split if any. `seconds` is about how long all of it may take, None: half as
+    `twin` is the backbone as it was before the first step, `num_features` how many features both have;
+    `test` labelled data that only the evaluation sees, None: the data of the run, with their test split if any.
+    `seconds` is about how long all of it may take, None: half as
     long as pretraining. What of the samples that leaves is written down before they are looked at, and a finish that
     was killed is done again with the same.
     """
@@ -82,7 +84,7 @@ def finish(
         # Labels are optional: those of no use take nothing else from a run that is trained.
         message = f"The labels could not be used, so nothing is evaluated on them: {error}"
         _warn(message, journal, quiet=quiet)
-    label_free = _label_free(run, twin, samples, views, amounts.figures)
+    label_free = _label_free(run, twin, num_features, samples, views, amounts.figures)
     show = run.modality.show(facts)
     arrays = gather_evidence(
         run.backbone, method.projector, twin, samples, held_out, views, show, amounts=amounts, kept=kept
@@ -113,9 +115,11 @@ def _warn(message: str, journal: Journal, *, quiet: bool) -> None:
         Progress("evaluation", 0, quiet=quiet).say(message)
 
 
-def _label_free(run: Run, twin: nn.Module, samples: Source, views: Views, most: int) -> dict[str, float]:
+def _label_free(
+    run: Run, twin: nn.Module, num_features: int, samples: Source, views: Views, most: int
+) -> dict[str, float]:
     """The figures that need no labels, of the backbone and of its untrained twin."""
-    limit = backbone_limit(run.recipe, int(getattr(run.backbone, "num_features", 0)))
+    limit = backbone_limit(run.recipe, num_features)  # a network of one's own need not tell it
     figures, before = (label_free_figures(one, samples, views, limit, most=most) for one in (run.backbone, twin))
     return figures | {f"{name}_untrained": value for name, value in before.items()}
 

@@ -24,7 +24,7 @@ from barlow.writers import LOCK
 
 OWN_FILES = (
     *("recipe.json", "journal.jsonl", "summary.json", "evidence.npz", "report.html", "audit.json", "audit.html"),
-    *("checkpoints", "evaluations", "features", "tensorboard"),
+    *("checkpoints", "evaluations", "features", "tensorboard", "wandb"),
 )
 """What a run writes to its folder, or reads there."""
 LEFT_BY_FINISHING = (f"checkpoints/{WEIGHTS}", "evidence.npz", "report.html", "summary.json")

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
-from barlow.data.each_sample import EachSample
+from barlow.data.each_batch import EachBatch
+from barlow.data.each_sample import UNREPLAYABLE, EachSample, foreign_part
+from barlow.data.foreign_transforms import as_view
 from barlow.data.order import generators_restored
 from barlow.seams import Modality, Source, View, Views, check_backbone, to_device, unchanged
 
@@ -31,7 +33,7 @@ def _pipeline(given: Any) -> View:
         if isinstance(given, View):
             return given
         if callable(given):
-            return EachSample(given)
+            return as_view(given)
     raise ValueError(
         f"views: got {given if isinstance(given, (type, str)) else type(given).__name__!r}, wanted a name, a View "
         "(sample and apply), a transform of one sample, or several of them"
@@ -64,19 +66,52 @@ def with_plain(modality: Modality, views: Views, samples: Any) -> tuple[Views, s
     knows, samples brought to the form of its view. Also returns a sentence for the user in the second case.
     """
     drawn = _drawn_once(views, samples)
+    views, chance = _tried_again(views, samples)
     if views.plain is not unchanged:
-        return views, ""
+        return _with_plain_parts(views), chance
     first = views.pipelines[0]
-    if isinstance(first, EachSample):
+    if isinstance(first, (EachSample, EachBatch)):
+        transform = foreign_part(first.transform)
         if modality.plain is None:
-            raise ValueError(_no_plain(first.transform))
-        plain, said = modality.plain(first.transform, drawn[0])
-        return replace(views, plain=plain), said
+            raise ValueError(_no_plain(transform))
+        plain, said = modality.plain(transform, drawn[0])
+        return _with_plain_parts(replace(views, plain=plain)), "; ".join(filter(None, [said, chance]))
     try:
         first.apply(samples, {})
     except Exception:  # such a view leaves nothing out; an audit of it is refused
-        return views, ""
-    return replace(views, plain=lambda batch: first.apply(batch, {})), ""
+        return views, chance
+    return replace(views, plain=lambda batch: first.apply(batch, {})), chance
+
+
+def _with_plain_parts(views: Views) -> Views:
+    """Let transforms of other libraries be left out, as an audit does: what is seen then is what is plain."""
+    plain = views.plain
+    given = (EachSample, EachBatch)
+    return replace(
+        views, pipelines=tuple(replace(one, plain=plain) if isinstance(one, given) else one for one in views.pipelines)
+    )
+
+
+def _tried_again(views: Views, samples: Any) -> tuple[Views, str]:
+    """Draw every pipeline twice with the same parameters, mark those that do not repeat themselves, and say so."""
+    pipelines, said = [], ""
+    with generators_restored():
+        for view in views.pipelines:
+            params = view.sample(samples, torch.Generator().manual_seed(1))
+            if not _equal(view.apply(samples, params), view.apply(samples, params)):
+                said = f"views: {UNREPLAYABLE.format(type(foreign_part(getattr(view, 'transform', view))).__name__)}"
+                view = replace(view, replayable=False) if isinstance(view, (EachSample, EachBatch)) else view
+            pipelines.append(view)
+    return replace(views, pipelines=tuple(pipelines)), said
+
+
+def _equal(first: Any, second: Any) -> bool:
+    """Whether two draws are the same; of what is neither a tensor nor a list of them nobody asks."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    return True
 
 
 def _drawn_once(views: Views, samples: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 import copy
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from barlow.arguments import described
 from barlow.data.bad_samples import left_out
@@ -29,7 +30,8 @@ from barlow.formats import printable
 from barlow.methods.heads import projector_width
 from barlow.methods.table import Builder
 from barlow.modalities import load_training, modality_for, modality_of, place_of, said
-from barlow.recipes import OWN, Recipe, batch_note, with_numbers
+from barlow.recipes import OWN, Recipe, batch_note, flat, with_numbers
+from barlow.recipes.numbers import Numbers
 from barlow.runs.build import (
     Wrap,
     build_backbone,
@@ -62,13 +64,14 @@ from barlow.runs.start import Start, start_of
 from barlow.seams import Around, Method, Modality, OnDevice, Source, check_backbone
 from barlow.training.checkpoint import load_checkpoint, restore_method
 from barlow.training.engine import build_fabric, resolve_precision, under_autocast
-from barlow.training.journal import Journal, TensorboardMirror
+from barlow.training.journal import Journal, Listener
 from barlow.training.machine import Machine
 from barlow.training.plan import Plan, steps_of, steps_per_epoch
 from barlow.training.pretrain import Probe, noting_bad_data, pretrain as train
 from barlow.training.processes import agreed, first_process_alone, guard_children, naming_a_loss
 from barlow.training.progress import Progress, StepProgress, saying_if_slow
 from barlow.training.sync_batch_norm import plain_batch_norms, synchronise_batch_norms
+from barlow.training.trackers import Listeners, tracker_names
 from barlow.writers import FolderTakenError, one_writer, refuse_second
 
 FEWEST_SAMPLES = 2
@@ -102,7 +105,8 @@ def pretrain(
     white_level: int | float | None = None,
     channels_axis: int | str | None = None,
     since: float | None = None,
-    **numbers: Any,
+    callbacks: Sequence[Listener] = (),
+    **numbers: Unpack[Numbers],
 ) -> Run:
     """Pretrain a backbone without labels; go on where an earlier call with the same `out` stopped.
 
@@ -134,6 +138,8 @@ def pretrain(
             settled here is kept in `recipe.json`, and all that the run is given later is read so.
         channels_axis: of arrays of images, "first" (1) or "last" (-1); None: told by their shape.
         since: when the minutes began, in unix seconds; None: now.
+        callbacks: functions or objects that are called with each record of the journal, a dict, after it is written, by
+            the first process; one that has `close` is closed at the end. What they raise ends the run.
         numbers: fields of the Recipe to change, such as epochs=100 or minutes=60; all of them are listed below. With
             minutes and no whole recipe by name, what is not given by hand is chosen for the data, the time and this
             machine, and said.
@@ -187,7 +193,8 @@ def pretrain(
     drawn = ready or build_views(kind, settled, facts, memory)
     network = own_network or build_backbone(kind, settled, facts)
     run = Run(where.path, settled, network, drawn, modality=kind, method=own_method)
-    return _Job(run, where, facts, source, fabric, machine, note, sitting, wrap, start, memory).carry_out(samples, held)
+    job = _Job(run, where, facts, source, fabric, machine, note, sitting, wrap, start, memory, callbacks)
+    return job.carry_out(samples, held)
 
 
 pretrain.__doc__ = (
@@ -211,6 +218,7 @@ class _Job:
     wrap: Wrap | None = None
     start: Start | None = None
     memory: Mapping[str, Tensor] = field(default_factory=dict)
+    callbacks: Sequence[Listener] = ()
 
     def carry_out(self, samples: Any, test: LabelledParts | None) -> Run:
         run, fabric = self.run, self.fabric
@@ -246,8 +254,7 @@ class _Job:
             )  # a changed recipe is refused by all at once
             if first:
                 keep_memory(self.where.checkpoints, self.memory)
-            mirror = TensorboardMirror(self.where.path / "tensorboard") if self.machine.tensorboard and first else None
-            with Journal(self.where.journal, enabled=first, listener=mirror) as journal, naming_a_loss(fabric, journal):
+            with self._journal(write=first) as journal, naming_a_loss(fabric, journal):
                 if agreed(fabric, first and self.where.finished())[0]:
                     last = self.where.checkpoints / "last.ckpt"
                     restore_method(method, load_checkpoint(last), last, plan.identity)
@@ -255,11 +262,21 @@ class _Job:
                 else:
                     finished = self._train(method, optimizer, plan, num_features, journal)
                 if finished:
-                    self._finish(method, twin, test, journal)
+                    self._finish(method, twin, num_features, test, journal)
         run.backbone.cpu().eval()
         return replace(run, finished=finished)
 
-    def _finish(self, method: Method, twin: nn.Module, test: LabelledParts | None, journal: Journal) -> None:
+    @contextmanager
+    def _journal(self, *, write: bool) -> Iterator[Journal]:
+        """The journal, with all that listens to it."""
+        log_to, callbacks = (self.machine.log_to, self.callbacks) if write else ("", ())
+        told = Listeners(callbacks, log_to, folder=self.where.path, numbers=flat(asdict(self.run.recipe)))
+        with told, Journal(self.where.journal, enabled=write, listener=told) as journal:
+            yield journal
+
+    def _finish(
+        self, method: Method, twin: nn.Module, num_features: int, test: LabelledParts | None, journal: Journal
+    ) -> None:
         """Let the first process do what an earlier call left undone, all of it in the time left, or the page alone."""
         sitting, quiet, undone = self.sitting, self.machine.quiet, self.where.undone()
         # A sitting that was killed may have left nothing of it: half of what was kept is given all the same.
@@ -269,7 +286,9 @@ class _Job:
                 try_report(self.where, journal, quiet=quiet)
             elif at_work and undone:
                 device = self.fabric.device
-                finish(self.run, self.facts, self.source, method, twin, test, device, journal, quiet, seconds)
+                finish(
+                    self.run, self.facts, self.source, method, twin, num_features, test, device, journal, quiet, seconds
+                )
                 if sitting is not None:
                     Progress("plan", 0, quiet=quiet).say(sitting.close())
 
@@ -410,6 +429,7 @@ def _checked(
 ) -> Recipe:
     """Return the recipe with its precision, after seeing all that can be seen before data are read."""
     _check_hold_out(hold_out, test)
+    tracker_names(machine.log_to)
     recipe = with_checked_options(recipe, own_method)
     check_numbers(recipe)
     modality.names(recipe)

@@ -1,7 +1,8 @@
 """The only mathematics over processes: each function is right in value and in gradient, and does nothing alone.
 
-Losses never ask whether they are distributed: they take `all_mean` (and `gather`) as arguments, the identity by
-default. So W processes can be tested as W shards in one process, and the tests of this file cover the rest.
+Mathematics never asks whether it is distributed: it takes `all_mean` (and `gather`) as arguments. So W processes can be
+tested as W shards in one process, and the tests of this file cover the rest. A loss that is given neither takes them
+from `mean_for` and `gather_for`: the exact form inside a process group (docs/decisions/0018-exact-by-default.md).
 
 Gradients assume what DDP and Fabric do: parameter gradients are *averaged* over processes, and every process
 computes the same loss from the same global quantities. So the backward pass of each function here is the sum over
@@ -14,6 +15,7 @@ gloo also where the devices talk by NCCL: a host that asks a GPU for a number wa
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -70,6 +72,53 @@ def all_mean(local_mean: Tensor, num_samples: int) -> Tensor:
 def all_mean_here() -> AllMean:
     """Return `all_mean` where there are several processes, else `identity`, for which some losses have a faster way."""
     return all_mean if num_processes() > 1 else identity
+
+
+def mean_for(z: Tensor, given: AllMean | None = None) -> AllMean:
+    """Return the mean that a loss of `z` is taken by: the given one, or over the default process group, if any.
+
+    So a loss in a loop of one's own is that of the whole batch without a word. `identity` for the own samples alone, as
+    where one process works and the others do not. A group that cannot carry tensors of this device is warned of once.
+    """
+    if given is not None:
+        return given
+    return all_mean if num_processes() > 1 and _carried(z.device.type) else identity
+
+
+def gather_for(
+    z: Tensor, given: Gather | None = None, mean: AllMean | None = None, *, gradient: bool = False
+) -> Gather:
+    """Return how a loss of `z` gathers rows: the given way, or that which goes with its mean, as `mean_for` does.
+
+    A mean of one's own says nothing of rows: the own ones are used, and one warning says so.
+    """
+    if given is not None:
+        return given
+    if mean is not None and exchange_of(mean) is None:
+        _say_once("gather: got none beside an all_mean of your own, so rows are compared within each process only; "
+                  "wanted gather= too, such as barlow.gather_with_grad")  # fmt: skip
+    over_all = mean is None or exchange_of(mean) is _OVER_PROCESSES
+    if over_all and num_processes() > 1 and _carried(z.device.type):
+        return gather_with_grad if gradient else gather_rows
+    return own_rows
+
+
+def _carried(device: str) -> bool:
+    """Whether the default group carries tensors of a device."""
+    backends = str(dist.get_backend_config())
+    if f"{device}:" in backends or ":" not in backends:
+        return True
+    _say_once(
+        f"all_mean: the process group ({backends}) carries no tensors of the {device}, so each process computes "
+        "the loss of its own samples only; wanted tensors on its device, a group for both (cpu:gloo,cuda:nccl), or "
+        "all_mean= and gather= of your own (barlow.MeanOver); all_mean=barlow.identity says that this is meant"
+    )
+    return False
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    warnings.warn(message, stacklevel=5)
 
 
 def gather_with_grad(rows: Tensor) -> Tensor:

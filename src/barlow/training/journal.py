@@ -6,13 +6,14 @@ import numbers
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from barlow.files import durable_file, naming_the_file, sync_folder
 
 Record = dict[str, Any]
+Listener = Callable[[Record], Any]
+"""What is called with each record after it is written."""
 UNDONE_BY_REWIND = ("step", "schedule", "probe", "checkpoint", "finish")
 SIGNIFICANT_DIGITS = 7  # A float32 has no more.
 KEPT = "the last good checkpoint is kept"
@@ -24,7 +25,7 @@ LONGEST_SHOWN = 200
 class Journal:
     """Appends records to a file of JSON lines, each flushed at once so that `kill -9` loses none."""
 
-    def __init__(self, path: Path, *, enabled: bool = True, listener: Callable[[Record], None] | None = None) -> None:
+    def __init__(self, path: Path, *, enabled: bool = True, listener: Listener | None = None) -> None:
         """Open the journal, or continue one; a last line that a crash cut short is removed.
 
         `enabled` is False on every process but the first: nothing is read or written. `listener` is called with each
@@ -220,37 +221,6 @@ def _plain(value: Any, name: str) -> Any:
         f"journal field {name!r}: got a {type(value).__name__}, wanted a string, a number, None, or lists "
         "and string-keyed mappings of them; of a tensor or an array pass .item() or .tolist()"
     )
-
-
-class TensorboardMirror:
-    """Copies the numbers of each record it is called with to TensorBoard; `Journal(listener=...)` takes one."""
-
-    def __init__(self, logdir: Path) -> None:
-        """Start an event file in `logdir`; ValueError where TensorBoard (`barlow[tensorboard]`) is not installed."""
-        try:
-            writer: Any = import_module("tensorboard.summary").Writer
-        except ImportError as error:
-            raise ValueError(f"tensorboard: cannot be loaded ({error}); pip install 'barlow[tensorboard]'") from error
-        self._writer = writer(str(logdir))
-
-    def __call__(self, record: Record) -> None:
-        """Write the scalars of one record at its step; records without a step have none."""
-        for tag, value in scalars(record).items():
-            self._writer.add_scalar(tag, value, record["step"], wall_time=record["time"])
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Close the event file."""
-        self._writer.close()
-
-
-def mirror_journal(path: Path, logdir: Path) -> None:
-    """Write a whole journal, of a finished run for one, as one new event file in `logdir`."""
-    records = read_journal(path)
-    mirror = TensorboardMirror(logdir)
-    for record in records:
-        mirror(record)
-    mirror.close()
 
 
 def scalars(record: Record) -> dict[str, float]:

@@ -19,8 +19,8 @@ class Machine:
     """Time between checkpoints: the most that a kill can lose."""
     quiet: bool = False
     """No progress on the terminal."""
-    tensorboard: bool = False
-    """Mirror the journal for TensorBoard in the run folder."""
+    log_to: str = ""
+    """Programs that are told of the run while it goes on: tensorboard, wandb, mlflow, trackio; with commas between."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number or no word where the field is one; 2 devices are as good as "2"."""
