@@ -22,13 +22,16 @@ from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outlie
 from barlow.cli.flags import (
     Audit,
     Compare,
+    Completion,
     Embed,
     Evaluate,
     Export,
+    Networks,
     Recipes,
     Report,
     Segment,
     Study,
+    Views,
     parse,
     parse_pretrain,
 )
@@ -135,6 +138,9 @@ FLAGS = {
     "export": Export,
     "study": Study,
     "recipes": Recipes,
+    "views": Views,
+    "networks": Networks,
+    "completion": Completion,
 }
 
 
