@@ -231,6 +231,7 @@ SNIPPETS = ("README.md", "docs/runs.md", "docs/audit.md", "docs/evaluation.md")
 OF_APPLICATIONS = {
     "docs/sequence.md": "applications/continual/test_sequence.py",
     "docs/features.md": "runs/test_features.py",
+    "docs/start.md": "test_site.py",
     "docs/audio.md": "test_snippets.py",
     "docs/segmentation.md": "test_snippets.py",
     "docs/speakers.md": "test_snippets.py",
