@@ -6,6 +6,7 @@ All from the built-in digits, ten minutes on two cores; runs are kept in build/g
 on.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -46,4 +47,6 @@ def made(command: list[str], page: Path, to: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/gallery"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", type=Path, default=Path("build/gallery"), help="folder of the pages")
+    main(parser.parse_args().out)
