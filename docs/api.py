@@ -33,7 +33,7 @@ AREAS: dict[str, dict[str, str]] = {
         "vicreg_loss": "terms = barlow.vicreg_loss(z_a, z_b, covariance_weight=1.0)",
         "byol_loss": "p_a, p_b = 2 * z_a, 2 * z_b  # of a predictor\nterms = barlow.byol_loss(p_a, z_b, p_b, z_a)",
         "simsiam_loss": "terms = barlow.simsiam_loss(p_a, z_b, p_b, z_a)",
-        "wmse_loss": "terms = barlow.wmse_loss([z_a, z_b], w_size=4)",
+        "wmse_loss": "terms = barlow.wmse_loss([z_a, z_b], w_size=16)  # more than D",
         "sigreg_loss": (
             "directions = torch.nn.functional.normalize(torch.randn(z_a.shape[1], 64), dim=0)\n"
             "terms = barlow.sigreg_loss(torch.stack([z_a, z_b]), directions)"
@@ -80,7 +80,7 @@ AREAS: dict[str, dict[str, str]] = {
         "Batch": "batch = next(source.batches([0, 1, 2], 3))  # .samples, .indices",
         "ArraySource": 'source = barlow.ArraySource(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), name="mine")',
         "ShapesSource": "shapes = barlow.ShapesSource(64)  # known factors",
-        "shape_views": 'views = barlow.shape_views(["colour"])',
+        "shape_views": 'views = barlow.shape_views(["position", "brightness"])',
         "image_views": 'views = barlow.image_views("byol", size=32, channels=3)',
         "Views": "again = barlow.Views(views.pipelines, plain=views.plain)",
         "View": "isinstance(views.pipelines[0], barlow.View)",
@@ -93,12 +93,11 @@ AREAS: dict[str, dict[str, str]] = {
         "load_foreign": 'found = barlow.load_foreign("checkpoint.pth")  # .backbone, .unmatched, .missing',
         "load_clips": "clips = barlow.load_clips(recordings)",
         "load_graph": (
-            "edges, x = torch.tensor([[0, 1], [1, 2]]), torch.eye(3)\n"
-            'nodes = barlow.load_graph({"x": x, "edge_index": edges})'
+            "edges, x = torch.tensor([[0, 1], [1, 2]]), torch.eye(3)\nnodes = barlow.load_graph((x, edges))"
         ),
         "GraphView": "view = barlow.GraphView(feature_mask=0.1, edge_drop=0.4)",
         "GraphNetwork": "from barlow.graphs.networks.encoders import encoder\n"
-        'network = barlow.GraphNetwork(encoder("gcn1", 3, 8), 8)',
+        'network = barlow.GraphNetwork(encoder("gcn1", 3, 8), pool="mean")',
     },
     "Parts of your own": {
         "Method": "class Mine(barlow.Method):\n    def forward(self, views):\n        return terms",
