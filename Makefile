@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu test-lowest test-release lint check clean
+.PHONY: demo test test-gpu test-lowest test-release lint check site gallery clean
 
 demo: $(VENV)/installed
 	$(BIN)/barlow pretrain digits --out runs/digits
@@ -36,6 +36,15 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 check: lint test
+
+# The documents as a site in build/site; a link that leads nowhere is an error. `make gallery` before it shows real pages.
+site: $(VENV)/installed-dev
+	$(BIN)/python docs/site.py build/docs
+	$(BIN)/zensical build --strict
+
+# Pages of a run, an audit, a comparison, a map, a study and an atlas into build/gallery, from the built-in digits.
+gallery: $(VENV)/installed
+	$(BIN)/python benchmarks/gallery.py
 
 clean:
 	rm -rf $(VENV) build dist runs/digits

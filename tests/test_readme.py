@@ -22,13 +22,16 @@ from barlow.cli.features import Classify, Duplicates, Groups, Label, Map, Outlie
 from barlow.cli.flags import (
     Audit,
     Compare,
+    Completion,
     Embed,
     Evaluate,
     Export,
+    Networks,
     Recipes,
     Report,
     Segment,
     Study,
+    Views,
     parse,
     parse_pretrain,
 )
@@ -135,6 +138,9 @@ FLAGS = {
     "export": Export,
     "study": Study,
     "recipes": Recipes,
+    "views": Views,
+    "networks": Networks,
+    "completion": Completion,
 }
 
 
@@ -226,6 +232,7 @@ OF_APPLICATIONS = {
     "docs/sequence.md": "applications/continual/test_sequence.py",
     "docs/features.md": "runs/test_features.py",
     "docs/library.md": "test_library.py",
+    "docs/start.md": "test_site.py",
     "docs/audio.md": "test_snippets.py",
     "docs/data.md": "data/stored/test_write_shards.py",
     "docs/segmentation.md": "test_snippets.py",

@@ -724,6 +724,8 @@ class Modality:
         preparation: (recipe, facts) -> how samples become network input, kept in files of ONNX; None: not known.
         exports: name -> (backbone, path, recipe, facts), other programs' formats beside ONNX; gives sentences on what
             the other program does in another way.
+        listed: ("views" or "networks", word) -> name -> a line on it, of names that a recipe may have; with a word
+            those of the libraries that have it too. For `barlow views`, `barlow networks` and completion.
         windows: whether `load` takes window= and hop=, seconds, and then gives every window of longer samples.
         statistics: facts by name that may differ a little when a file of the data broke.
         reading: facts by name that say how the data were read: a run that goes on has them read so again.
@@ -762,6 +764,7 @@ class Modality:
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
     preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
     exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
+    listed: Callable[[str, str], Mapping[str, str]] = lambda what, word: {}
     windows: bool = False
     statistics: Collection[str] = ()
     reading: Collection[str] = ()

@@ -47,7 +47,18 @@ def test_a_page_says_what_was_claimed_what_was_found_and_how_to_make_it_again(tm
     assert RECORD.command in page.text
     assert "2 cells, 1 min 5 s of computing in all" in page.text
     assert "torch 2.9, barlow 0.1" in page.text
-    assert {"part-0", "part-1", "record"} <= set(page.ids)
+    assert {"part-0", "findings", "table-0", "record"} <= set(page.ids)
+
+
+def test_the_answer_and_a_plot_come_first_and_tables_are_folded(tmp_path: Path) -> None:
+    page = written(tmp_path, Conclusion([HELD, FAILED], [TABLE, PLOT, PLOT]))
+    source = (tmp_path / "study.html").read_text(encoding="utf-8")
+    assert "A projector makes C the identity: held. Of 2 statements in all: 1 held, 1 failed." in page.text
+    order = ["part-0", "findings", "part-1", "table-0", "record"]
+    assert [name for name in page.ids if name in order] == order
+    table = source.partition('id="table-0"')[2].partition("</section>")[0]
+    assert table.index("<details>") < table.index("<summary>1 row</summary>") < table.index("<table")
+    assert "Nothing is found yet." in written(tmp_path, Conclusion([], [TABLE])).text
 
 
 def test_a_page_needs_nothing_but_itself(tmp_path: Path) -> None:

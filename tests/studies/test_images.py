@@ -2,7 +2,7 @@
 
 import torch
 
-from barlow.studies.images import TRANSFORMS, EnumeratedImages, load_enumerated
+from barlow.studies.images import TRANSFORMS, EnumeratedImages, load_enumerated, load_sampled
 from tests.studies.tiny import FEW
 
 
@@ -27,3 +27,12 @@ def test_parts_are_disjoint_and_the_test_part_does_not_depend_on_the_seed(digits
     parts = [{bytes(image.numpy().tobytes()) for image in part.pixels} for part in (digits.fit, digits.validation)]
     assert not parts[0] & parts[1]
     assert [len(part.labels) for part in (digits.fit, digits.validation, digits.test)] == [124, 26, 60]
+
+
+def test_untrained_networks_follow_the_seed_and_nothing_else() -> None:
+    images = load_sampled("digits")
+    for kind in ("resnet", "mlp"):
+        first, again, other = (images.untrained_network(kind, seed).state_dict() for seed in (0, 0, 1))
+        weights = [name for name, value in first.items() if value.ndim > 1]
+        assert all(torch.equal(first[name], again[name]) for name in weights)
+        assert not any(torch.equal(first[name], other[name]) for name in weights), kind

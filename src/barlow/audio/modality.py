@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from barlow.audio.data.load import accepts, load_clips, splits
 from barlow.audio.front_end import FrontEnd, as_options, front_end, noise, strengths
 from barlow.audio.hear import export_hear
+from barlow.audio.listed import listed
 from barlow.audio.networks.build import PREFIX, build_network, check_name
 from barlow.audio.noise_options import Noise
 from barlow.audio.show import Show
@@ -182,6 +183,7 @@ AUDIO = Modality(
     example=example,
     exports={"hear": export_hear},
     preparation=preparation,
+    listed=listed,
     windows=True,
     statistics=("mean", "std", "loudness"),
     reading=("front_end",),

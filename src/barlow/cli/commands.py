@@ -19,14 +19,17 @@ from barlow.cli.features import classify, duplicates, groups, label, map_page, o
 from barlow.cli.flags import (
     Audit,
     Compare,
+    Completion,
     Embed,
     Evaluate,
     Export,
+    Networks,
     Pretrain,
     Recipes,
     Report,
     Segment,
     Study,
+    Views,
     parse,
     parse_pretrain,
     typed_numbers,
@@ -44,27 +47,49 @@ INTERRUPTED = 130
 
 HELP = """barlow: self-supervised pretraining that shows why it works.
 
-  barlow pretrain [DATA]          pretrain a backbone (--minutes 60); without DATA on built-in digits, a minute or two
-  barlow compare [DATA] --recipes A,B   train several for the same time or the same images: one table, one page
-  barlow evaluate RUN [DATA]      kNN, linear probe, few labels, beside untrained network and raw pixels
-  barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA, checkpoint.pth DATA; two: what changed
-  barlow embed RUN [DATA]         features of every sample, to .npz or .parquet
-  barlow similar RUN QUERY        the samples most like a picture, a folder of them, or one of the data by its name
+to begin with:
+  barlow pretrain [DATA]          pretrain a backbone (--minutes 60); without
+                                  DATA on built-in digits, a minute or two
+  barlow evaluate RUN [DATA]      what its features are worth: neighbours,
+                                  linear probe, few labels, beside honest bars
+  barlow audit RUN [RUN]          why it is as it is; also timm:NAME DATA,
+                                  checkpoint.pth DATA; two: what changed
+  barlow report RUN [RUN ...]     one HTML page of a run, or of several
+
+what to do with features:
+  barlow similar RUN QUERY        the samples most like a picture, those of a
+                                  folder, or one of the data by its name
   barlow duplicates RUN           samples that are there twice
   barlow outliers RUN             samples that fit nowhere, and why
   barlow groups RUN               samples that belong together
-  barlow map RUN                  one page to look around in, with pictures; opens offline
-  barlow label RUN                which samples to label next, as a csv to fill in
-  barlow classify RUN             a classifier from those labels, or from class folders
-  barlow predict MODEL NEW        its classes of new samples, and what is like none of them
-  barlow sequence DATA DATA ...   one network learns data sets one after another; --keep ewc: what it forgets, and less
-  barlow segment RUN DATA         fine-tune it on few masks: masks, a model, and whether pretraining helped
-  barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
-  barlow study [NAME]             a claim of the paper put to the test; without NAME the list
-  barlow export RUN               backbone for timm or ONNX; of sound also for HEAR
-  barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
+  barlow map RUN                  one page to look around in; opens offline
+  barlow label RUN                which samples to label next, as a csv
+  barlow classify RUN             a classifier from those labels, or from
+                                  class folders
+  barlow predict MODEL NEW        its classes of new samples, and what is
+                                  like none of them
 
-barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
+for other programs:
+  barlow embed RUN [DATA]         features of every sample: .npz or .parquet
+  barlow export RUN               backbone for timm or ONNX; of sound for HEAR
+
+larger tasks:
+  barlow segment RUN DATA         fine-tune on few masks: masks and a model
+  barlow sequence DATA DATA ...   data sets one after another by one network;
+                                  --keep ewc: what it forgets, and less
+  barlow compare [DATA] --recipes A,B   several recipes for the same time or
+                                  the same images: one table, one page
+  barlow study [NAME]             a claim of the paper put to the test;
+                                  without NAME the list
+
+to look up:
+  barlow recipes [NAME]           complete runs by name; every number of one
+  barlow views [DATA]             augmentations by name; pictures of them
+  barlow networks [WORD]          networks by name
+  barlow completion bash          completion for bash, zsh or fish
+
+barlow COMMAND --help tells more. --debug before any command shows the
+traceback of an error.
 """
 
 
@@ -382,6 +407,36 @@ def recipes(arguments: Sequence[str]) -> int:
     return 0
 
 
+def views(arguments: Sequence[str]) -> int:
+    """Print the views by name; with data, write the page of what they do."""
+    flags = parse(Views, arguments)
+    from barlow.cli.listed import print_listed, write_views_page
+
+    if flags.data:
+        say_page(write_views_page(flags))
+    else:
+        print_listed("views")
+    return 0
+
+
+def networks(arguments: Sequence[str]) -> int:
+    """Print the networks by name."""
+    flags = parse(Networks, arguments)
+    from barlow.cli.listed import print_listed
+
+    print_listed("networks", flags.word)
+    return 0
+
+
+def completion(arguments: Sequence[str]) -> int:
+    """Print what a shell completes by."""
+    flags = parse(Completion, arguments)
+    from barlow.cli.completion import script
+
+    sys.stdout.write(script(flags.shell, flags_by_command()))
+    return 0
+
+
 def say(line: str) -> None:
     """Print a line of result."""
     sys.stdout.write(line + "\n")
@@ -413,7 +468,18 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "study": study,
     "export": export,
     "recipes": recipes,
+    "views": views,
+    "networks": networks,
+    "completion": completion,
 }
+
+
+def flags_by_command() -> dict[str, type]:
+    """Return the dataclass of every command."""
+    from barlow.cli import features, flags, sequence
+
+    homes = (sequence, flags, features)
+    return {name: next(found for home in homes if (found := vars(home).get(name.capitalize()))) for name in COMMANDS}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

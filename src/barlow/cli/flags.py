@@ -3,8 +3,9 @@
 The string under each field is its help. No torch.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -309,11 +310,50 @@ class Recipes:
     """Data by name, for a method; empty: a folder of pictures."""
 
 
+@dataclass(frozen=True)
+class Views:
+    """List the augmentation pipelines by name; with DATA, write a page of what each makes of some of its pictures."""
+
+    data: tyro.conf.Positional[str] = ""
+    """Data as for pretrain: pictures, or recordings; empty: the list alone."""
+    out: Path = Path("views.html")
+    """The page."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
+    size: int = 0
+    """Side of the views in pixels; 0: that of the data, at most 80."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """List the networks by name; with WORD also those of timm and torchvision that have it in their names."""
+
+    word: tyro.conf.Positional[str] = ""
+    """A part of a name, such as convnext; empty: those that people begin with."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Print the script by which a shell completes commands, flags and their words.
+
+    bash: eval "$(barlow completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish: barlow completion fish |
+    source.
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """Which shell."""
+
+
 Flags = TypeVar("Flags")
 
 
 def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = None) -> Flags:
     """Return the flags of one command; prints help or the mistake and exits by itself."""
+    if any(word in ("-h", "--help") for word in arguments):
+        from barlow.cli.help import print_help
+
+        print_help(flags, MISSING if default is None else default)
+        sys.exit(0)
     prog = f"barlow {flags.__name__.lower()}"
     if default is None:
         return at_home(tyro.cli(flags, args=list(arguments), prog=prog))

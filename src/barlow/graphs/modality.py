@@ -13,7 +13,7 @@ from barlow.graphs.data.graph import Graph, Graphs, Nodes
 from barlow.graphs.data.load import PLACES, SAMPLED_FROM, load_graph, looks_like_graph, looks_like_graphs
 from barlow.graphs.data.sampling import read_fanout
 from barlow.graphs.data.source import GraphSource, NodeSource, facts_of
-from barlow.graphs.networks.encoders import ENCODERS, encoder
+from barlow.graphs.networks.encoders import ENCODERS, LAYERS, encoder
 from barlow.graphs.networks.layers import smoothing
 from barlow.graphs.networks.network import POOLS, GraphNetwork, pooled
 from barlow.graphs.portrait import portrait
@@ -23,7 +23,7 @@ from barlow.graphs.views.masking import GraphView
 from barlow.recipes import OWN, Recipe, recipe_for_graph, recipe_for_graphs
 from barlow.seams import Facts, Modality, Source, Views
 
-VIEWS = ("graph",)
+VIEWS = {"graph": "2: some columns of the features blank, some edges gone; --modality-options feature_mask edge_drop"}
 """Pipelines by name: their numbers are options of the modality."""
 OPTIONS: Mapping[str, int | float | str] = {
     "feature_mask": 0.1,
@@ -214,6 +214,11 @@ def smoothed(graph: Graph, steps: int = SMOOTHING_STEPS) -> Float[Tensor, "m f"]
     return found
 
 
+def listed(what: str, word: str) -> Mapping[str, str]:
+    """Return views or networks by name, a line on each; those with the word in it."""
+    return {name: line for name, line in (LAYERS if what == "networks" else VIEWS).items() if word in name}
+
+
 def example(recipe: Recipe, facts: Facts) -> Tensor:
     """Refuse: a graph is no tensor that an ONNX file could take."""
     raise ValueError("to: got onnx, but a graph network takes a graph, which such a file has no form for; wanted embed")
@@ -239,6 +244,7 @@ GRAPHS = Modality(
     readings=readings,
     portrait=portrait,
     example=example,
+    listed=listed,
     reading=READING,
 )
 """One graph: its nodes are the samples."""

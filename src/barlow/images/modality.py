@@ -1,7 +1,7 @@
 """Images as a `Modality`: all that the core knows of them."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,14 @@ from barlow.images.networks.backbones import Backbone, build_backbone
 from barlow.images.networks.basic_resnet import single_pixel_convolutions
 from barlow.images.networks.foreign import OFFICIAL, Foreign, load_foreign
 from barlow.images.networks.libraries import find_network
+from barlow.images.networks.listed import networks_listed
 from barlow.images.networks.saved import load_backbone, save_backbone
 from barlow.images.networks.smp_folder import export_smp
 from barlow.images.networks.timm_folder import export_timm
 from barlow.images.networks.weights import require_weights
 from barlow.images.views.colour import to_pixels
 from barlow.images.views.exported import PlainView
+from barlow.images.views.in_words import views_listed
 from barlow.images.views.located import GeometryOnly
 from barlow.images.views.pipeline import ImagePipeline
 from barlow.images.views.published import IMAGENET_MEAN, IMAGENET_STD, PLAIN_INTERPOLATION, VIEWS, image_views
@@ -375,6 +377,11 @@ def show(facts: Facts) -> Callable[[Tensor], Tensor] | None:
     return partial(to_pixels, mean=tuple(facts["mean"]), std=tuple(facts["std"]))
 
 
+def listed(what: str, word: str) -> Mapping[str, str]:
+    """Return views or networks by name, a line on each."""
+    return networks_listed(word) if what == "networks" else views_listed(word)
+
+
 IMAGES = Modality(
     name="images",
     noun="image",
@@ -403,6 +410,7 @@ IMAGES = Modality(
     show=show,
     example=example,
     preparation=preparation,
+    listed=listed,
     exports={"timm": to_timm, "smp": to_smp},
     statistics=("mean", "std"),
     reading=("white_level", "channels_axis", "decode_size"),

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import wave
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,8 @@ def correlation(run: RunFiles) -> str:
         counts, edges = np.histogram(diagonal.astype(np.float64), bins=40, range=ends)
         charts.append(histogram("Diagonal (1 is the aim)", edges, counts.astype(np.float64), x_name="correlation"))
         said.append(f"The diagonal has mean {number(float(diagonal.mean()))}.")
+    if len(moments := run.moments()) > 1:
+        charts.append(film(moments))
     off_diagonal, sentence = _off_diagonal(run, samples)
     charts.append(off_diagonal)
     said.append(sentence)
@@ -103,6 +106,43 @@ def correlation(run: RunFiles) -> str:
     body = f'<p class="finding">{text(spoken)}</p>' if spoken else ""
     drawn = grid(*charts, kind="grid thirds")
     return section("correlation", "Correlation of the embeddings", explanation, drawn and body + drawn)
+
+
+FRAME_SECONDS, LAST_SECONDS = 0.25, 2.0
+FRAME_SIDE = 128
+"""Pixels: a small C is enlarged to this."""
+LEVELS = 12
+"""Shades of either colour in a film: so few keep it small."""
+
+
+def film(moments: Sequence[tuple[float, Array]]) -> str:
+    """Draw C over the run as one moving picture, blue above 0 and orange below; the last moment stays longest."""
+    first, last = (f"{moments[place][0]:.3g}" for place in (0, -1))
+    side = moments[0][1].shape[0]
+    data = base64.b64encode(film_bytes([matrix for _, matrix in moments])).decode("ascii")
+    return (
+        f'<figure class="chart"><figcaption>C over the run, {side} × {side}, epochs {first} to {last}</figcaption>'
+        f'<div class="heat"><img src="data:image/gif;base64,{data}" alt="The correlation matrix from epoch {first} to '
+        f'epoch {last}: the diagonal fills, the rest empties"></div></figure>'
+    )
+
+
+def film_bytes(matrices: Sequence[Array]) -> bytes:
+    """Return matrices with values in [-1, 1] as the frames of a GIF: white at 0, blue at 1, orange at -1."""
+    shades = np.sign(matrices) * (np.sqrt(np.abs(matrices)) * LEVELS).round() ** 2 / LEVELS**2
+    side = (FRAME_SIDE, FRAME_SIDE)
+    frames = [Image.fromarray(coloured(one)).resize(side, Image.Resampling.NEAREST).quantize(64) for one in shades]
+    buffer, times = io.BytesIO(), [round(1000 * FRAME_SECONDS)] * (len(frames) - 1) + [round(1000 * LAST_SECONDS)]
+    frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=True)
+    return buffer.getvalue()
+
+
+def coloured(matrix: Array) -> NDArray[np.uint8]:
+    """Return (H, W) in [-1, 1] as (H, W, 3): white at 0; the root of the size, so that small values show."""
+    strength = np.sqrt(np.clip(np.abs(matrix), 0, 1))[..., None]
+    full = np.where((matrix > 0)[..., None], POSITIVE, NEGATIVE)
+    found: NDArray[np.uint8] = (255 + strength * (full - 255)).round().astype(np.uint8)
+    return found
 
 
 def _off_diagonal(run: RunFiles, samples: float | None) -> tuple[str, str]:

@@ -4,8 +4,10 @@ Read with tolerance: a run that was killed half-way still gives a page. Only `jo
 there; what cannot be read is empty, and named in `RunFiles.unreadable`.
 """
 
+import base64
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,6 +82,24 @@ class RunFiles:
                 pairs.append((epoch, figure))
         table = np.array(pairs, dtype=np.float64).reshape(-1, 2)
         return table[:, 0], table[:, 1]
+
+    def epoch_of(self, record: Record) -> float | None:
+        """Return how many epochs lay behind the run at `record`, fractions included."""
+        step, per_epoch = finite(record.get("step")), finite(self.start.get("steps_per_epoch"))
+        return step / per_epoch if step is not None and per_epoch else finite(record.get("epoch"))
+
+    def moments(self) -> list[tuple[float, Array]]:
+        """Return (epoch, corner of C in [-1, 1]) for every moment of which the journal kept one."""
+        found = []
+        for record in self.events("probe"):
+            try:
+                levels = np.frombuffer(zlib.decompress(base64.b64decode(str(record["correlation"]))), dtype=np.uint8)
+            except (KeyError, ValueError, zlib.error):  # runs of before have none, and a journal may be damaged
+                continue
+            side, epoch = math.isqrt(len(levels)), self.epoch_of(record)
+            if side > 1 and side * side == len(levels) and epoch is not None:
+                found.append((epoch, (levels.reshape(side, side).astype(np.float64) - 128) / 127))
+        return found
 
     def names(self, event: str, field: str) -> list[str]:
         """Return the keys that `field` has in the records of one kind, in the order of their appearance."""

@@ -104,14 +104,37 @@ class StudyRecord:
 
 
 def write_study_page(path: Path, title: str, statement: str, conclusion: Conclusion, record: StudyRecord) -> Path:
-    """Write the page of a study; `statement` is what the paper says."""
-    parts = [
-        section(f"part-{place}", part.title, part.reading, _table(part) if isinstance(part, Table) else _plot(part))
-        for place, part in enumerate(conclusion.parts)
-    ]
-    parts.append(_record(record))
-    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(statement)}</p>{_summary(conclusion.findings)}'
+    """Write the page of a study; `statement` is what the paper says.
+
+    In the order in which a reader wants it: the answer in a sentence, the first plot, each statement with what was
+    found, the other plots, and the tables behind folds.
+    """
+    plots = [part for part in conclusion.parts if isinstance(part, Plot)]
+    tables = [part for part in conclusion.parts if isinstance(part, Table)]
+    drawn = [section(f"part-{place}", part.title, part.reading, _plot(part)) for place, part in enumerate(plots)]
+    drawn = [part for part in drawn if part]
+    folded = [section(f"table-{place}", part.title, part.reading, _folded(part)) for place, part in enumerate(tables)]
+    found = section("findings", "Statement by statement", f"The paper: {statement}", _summary(conclusion.findings))
+    parts = [*drawn[:1], found, *drawn[1:], *folded, _record(record)]
+    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(headline(conclusion.findings))}</p>'
     return write_page(path, title, f"{header}{contents(parts)}</header>{''.join(parts)}")
+
+
+def headline(findings: Sequence[Finding]) -> str:
+    """Return the answer of a study in two sentences: how its statements fared, and its first one."""
+    if not findings:
+        return "Nothing is found yet."
+    counts = {outcome: sum(one.outcome == outcome for one in findings) for outcome in ("held", "failed", "undecided")}
+    said = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+    first = findings[0]
+    claim = first.statement[:1].upper() + first.statement[1:].rstrip(".")
+    return f"{claim}: {first.outcome}. Of {count(len(findings), 'statement')} in all: {said}."
+
+
+def _folded(part: Table) -> str:
+    """A table behind a fold; nothing where it has no rows."""
+    inside = _table(part)
+    return f"<details><summary>{count(len(part.rows), 'row')}</summary>{inside}</details>" if inside else ""
 
 
 def _summary(findings: Sequence[Finding]) -> str:

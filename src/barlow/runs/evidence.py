@@ -3,7 +3,9 @@
 Also the label-free figures, which the loop takes during training and the summary at the end.
 """
 
+import base64
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -35,6 +37,8 @@ CORRELATION_SAMPLES = 8192
 """Samples behind the correlation matrix of the page: chance correlations are then 1/sqrt(8191) = 0.011."""
 BLOCK = 64
 """Features of the corner of C that is drawn."""
+MOMENT_SAMPLES, MOMENT_FEATURES, MOMENTS = 512, 32, 30
+"""Samples and features of the small C of a moment of training, and how many moments a run keeps: 40 kB of journal."""
 STRIP = 8
 LEAST, TIMED = 128, 64
 """Samples that every figure has, however slow the network is, and samples by which that is measured."""
@@ -246,6 +250,30 @@ def _correlation(
         "correlation_num_samples": np.array(num_samples),
         "correlation_block": corner.numpy(),
     }
+
+
+@torch.inference_mode()
+def correlation_moment(
+    represent: Callable[[Any], Tensor], project: Callable[[Tensor], Tensor], source: Source, views: Views
+) -> str:
+    """Return a corner of C as text, for the journal: D' x D' bytes, 128 + 127 C_ij, compressed, in base 64.
+
+    Of the first D' = min(D, `MOMENT_FEATURES`) features of z, over the same samples and the same draws at every moment;
+    "" where views are of a whole batch, or z has no second feature. `report.run_folder.moments` reads it.
+    """
+    if any(map(is_shared, views.pipelines)):
+        return ""
+    generator = torch.Generator().manual_seed(EVIDENCE_SEED)
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for batch in source.batches(spread(len(source), MOMENT_SAMPLES), 256):
+        for side, view in zip(sides, views.draw(batch.samples, generator)[:2], strict=True):
+            side.append(project(represent(view)).float().cpu()[:, :MOMENT_FEATURES])
+    if not sides[0] or sides[0][0].ndim != 2 or sides[0][0].shape[1] < 2:
+        return ""
+    z_a, z_b = (standardize(torch.cat(side)) for side in sides)
+    corner = (z_a.T @ z_b / len(z_a)).nan_to_num().clamp(-1, 1)
+    levels = (128 + 127 * corner).round().to(torch.uint8).numpy()
+    return base64.b64encode(zlib.compress(levels.tobytes())).decode("ascii")
 
 
 def _sound(player: Audible, samples: Any) -> NDArray[np.int16]:

@@ -51,7 +51,7 @@ from barlow.runs.build import (
     with_classes,
     wrapped,
 )
-from barlow.runs.evidence import figures_during_training
+from barlow.runs.evidence import MOMENTS, correlation_moment, figures_during_training
 from barlow.runs.finishing import finish, try_report
 from barlow.runs.floor import backbone_limit, floor_lines
 from barlow.runs.folder import RunFolder, file_name_of, objects_among, versions
@@ -335,11 +335,19 @@ class _Job:
     def _probes(self, method: Method, plan: Plan, figures: Callable[[int], dict[str, float]]) -> list[Probe]:
         """The figures of the backbone, and those of what is around the method."""
         every = probe_interval(plan.epochs, self.sitting.probes if self.sitting else None)
-        found = [Probe(every, figures)]
+        often = every if self.sitting else probe_interval(plan.epochs, MOMENTS)
+        found = [Probe(every, figures), Probe(often, lambda step: {}, lambda: self._moment(method))]
         if isinstance(method, Around):
             around = method
             found.append(Probe(every, lambda step: around.figures()))
         return found
+
+    def _moment(self, method: Method) -> dict[str, str]:
+        """A corner of C, where the method has two views and a matrix to show."""
+        represent = under_autocast(method.represent, self.fabric)
+        samples = OnDevice(self.source, self.fabric.device)
+        corner = correlation_moment(represent, method.projector, samples, self.run.views.bare())
+        return {"correlation": corner} if corner else {}
 
     def _say_notes(
         self, plan: Plan, num_features: int, journal: Journal, progress: StepProgress, *, fresh: bool

@@ -11,7 +11,7 @@ the test part is for measuring alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
@@ -76,7 +76,8 @@ class SampledImages:
             if kind == "mlp":
                 hidden, outputs = nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN, OUTPUTS)
                 return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), outputs).eval()
-            return calibrate(untrained_backbone(IMAGES, self.recipe, self.facts), self.source, self.views.plain)
+            recipe = replace(self.recipe, seed=seed)  # by which the weights are drawn, whatever torch's seed is
+            return calibrate(untrained_backbone(IMAGES, recipe, self.facts), self.source, self.views.plain)
 
     def two_halves(self, most: int, seed: int) -> tuple[list[int], list[int]]:
         """Return positions of images to measure on and of as many others, at most `most` each, mixed by the seed."""

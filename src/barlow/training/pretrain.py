@@ -45,6 +45,8 @@ class Probe:
 
     every_epochs: int
     figures: Callable[[int], dict[str, float]]
+    kept: Callable[[], dict[str, str]] = dict
+    """What else is kept in the journal of that moment: small matrices as text."""
 
     def is_due(self, step: int, total_steps: int, per_epoch: int) -> bool:
         """Return whether the figures are taken after `step` steps."""
@@ -233,9 +235,11 @@ def _probe(
         method.eval()
         before = random_state()
         figures: dict[str, float] = {}
+        kept: dict[str, str] = {}
         with torch.inference_mode():
             for probe in due:
                 figures |= probe.figures(step)
+                kept |= probe.kept()
         restore_random_state(before)
         method.train()
-        journal.write("probe", step=step, epoch=epoch, figures=figures)
+        journal.write("probe", step=step, epoch=epoch, figures=figures, **kept)

@@ -122,6 +122,15 @@ ENCODERS: dict[str, Callable[[int, int], nn.Module]] = {
     "gin": lambda inputs, width: GIN(inputs, width),
 }
 """Name -> (F, width d) -> the network."""
+LAYERS = {
+    "gcn1": "one layer of d; CCA-SSG on Citeseer",
+    "gcn2": "2 d, then d, BatchNorm and PReLU between; Graph Barlow Twins",
+    "gcn2-flat": "d, then d; CCA-SSG on Cora",
+    "gcn3": "three layers of d; Graph Barlow Twins on ogbn-arxiv",
+    "gat": "three layers of attention with linear skips; Graph Barlow Twins on PPI",
+    "gin": "three GIN layers side by side, 3 d features; many graphs",
+}
+"""Name -> its layers and where they are from."""
 
 
 def encoder(name: str, inputs: int, width: int) -> nn.Module:
