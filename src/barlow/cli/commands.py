@@ -34,6 +34,7 @@ from barlow.cli.flags import (
 
 if TYPE_CHECKING:
     from barlow.runs.run import Run
+from barlow.data.listed import STDIN, named_in
 from barlow.errors import unknown
 from barlow.recipes import recipe_for
 from barlow.training.machine import Machine
@@ -234,7 +235,7 @@ def embed(arguments: Sequence[str]) -> int:
 
     run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
     done = run.embed_to_file(
-        flags.data or None,
+        named_in(sys.stdin) if flags.data == STDIN else flags.data or None,
         flags.out,
         data_root=flags.data_root,
         accelerator=flags.accelerator,

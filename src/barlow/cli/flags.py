@@ -171,7 +171,7 @@ class Embed:
     run: tyro.conf.Positional[Path]
     """Run folder."""
     data: tyro.conf.Positional[str] = ""
-    """Data as for pretrain; empty: the data of the run."""
+    """Data as for pretrain, one file, or a list.txt of files, one a line (-: on stdin); empty: the data of the run."""
     moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
     """Where the data of the run are now, if they moved; others than its own are refused."""
     out: Path | None = None

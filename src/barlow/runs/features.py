@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from barlow.data.order import evenly_spaced
+from barlow.data.listed import listed
 from barlow.errors import did_you_mean
 from barlow.evaluation.features import feature_batches
 from barlow.evaluation.knn import fit_whitening, nearest
 from barlow.evaluation.scores import calibrate
 from barlow.features.classifier import Classifier, fit_classifier, judge, load_classifier, save_classifier
-from barlow.features.duplicates import Duplicates, find_duplicates, mild_view
+from barlow.features.duplicates import Duplicates, find_duplicates
 from barlow.features.groups import Groups, find_groups
 from barlow.features.outliers import Outliers, find_outliers
 from barlow.features.projection import project
@@ -31,27 +31,25 @@ from barlow.files import durable_file, write_json
 from barlow.formats import printable
 from barlow.modalities import load_samples
 from barlow.report.map_page import MapPoints, write_map_page
-from barlow.report.samples_page import Row, Shown, write_samples_page
+from barlow.report.samples import Row, Shown
+from barlow.report.samples_page import write_samples_page
 from barlow.runs.build import named_backbone, untrained_backbone
 from barlow.runs.embed import free_path
 from barlow.runs.embeddings import Embeddings, provenance_of, read_embeddings
 from barlow.runs.folder import RunFolder, file_name_of
+from barlow.runs.training_data import MILD_VIEWS, VIEW_BATCH, features_of_mild_views
 from barlow.seams import Source
 from barlow.training.progress import Progress
 
 if TYPE_CHECKING:
     from barlow.runs.run import Run
 
-MILD_VIEWS = 600
-"""Samples of which a mild view is drawn to tell how alike copies are."""
-VIEW_BATCH = 128
 MOST_ROWS = 60
 """Rows of a page: the file lists them all."""
 LARGEST_THUMBNAIL, TINY = 128, 32
 """Sides in pixels of the pictures of a map: the most, and up to which one is kept to the bit."""
 SHEET = 12
 """Samples in a row of a page."""
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Sampled:
 def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> Sampled:
     """Return the features of the data of a run, or of others; from the run folder where they are there already."""
     root = data_root or (run.facts.get("data_root") or None if data is None else None)
-    wanted = run.own_data(data_root) if data is None else data
+    wanted = run.own_data(data_root) if data is None else listed(data)
     source = load_samples(run.modality, wanted, facts=run.facts, data_root=root, min_samples=1, memory_budget=0)
     about = run.provenance(source, wanted)
     path = free_path(RunFolder(run.folder).features, file_name_of(source.name), about["data"])
@@ -130,26 +128,6 @@ def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None
     found = read_embeddings(path)
     kept = [i for i in range(len(source)) if printable(source.describe(i)) not in found.skipped]
     return Sampled(run, found, source, torch.tensor(kept))
-
-
-def features_of_views(
-    of: Sampled, apply: Callable[[Any, torch.Generator], Any], most: int = MILD_VIEWS
-) -> tuple[Tensor, Tensor]:
-    """Return the features of one view each of some rows, and which rows those are."""
-    rows = torch.tensor(evenly_spaced(len(of.positions), most))
-    row_of = {int(of.positions[row]): int(row) for row in rows}
-    generator = torch.Generator().manual_seed(SEED)
-    h, places = [], []
-    for part, indices in feature_batches(
-        of.run.backbone,
-        of.source,
-        [int(of.positions[row]) for row in rows],
-        plain=lambda samples: apply(of.run.views.prepare(samples), generator),
-        batch_size=VIEW_BATCH,
-    ):
-        h.append(part)
-        places += [row_of[position] for position in indices.tolist()]
-    return torch.cat(h), torch.tensor(places)
 
 
 def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
@@ -166,8 +144,8 @@ def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
 
 def duplicates(of: Sampled, *, threshold: float | None = None, quiet: bool = True) -> Duplicates:
     """Find samples that are there twice or more; the views of the run tell how alike copies are."""
-    apply = mild_view(of.run.views.bare().studied)
-    mild, rows = (None, None) if apply is None else features_of_views(of, apply)
+    found = features_of_mild_views(of.run.backbone, of.source, of.positions.tolist(), of.run.views, MILD_VIEWS)
+    mild, rows = (None, None) if found is None else found
     with _showing("comparing", quiet) as show:
         return find_duplicates(of.h, mild=mild, of=rows, threshold=threshold, progress=show)
 

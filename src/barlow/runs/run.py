@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import left_out
 from barlow.data.groups import GROUP, held_out_groups, known_groups
+from barlow.data.listed import are_paths, listed
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
 from barlow.evaluation.features import extract
@@ -62,7 +63,7 @@ BATCH_SIZE = 512
 Whose = Literal["ours", "published"]
 """Whose numbers an evaluation takes."""
 FOR_OTHERS_SECONDS = 600.0
-"""How long figures that are computed wait for another evaluation that is writing to the folder."""
+"""How long figures that are computed, and features that are to be, wait for another one that writes to the folder."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class Run:
         Others are left out, however many they are, and a warning counts and names them.
 
         Args:
-            data: a tensor of images, a path, a name, a Dataset or a Source.
+            data: a tensor of images, a path, a name, a Dataset or a Source; of samples in files also a list of their
+                paths, or a .txt file with one a line.
             names: whether the samples' names, labels and classes are wanted beside the rows, and what was left out.
             batch_size: samples at once.
             data_root: where named data sets live.
@@ -156,7 +158,7 @@ class Run:
         Warns:
             What was clipped, with its count: read as the run's own data were, some of these may be above white.
         """
-        asked = said(**reading)
+        asked, data = said(**reading), listed(data)
         source = load_samples(self.modality, data, facts=self.facts, data_root=data_root, min_samples=1, **asked)
         device = device_of(accelerator)
         with _moved(self.backbone, device):
@@ -177,7 +179,7 @@ class Run:
     def provenance(self, source: Source, data: Any) -> dict[str, Any]:
         """What features of some data come from: this network, and these samples."""
         place = place_of(self.modality, data)
-        identity = digest_of(identity_of(source), len(source)) if place else ""
+        identity = digest_of(identity_of(source), len(source)) if place or are_paths(data) else ""
         given = {"name": source.name, "path": place, "num_samples": len(source), "identity": identity}
         return {
             "barlow": version("barlow"),
@@ -366,7 +368,7 @@ class Run:
         """
         if path is not None:
             check_suffix(path)
-        device, asked = device_of(accelerator), said(**reading)
+        device, asked, data = device_of(accelerator), said(**reading), listed(data)
         what = place_of(self.modality, data) or ("the data of the run" if data is None else type(data).__name__)
         Progress("embedding", 0, quiet=quiet).say(f"embedding: looking at {printable(what)}")
         root = data_root or (self.facts.get("data_root") or None if data is None else None)
@@ -376,9 +378,10 @@ class Run:
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
         about = self.provenance(source, wanted)
-        where = RunFolder(self.folder).features
-        out = free_path(where, file_name_of(source.name), about["data"]) if path is None else Path(path).expanduser()
-        with _moved(self.backbone, device):
+        folder = RunFolder(self.folder).features if path is None else Path(path).expanduser().parent
+        with one_writer(folder, patience=FOR_OTHERS_SECONDS), _moved(self.backbone, device):
+            own = free_path(folder, file_name_of(source.name), about["data"])
+            out = own if path is None else Path(path).expanduser()
             done = embed_to_file(
                 out,
                 self.backbone,
