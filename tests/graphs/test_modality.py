@@ -309,3 +309,24 @@ def test_a_recipe_is_that_of_graphs_for_data_without_a_name() -> None:
     assert recipe_for(None, "cora").name == "gbt-cora"
     assert isinstance(recipe_for_graph("simclr", "graph.npz"), Recipe)
     assert recipe_for_graph("simclr", "graph.npz").views == "graph"
+
+
+def test_nodes_have_neighbours_copies_and_a_classifier(folder: Path, tmp_path: Path) -> None:
+    """Two nodes without edges and with the same features are one node twice, and the most alike."""
+    run = barlow.open_run(folder)
+    x, edges, _ = blocks(240)
+    twice = torch.cat([x, x[:1], x[:1]])  # nodes 240 and 241, which no edge touches
+    of = run.sampled((twice, edges))
+    assert [240, 241] in [list(group) for group in of.duplicates().groups]
+    names = list(of.embeddings.names)
+    found = of.similar(names[240], number=3)
+    assert found.names[0][0] == names[241]
+    assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-4)
+    own = run.sampled()
+    made = own.classify(tmp_path / "model")
+    assert list(made.scores) == ["trained", "untrained", "raw features", "A²X"]
+    assert made.scores["trained"]["accuracy"] > 0.5
+    tuned = own.classify(tmp_path / "tuned", finetune=True)
+    assert tuned.scores["fine-tuned"]["accuracy"] > 0.5
+    right = barlow.predict(tuned.folder, run.own_data()).classes == own.embeddings.labels
+    assert float(right.float().mean()) > 0.5

@@ -127,6 +127,27 @@ def test_what_is_like_a_sample_does_not_begin_with_itself_and_like_a_file_does(r
     assert "like" in (run.folder / "features" / "similar.html").read_text()
 
 
+def test_what_is_like_a_crop_is_asked_by_a_box_of_a_file_or_of_a_sample(run: barlow.Run) -> None:
+    """Of two digits side by side, the box says which; of a name the picture is that of the data."""
+    of = run.sampled()
+    pair = Image.new("L", (48, 24))
+    for place, name in enumerate(("0/05.png", "7/04.png")):
+        pair.paste(Image.open(named(run, name)), (24 * place, 0))
+    pair.save(run.folder.parent / "pair.png")
+    for box, name in (((0, 0, 0.5, 1), "0/05.png"), ((0.5, 0, 1, 1), "7/04.png")):
+        found = similar(of, run.folder.parent / "pair.png", number=2, box=box)
+        assert named(run, name) in found.names[0]
+        assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-3)
+        assert f"at {' '.join(f'{side:g}' for side in box)}" in found.queries[0]
+    whole = similar(of, "7/04.png", number=1, box=(0, 0, 1, 1))
+    assert whole.names[0] == (named(run, "7/04.png"),)  # the crop is no sample of the data, so this is found
+    assert command("similar", run.folder, run.folder.parent / "pair.png", "--quiet", "--box", 0, 0, 0.5, 1) == 0
+    with pytest.raises(ValueError, match=r"box: got .*, wanted left, top, right, bottom, from 0 to 1"):
+        similar(of, "7/04.png", box=(0, 0, 24, 24))
+    with pytest.raises(ValueError, match="wanted a single picture to cut it from"):
+        similar(of, run.folder.parent / "data" / "7", box=(0, 0, 1, 1))
+
+
 def test_a_name_that_is_none_or_several_is_refused(run: barlow.Run) -> None:
     of = run.sampled()
     with pytest.raises(ValueError, match=r"query: got '0/5.png', which is neither a file nor the name of a sample"):

@@ -62,7 +62,7 @@ HELP = """barlow: self-supervised pretraining that shows why it works.
   barlow segment RUN DATA         fine-tune it on few masks: masks, a model, and whether pretraining helped
   barlow report RUN [RUN ...]     one HTML page for a run, or one that compares several
   barlow study [NAME]             a claim of the paper put to the test; without NAME the list
-  barlow export RUN               backbone for timm or ONNX; of sound also for HEAR
+  barlow export RUN               backbone (of a MODEL the classifier) for timm or ONNX; of sound also for HEAR
   barlow recipes [NAME]           complete runs by name, with source and published result; every number of one
 
 barlow COMMAND --help tells more. --debug before any command shows the traceback of an error.
@@ -78,7 +78,7 @@ def pretrain(arguments: Sequence[str]) -> int:
     from barlow.report.record import left_out
     from barlow.report.run_folder import read_run
     from barlow.report.terminal import print_evaluation
-    from barlow.report.words import nothing_learnt
+    from barlow.report.words import made_worse, nothing_learnt
     from barlow.statistics.collectives import is_first_process
 
     run = _pretrained(flags, arguments, since)
@@ -90,7 +90,8 @@ def pretrain(arguments: Sequence[str]) -> int:
     print_evaluation(run.summary)
     if warning := nothing_learnt(run.summary.get("label_free", {})):
         say(warning)
-    for line in left_out(read_run(run.folder)):
+    found = read_run(run.folder)
+    for line in (*filter(None, [made_worse(found)]), *left_out(found)):
         say(line)
     say_page(run.folder / "report.html")
     return 0
@@ -131,7 +132,7 @@ def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run
 def compare(arguments: Sequence[str]) -> int:
     """Train what is not trained yet, print the table, write the page."""
     flags = parse(Compare, arguments)
-    from barlow.report.side_by_side import failed_runs
+    from barlow.report.side_by_side import failed_runs, weights_were_worth
     from barlow.report.terminal import print_comparison
     from barlow.runs.compare import compare_recipes
 
@@ -148,9 +149,11 @@ def compare(arguments: Sequence[str]) -> int:
         channels_axis=flags.channels_axis or None,
         labels=flags.labels,
         hold_out=flags.hold_out,
+        start=flags.start,
+        **({"backbone": flags.backbone} if flags.backbone else {}),
     )
     print_comparison(found.table["rows"])
-    for line in failed_runs(found.table["rows"]):
+    for line in (*weights_were_worth(found.table["rows"]), *failed_runs(found.table["rows"])):
         say(line)
     say_page(found.page)
     if not found.finished:
@@ -231,15 +234,12 @@ def audit(arguments: Sequence[str]) -> int:
 def embed(arguments: Sequence[str]) -> int:
     """Write features."""
     flags = parse(Embed, arguments)
-    from barlow.runs.run import open_run
-
-    run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
-    done = run.embed_to_file(
+    done = flags.opened().embed_to_file(
         named_in(sys.stdin) if flags.data == STDIN else flags.data or None,
         flags.out,
         data_root=flags.data_root,
         accelerator=flags.accelerator,
-        quiet=False,
+        quiet=flags.quiet,
         window=flags.window,
         hop=flags.hop,
         white_level=flags.white_level,
@@ -314,12 +314,14 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def export(arguments: Sequence[str]) -> int:
-    """Write the backbone for timm or ONNX."""
+    """Write the backbone, or a classifier, for timm or ONNX."""
     flags = parse(Export, arguments)
+    from barlow.features.classifier import is_classifier
     from barlow.runs.run import open_run
 
     run = open_run(flags.run, modality=flags.modality or None)
-    where = flags.out or run.folder / ("backbone.onnx" if flags.to == "onnx" else flags.to)
+    name = "classifier.onnx" if is_classifier(run.folder) else "backbone.onnx"
+    where = flags.out or run.folder / (name if flags.to == "onnx" else flags.to)
     notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
     for line in notes:
         say(line)

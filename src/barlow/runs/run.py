@@ -25,18 +25,19 @@ from barlow.evaluation.scores import (
     LabelledParts,
     Protocols,
     Score,
-    calibrate,
     labelled_parts,
     mean_over_groups,
     measure,
     parts_by_groups,
 )
+from barlow.features.classifier import is_classifier
 from barlow.formats import printable
 from barlow.methods.table import Builder
 from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
 from barlow.report.page import sparing_a_page, write_report
 from barlow.runs.build import (
+    as_it_began,
     build_views,
     kept_memory,
     learns_from_labels,
@@ -47,6 +48,7 @@ from barlow.runs.build import (
 from barlow.runs.embed import Embedded, embed_to_file, free_path, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
+from barlow.runs.export_classifier import export_classifier
 from barlow.runs.folder import RunFolder, file_name_of, objects_among
 from barlow.runs.identity import digest_of, identity_of
 from barlow.runs.own_data import is_own, own_data, place_facts
@@ -270,7 +272,7 @@ class Run:
         twin = None
         if named_backbone(self.modality, self.recipe):
             twin = untrained_backbone(self.modality, self.recipe, self.facts)
-            twin = calibrate(twin.to(device), parts.train, plain)
+            twin = as_it_began(twin.to(device), self.recipe, parts.train, plain)
         with _moved(self.backbone, device):
             return measure(
                 self.backbone,
@@ -412,6 +414,9 @@ class Run:
     def export(self, to: str, path: str | Path, *, with_preprocessing: bool = False) -> tuple[str, ...]:
         """Write the backbone for other programs; nothing is written that gives other features there.
 
+        Of a folder that `classify` wrote, the classifier: with its head, the names of its classes, and in a file of
+        ONNX what makes network input of samples, where that is known.
+
         Args:
             to: "timm" (a folder) or "onnx" (a file).
             path: where to.
@@ -424,10 +429,12 @@ class Run:
         Raises:
             ValueError: the backbone cannot be written that way; says why and what else there is.
         """
+        facts, path = self.facts, Path(path).expanduser()
+        if is_classifier(self.folder):
+            return export_classifier(self, to, path, self._embed_batch)
         formats = (*self.modality.exports, "onnx")
         if to not in formats:
             raise unknown("to", to, formats)
-        facts, path = self.facts, Path(path).expanduser()
         if to in self.modality.exports:
             if with_preprocessing:
                 raise ValueError(f"with_preprocessing: got True with to={to!r}, wanted to='onnx': only that file can")
