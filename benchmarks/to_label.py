@@ -64,7 +64,7 @@ def cover(h: Tensor, number: int, seed: int) -> list[int]:
     other = distances.masked_fill(groups[:, None] == groups[None, :], torch.inf).min(dim=1).values
     near = distances <= float(other.quantile(1 - PURITY))  # of 95 in 100 the ball has one group only
     open_to = torch.ones(len(rows), dtype=torch.bool)
-    found = []
+    found: list[int] = []
     for _ in range(number):
         gains = (near & open_to[None, :]).sum(dim=1).float() + 0.5 * torch.rand(len(rows), generator=generator)
         gains[found] = -1.0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from barlow.evaluation.knn import fit_whitening
+from barlow.evaluation.linear import cross_validate
 from barlow.features import classifier as module
 from barlow.features.classifier import (
     Classifier,
@@ -102,12 +103,11 @@ def test_groups_are_held_out_whole_and_tell_the_penalty_too(monkeypatch: pytest.
     h = torch.randn(20, 30, generator=generator)[groups] + 0.1 * torch.randn(120, 30, generator=generator)
     assert judge(h, y, 3)[0].accuracy == 1.0
     assert judge(h, y, 3, groups)[0].accuracy < 0.6
-    seen = []
-    real = module.cross_validate
+    seen: list[Tensor | None] = []
 
     def spy(rows: Tensor, labels: Tensor, *, groups: Tensor | None = None) -> float:
         seen.append(groups)
-        return real(rows, labels, groups=groups)
+        return cross_validate(rows, labels, groups=groups)
 
     monkeypatch.setattr(module, "cross_validate", spy)
     judge(h, y, 3, groups)

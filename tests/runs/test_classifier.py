@@ -1,6 +1,8 @@
 """A classifier fine-tuned or on frozen features, beside what it has to beat, and as other programs take it."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import timm
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from torch import nn
 
 import barlow
 from barlow.cli.commands import COMMANDS
+from barlow.evaluation.finetune import EarlyStopped, FinetuneNumbers, finetune_early
 from barlow.runs import classifier as module
 from barlow.runs.classifier import Trained
 from barlow.runs.features import write_to_label
@@ -31,6 +35,18 @@ def pictures(folder: Path, first: int, number: int) -> Path:
             large = np.kron(np.uint8(picture * 15), np.ones((3, 3), dtype=np.uint8))
             Image.fromarray(large).save(folder / name / f"{place:02d}.png")
     return folder
+
+
+QUICK = (FinetuneNumbers(epochs=4, batch_size=16, learning_rate=0.05, head_learning_rate=0.1),)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_little_time() -> Iterator[None]:
+    """One rate, a few epochs, and a fifth held out in the place of all in turn: the way is the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "finetune_early", partial(finetune_early, candidates=QUICK))
+        patch.setattr(module, "FEW_TUNED", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +72,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_fine_tuning_stands_beside_frozen_from_scratch_and_raw(run: barlow.Run, tuned: Trained) -> None:
     assert list(tuned.scores) == ["trained", "untrained", "raw pixels", "fine-tuned", "from scratch"]
     for score in tuned.scores.values():
-        assert score["num_samples"] == 60  # each label is held out once
+        assert score["num_samples"] == 12  # a fifth, the same for all
         assert score["test"]["num_samples"] == 30
-    assert tuned.scores["fine-tuned"]["test"]["accuracy"] > 0.8
+    assert tuned.scores["fine-tuned"]["test"]["accuracy"] > 0.6
     page = (tuned.folder / "classifier.html").read_text()
     assert "fine-tuned from scratch" in page
     assert f"barlow export {tuned.folder} --to onnx" in page
@@ -88,16 +104,14 @@ def test_no_fit_sees_the_labels_by_which_it_is_scored(run: barlow.Run, monkeypat
     """Fine-tuning gets four fifths of the labels in each of five turns, then all of them."""
     asked = []
 
-    def spy(network: Any, source: Any, positions: torch.Tensor, **how: Any) -> Any:
+    def spy(network: nn.Module, source: Any, positions: torch.Tensor, **_: Any) -> EarlyStopped:
         asked.append(set(positions.tolist()))
-        return module_finetune(network, source, positions, **how, candidates=QUICK)
+        return EarlyStopped(nn.Sequential(network, nn.Linear(64, 3)).eval(), QUICK[0], 1)
 
-    module_finetune = module.finetune_early
-    from barlow.evaluation.finetune import FinetuneNumbers
-
-    QUICK = (FinetuneNumbers(epochs=2, batch_size=32),)
     monkeypatch.setattr(module, "finetune_early", spy)
-    run.sampled().classify(run.folder.parent / "again", finetune=True)
+    monkeypatch.setattr(module, "FEW_TUNED", 100)
+    made = run.sampled().classify(run.folder.parent / "again", finetune=True)
+    assert {score["num_samples"] for score in made.scores.values()} == {60}  # each label is held out once
     everything = set(range(60))
     turns, final, scratch = asked[:5], asked[5], asked[6:]
     assert [len(one) for one in turns] == [48] * 5
@@ -121,7 +135,7 @@ def test_other_programs_give_the_probabilities_with_the_names_of_the_classes(
     assert json.loads(words["class_names"]) == list(CLASSES)
     assert words["preprocessing"].startswith("inside")
     assert COMMANDS["export"]([str(model), "--to", "timm", "--out", str(tmp_path / "timm")]) == 0
-    loaded = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    loaded: Any = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
     assert loaded.num_classes == 3
     assert loaded.pretrained_cfg["label_names"] == list(CLASSES)
     opened = barlow.open_run(model)

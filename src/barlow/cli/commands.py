@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -136,6 +136,7 @@ def compare(arguments: Sequence[str]) -> int:
     from barlow.report.terminal import print_comparison
     from barlow.runs.compare import compare_recipes
 
+    network: dict[str, Any] = {"backbone": flags.backbone} if flags.backbone else {}
     found = compare_recipes(
         flags.data,
         [name.strip() for name in flags.recipes.split(",") if name.strip()],
@@ -150,7 +151,7 @@ def compare(arguments: Sequence[str]) -> int:
         labels=flags.labels,
         hold_out=flags.hold_out,
         start=flags.start,
-        **({"backbone": flags.backbone} if flags.backbone else {}),
+        **network,
     )
     print_comparison(found.table["rows"])
     for line in (*weights_were_worth(found.table["rows"]), *failed_runs(found.table["rows"])):

@@ -24,7 +24,7 @@ def write_classifier_page(
     folder: str,
 ) -> Path:
     """Write the page; `scores` are those of `Trained`, `counts` the labels of each class."""
-    said = "".join(f"<li>{text(note)}.</li>" for note in notes)
+    said = "".join(f"<li>{text(note[:1].upper() + note[1:])}.</li>" for note in notes)
     parts = [_worth(scores, names, len(classes)), _by_class(classes, counts, scores), _next(folder)]
     title = f"A classifier of {data}"
     head = f"<h1>{text(title)}</h1><ul>{said}</ul>{contents(parts)}"

@@ -234,8 +234,9 @@ def _figure(picture: Array, description: str, caption: str, kind: str = "", name
 
 
 def short_name(name: str, longest: int = LONGEST) -> str:
-    """Return the last two parts of a path, its middle left out where they are long."""
+    """Return the last two parts of a path, or the last alone, its middle left out where it is long."""
     short = "/".join(PurePath(name).parts[-2:]) if len(name) > longest else name
+    short = PurePath(name).name if len(short) > longest else short
     return short if len(short) <= longest else f"{short[: longest // 2]}…{short[-longest // 2 :]}"
 
 

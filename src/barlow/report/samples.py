@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from shlex import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,4 +73,5 @@ def training_data(run: RunFiles, kind: str) -> str:
     body = "".join(row_of_samples(Row(str(heading), row)) for heading, row in zip(headings, rows, strict=True))
     note = run.evidence.get(f"{kind}_note")
     more = f" {note}" if note is not None else ""
-    return section(kind, title, f"{reading}{more} All of them: {command} {Path(run.folder)}", body)
+    all_of_them = f"All of them: `{command} {quote(str(run.folder))}`."
+    return section(kind, title, f"{reading}{more} {all_of_them}", body or "<p>None was found.</p>")

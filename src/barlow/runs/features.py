@@ -127,7 +127,8 @@ def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None
     """Return the features of the data of a run, or of others; from the run folder where they are there already."""
     root = data_root or (run.facts.get("data_root") or None if data is None else None)
     wanted = run.own_data(data_root) if data is None else listed(data)
-    said = run.facts.get("labels", "auto") if data is None else "auto"
+    kept_word = run.facts.get("labels", "auto")  # "none" was said of learning; who asks for labels here wants them
+    said = kept_word if data is None and kept_word != "none" else "auto"
     asked: dict[str, Any] = {"data_root": root, "min_samples": 1, "memory_budget": 0}
     source = load_samples(run.modality, wanted, facts=run.facts, labels=said, **asked)
     about = run.provenance(source, wanted)

@@ -91,8 +91,7 @@ def look_through(
         "outliers": _outliers(h, labels, names),
         "groups": _groups(h, labels, names),
     }.items():
-        if rows:
-            found |= _arrays(name, part + note, rows, source, positions, views, pictured)
+        found |= _arrays(name, part + note, rows, source, positions, views, pictured)
     return found
 
 
@@ -142,7 +141,7 @@ def _arrays(
         f"{name}_names": np.array([printable(source.describe(position)) for position in wanted]),
         f"{name}_said": np.array([said for _, _, said in shown]),
     }
-    if pictured is not None:
+    if pictured is not None and wanted:
         batches = source.batches(list(dict.fromkeys(wanted)), VIEW_BATCH)
         seen = {
             position: picture

@@ -91,7 +91,7 @@ def _layer_of(head: Head | None, config: dict[str, Any]) -> dict[str, Tensor]:
 
 def _same_classes(backbone: Backbone, head: Head, folder: str) -> bool:
     """Whether timm gives the probabilities of the head, from a folder and nothing else."""
-    loaded = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    loaded: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     if list(loaded.pretrained_cfg.get("label_names") or ()) != list(head.class_names):
         return False
     own, size = _on_cpu(backbone), backbone.record.image_size
