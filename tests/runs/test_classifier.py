@@ -169,6 +169,15 @@ def test_labels_that_were_chosen_are_said_to_be_no_random_sample(run: barlow.Run
     assert "chance" not in notes(None)  # labels of the data are all of them
 
 
+def test_test_samples_of_a_class_without_a_label_count_as_wrong(run: barlow.Run, tmp_path: Path) -> None:
+    of = run.sampled()
+    labels = {name: Path(name).parent.name for name in of.embeddings.names if "/7/" not in name}
+    made = of.classify(tmp_path / "model", labels=labels, test=run.folder.parent / "test")
+    assert made.scores["trained"]["test"]["num_samples"] == 30
+    assert made.scores["trained"]["test"]["accuracy"] <= 2 / 3
+    assert any("10 of classes without a label count as wrong" in note for note in made.notes)
+
+
 def test_test_data_without_the_classes_are_refused(run: barlow.Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"test: .* has no labels, wanted class folders or labels"):
         run.sampled().classify(tmp_path / "model", test=run.folder.parent / "test" / "0")

@@ -23,8 +23,8 @@ def choose_to_label(
 
     The samples are sorted into as many groups (k-means) as there are labels, old and new; of each group without a
     label, the largest first, one sample is taken: up to `FEW` labels the one in its middle, else a random one, for what
-    is typical everywhere is easy everywhere. Measured it was no better than chance but for very few labels
-    (docs/features.md).
+    is typical everywhere is easy everywhere. Measured, it was better than chance on Fashion-MNIST, most for ten labels,
+    and no better on photographs of which a network had learnt little (docs/features.md).
 
     Args:
         h: (n, d) features.
@@ -37,7 +37,7 @@ def choose_to_label(
 
     Source:
         One of each group is the choice of TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML
-        2022), which takes the densest sample of it; that was worse than chance here from 50 labels on.
+        2022), which takes the densest sample of it; that was better on Fashion-MNIST and worse on photographs.
     """
     known = set(labelled)
     left = len(h) - len(known)

@@ -89,7 +89,7 @@ class _Labelled:
 
 @dataclass(frozen=True)
 class _Tested:
-    """Labelled data that nothing learns from; classes are those of the classifier."""
+    """Labelled data that nothing learns from; classes are those of the classifier, -1 for one that it has not."""
 
     source: Source
     y: Tensor
@@ -178,7 +178,7 @@ def _labelled(of: Sampled, rows: Tensor, y: Tensor, classes: tuple[str, ...], fe
 
 
 def _test_data(of: Sampled, data: Any, classes: Sequence[str], data_root: str | Path | None) -> _Tested:
-    """Labelled data with the classes of the labels, by name; samples of other classes are left out and counted."""
+    """Labelled data with the classes of the labels, by name; samples of other classes count as wrong, and are counted."""
     split = "test" if "test" in splits_of(of.run.modality, data) else "train"
     asked: dict[str, Any] = {"facts": of.run.facts, "data_root": data_root, "min_samples": 1, "memory_budget": 0}
     source = load_samples(of.run.modality, data, split=split, **asked)
@@ -187,12 +187,12 @@ def _test_data(of: Sampled, data: Any, classes: Sequence[str], data_root: str | 
     names = tuple(source.class_names) or tuple(map(str, range(int(source.labels.max()) + 1)))
     place = torch.tensor([classes.index(name) if name in classes else -1 for name in names] + [-1])
     y = place[source.labels]
-    known = (y >= 0).nonzero()[:, 0]
-    if not len(known):
+    if not bool((y >= 0).any()):
         raise ValueError(f"test: {source.name} has the classes {', '.join(names)}, wanted {', '.join(classes)}")
-    left = int((source.labels >= 0).sum()) - len(known)
+    known = (source.labels >= 0).nonzero()[:, 0]
+    others = int((y[known] < 0).sum())
     note = f"test: {len(known):,} samples of {source.name}, from which nothing was learnt here"
-    note += f"; {left:,} of other classes are left out" if left else ""
+    note += f"; {others:,} of classes without a label count as wrong" if others else ""
     return _Tested(SubsetSource(source, known), y[known], note)
 
 

@@ -417,7 +417,7 @@ def write_map(of: Sampled, path: Path, *, quiet: bool = True) -> Path:
         duplicates=twice.group_of_each,
         outlier=odd.scores,
         remarks=[remarks.get(row, "") for row in range(len(rows))],
-        notes=(f"{kinds.chosen}.", f"{twice.note}."),
+        notes=(f"{kinds.chosen}.", f"Copies: {twice.note}."),
         noun=of.run.modality.noun,
     )
     return write_map_page(path, points)
