@@ -178,7 +178,7 @@ def _labelled(of: Sampled, rows: Tensor, y: Tensor, classes: tuple[str, ...], fe
 
 
 def _test_data(of: Sampled, data: Any, classes: Sequence[str], data_root: str | Path | None) -> _Tested:
-    """Labelled data with the classes of the labels, by name; samples of other classes count as wrong, and are counted."""
+    """Labelled data with the classes of the labels, by name; samples of other classes count as wrong."""
     split = "test" if "test" in splits_of(of.run.modality, data) else "train"
     asked: dict[str, Any] = {"facts": of.run.facts, "data_root": data_root, "min_samples": 1, "memory_budget": 0}
     source = load_samples(of.run.modality, data, split=split, **asked)
