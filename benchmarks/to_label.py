@@ -1,7 +1,7 @@
 """What `barlow label` chooses against random samples: test accuracy of a classifier with 10, 50 and 100 labels.
 
     python benchmarks/to_label.py RUN photos/train photos/test
-    python benchmarks/to_label.py RUN fashion/train.npz fashion/held.npz --ways random label typical cover
+    python benchmarks/to_label.py RUN fashion/train.npz fashion/held.npz --ways random label cover
 
 Every choice gives its labels to the same classifier (`features/classifier.py`), which is tested on all of the second
 data. No choice uses a label. Differences from random are paired by seed, with 95% intervals (t, seeds - 1 degrees).
@@ -25,8 +25,6 @@ from barlow.features.space import HALF, fit_space
 from barlow.features.to_label import choose_to_label
 
 NUMBERS = (10, 50, 100)
-NEAREST = 20
-"""Neighbours that tell how typical a sample is (TypiClust)."""
 PURITY = 0.95
 """Share of balls whose samples are all of one k-means group, by which their radius is chosen (ProbCover)."""
 
@@ -39,19 +37,6 @@ def drawn(h: Tensor, number: int, seed: int) -> list[int]:
 def label(h: Tensor, number: int, seed: int) -> list[int]:
     """Return what `barlow label` chooses."""
     return choose_to_label(h, number, seed=seed)
-
-
-def typical(h: Tensor, number: int, seed: int) -> list[int]:
-    """Return the most typical sample of each of as many k-means groups (TypiClust, Hacohen et al. 2022)."""
-    rows = fit_space(h, power=HALF).rows(h)
-    groups = torch.from_numpy(KMeans(number, n_init=3, random_state=seed).fit(rows.numpy()).labels_.astype(np.int64))
-    found = []
-    for group in range(number):
-        members = (groups == group).nonzero()[:, 0]
-        distances = torch.cdist(rows[members], rows[members])
-        near = distances.topk(min(NEAREST + 1, len(members)), largest=False).values.mean(dim=1)
-        found.append(int(members[near.argmin()]))
-    return found
 
 
 def cover(h: Tensor, number: int, seed: int) -> list[int]:
@@ -77,7 +62,6 @@ def cover(h: Tensor, number: int, seed: int) -> list[int]:
 WAYS: dict[str, Callable[[Tensor, int, int], list[int]]] = {
     "random": drawn,
     "label": label,
-    "typical": typical,
     "cover": cover,
 }
 

@@ -74,7 +74,7 @@ def _next(folder: str) -> str:
             "classes and probabilities of new samples, and what is like none of the classes",
         ),
         (f"barlow export {model} --to onnx", "one file for other programs, with the names of the classes in it"),
-        (f"barlow export {model} --to timm", "a folder for timm, with the head"),
+        (f"barlow export {model} --to timm", "a folder for timm, with the head, where timm has such a network"),
     ]
     lines = [[f"<code>{text(command)}</code>", text(what)] for command, what in steps]
     return section("next", "What to do next", "Commands to copy.", table([], lines, numeric=False))
