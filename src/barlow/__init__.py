@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     from barlow.methods.vicregl import vicregl_loss as vicregl_loss
     from barlow.methods.wmse import wmse_loss as wmse_loss
     from barlow.recipes import RECIPES as RECIPES, Recipe as Recipe
+    from barlow.runs.classifier import predict as predict
     from barlow.runs.compare import compare_recipes as compare_recipes
     from barlow.runs.embeddings import Embeddings as Embeddings, read_embeddings as read_embeddings
     from barlow.runs.export import export_onnx as export_onnx
-    from barlow.runs.features import predict as predict
     from barlow.runs.pretrain import pretrain as pretrain, resume as resume
     from barlow.runs.run import Run as Run, open_run as open_run
     from barlow.seams import (
@@ -121,7 +121,7 @@ _HOME = {
     "views_of_items": "data.item_views",
     "Embeddings": "runs.embeddings",
     "read_embeddings": "runs.embeddings",
-    "predict": "runs.features",
+    "predict": "runs.classifier",
     "ShapesSource": "images.data.shapes",
     "shape_views": "images.data.shapes",
     "load_clips": "audio.data.load",

@@ -652,6 +652,21 @@ class Preparation:
     examples: Sequence[tuple[Tensor, Tensor, float]] = ()
 
 
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier of features, for programs that have the network with it.
+
+    Attributes:
+        weight: (c, d), of features as the network gives them.
+        bias: (c,); the softmax of weight h + bias are the probabilities.
+        class_names: c names.
+    """
+
+    weight: Float[Tensor, "c d"]
+    bias: Float[Tensor, " c"]
+    class_names: Sequence[str]
+
+
 @runtime_checkable
 class Audible(Protocol):
     """What shows views and plays them.
@@ -726,6 +741,7 @@ class Modality:
             the other program does in another way.
         listed: ("views" or "networks", word) -> name -> a line on it, of names that a recipe may have; with a word
             those of the libraries that have it too. For `barlow views`, `barlow networks` and completion.
+        with_head: those of `exports` that take a classifier too: (..., head=`Head`).
         windows: whether `load` takes window= and hop=, seconds, and then gives every window of longer samples.
         statistics: facts by name that may differ a little when a file of the data broke.
         reading: facts by name that say how the data were read: a run that goes on has them read so again.
@@ -763,8 +779,9 @@ class Modality:
     show: Callable[[Facts], Callable[[Tensor], Tensor] | None] = lambda facts: None
     example: Callable[[Recipe, Facts], Tensor] = _zeros_like_input
     preparation: Callable[[Recipe, Facts], Preparation | None] = lambda recipe, facts: None
-    exports: Mapping[str, Callable[[nn.Module, Path, Recipe, Facts], Sequence[str]]] = field(default_factory=dict)
+    exports: Mapping[str, Callable[..., Sequence[str]]] = field(default_factory=dict)
     listed: Callable[[str, str], Mapping[str, str]] = lambda what, word: {}
+    with_head: Collection[str] = ()
     windows: bool = False
     statistics: Collection[str] = ()
     reading: Collection[str] = ()

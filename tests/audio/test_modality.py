@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import warnings
 from importlib.util import find_spec
@@ -222,3 +223,28 @@ def test_the_front_end_is_in_the_onnx_file(run: barlow.Run, tmp_path: Path) -> N
         wanted = run.backbone(run.views.plain(waves))
     torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-3, atol=1e-3)
     assert "mono clips" in session.get_modelmeta().custom_metadata_map["preprocessing"]
+
+
+def test_recordings_have_neighbours_copies_and_a_classifier_that_knows_of_speakers(
+    run: barlow.Run, recordings: Path, tmp_path: Path
+) -> None:
+    """A recording that is there twice is found; whoever speaks is held out whole where names say it."""
+    of = run.sampled()
+    assert sorted({name.split("_")[0].split("/")[-1] for name in of.embeddings.names}) == ["high", "low", "mid"]
+    shutil.copy(recordings / "low_bob_3.wav", tmp_path / "copy.wav")
+    like = of.similar(tmp_path / "copy.wav", number=2)
+    assert like.names[0][0].endswith("low_bob_3.wav")
+    assert of.similar("low_bob_3.wav", number=2).names[0] != like.names[0]
+    more = tmp_path / "more"
+    shutil.copytree(recordings, more)
+    shutil.copy(recordings / "low_bob_3.wav", more / "low_bob_again.wav")
+    again = run.sampled(more)
+    names = [Path(name).name for name in again.embeddings.names]
+    groups = [[names[row] for row in group] for group in again.duplicates().groups]
+    assert any({"low_bob_3.wav", "low_bob_again.wav"} <= set(group) for group in groups)
+    made = of.classify(tmp_path / "model")
+    assert made.classifier.class_names == ("high", "low", "mid")
+    assert any("groups (3 of them) were held out whole" in note for note in made.notes)
+    assert made.scores["trained"]["num_samples"] == 54
+    found = barlow.predict(made.folder, recordings / "low_bob_3.wav")
+    assert found.class_names[int(found.classes[0])] == "low"

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from barlow.data.arrays import ArraySource
 from barlow.evaluation import finetune as module
-from barlow.evaluation.finetune import CANDIDATES, FinetuneNumbers, finetune, labelled_positions, num_epochs
+from barlow.evaluation.finetune import (
+    CANDIDATES,
+    FinetuneNumbers,
+    finetune,
+    finetune_early,
+    labelled_positions,
+    num_epochs,
+)
 from barlow.images.views.located import GEOMETRY, GeometryOnly
 from barlow.images.views.published import image_views
 from barlow.seams import Batch, Source
@@ -273,3 +280,52 @@ def test_wrong_arguments_are_named() -> None:
         finetune(network(), bare, TEST, 1.0, plain=same)
     with pytest.raises(ValueError, match=r"test: .* lacks labels"):
         finetune(network(), TRAIN, bare, 1.0, plain=same, candidates=[FROZEN])
+
+
+# --- As long as labels that were held out say.
+
+
+def test_labels_that_are_not_asked_for_decide_nothing() -> None:
+    """Others could be anything: the network, the rate and the number of epochs stay the same."""
+    positions = torch.arange(40)
+    pictures, labels = stripes(128, 0)
+    turned = labels.clone()
+    others = torch.ones(128, dtype=torch.bool)
+    others[positions] = False
+    turned[others] = 1 - turned[others]
+    candidates = (QUICK, replace(QUICK, learning_rate=0.2))
+    first, second = (
+        finetune_early(network(), ArraySource(pictures, labels=y), positions, plain=same, candidates=candidates)
+        for y in (labels, turned)
+    )
+    assert (first.epochs, first.numbers) == (second.epochs, second.numbers)
+    for name, tensor in first.classifier.state_dict().items():
+        assert torch.equal(tensor, second.classifier.state_dict()[name])
+
+
+def test_the_epoch_is_the_one_that_does_best_on_the_labels_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are told: the third epoch of the second candidate is the best, and the last fit ends there."""
+    told = iter([0.5, 0.6, 0.6, 0.5, 0.5, 0.6, 0.9, 0.8])
+    held: list[int] = []
+
+    def score(classifier: Any, source: Any, positions: Sequence[int], *_: Any) -> Any:
+        held.extend(positions)
+        return module._HeldOut(100, round(100 * next(told)), 1.0)
+
+    monkeypatch.setattr(module, "_score", score)
+    said: list[str] = []
+    second = replace(QUICK, learning_rate=0.2)
+    found = finetune_early(
+        network(), TRAIN, torch.arange(60), plain=same, candidates=(QUICK, second), progress=said.append
+    )
+    assert (found.epochs, found.numbers) == (3, second)
+    assert said[-1] == "all 60 labels, epoch 3/3"
+    assert set(held) < set(range(60))
+    assert len(set(held)) == 12
+    assert not found.classifier.training
+
+
+def test_many_labels_get_as_many_steps_as_few() -> None:
+    assert module._within(QUICK, 16 * 100).epochs == 4
+    assert module._within(QUICK, 16 * 150).epochs == 2
+    assert module._within(QUICK, 16 * 1000).epochs == 2

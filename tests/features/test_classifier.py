@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from barlow.evaluation.knn import fit_whitening
-from barlow.features.classifier import Classifier, fit_classifier, judge, load_classifier, save_classifier
+from barlow.evaluation.linear import cross_validate
+from barlow.features import classifier as module
+from barlow.features.classifier import (
+    Classifier,
+    fit_classifier,
+    judge,
+    linear_of_layer,
+    load_classifier,
+    save_classifier,
+)
 
 NAMES = ("cat", "dog", "cow")
 
@@ -84,3 +93,38 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
 def test_a_folder_without_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"model: .* is no folder of a classifier"):
         load_classifier(tmp_path)
+
+
+def test_groups_are_held_out_whole_and_tell_the_penalty_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples of a speaker are nearly alike: a score, and a penalty, that see some of each are of nothing new."""
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.arange(120) // 6  # 20 speakers of six samples, each of one class, far apart
+    y = groups % 3
+    h = torch.randn(20, 30, generator=generator)[groups] + 0.1 * torch.randn(120, 30, generator=generator)
+    assert judge(h, y, 3)[0].accuracy == 1.0
+    assert judge(h, y, 3, groups)[0].accuracy < 0.6
+    seen: list[Tensor | None] = []
+
+    def spy(rows: Tensor, labels: Tensor, *, groups: Tensor | None = None) -> float:
+        seen.append(groups)
+        return cross_validate(rows, labels, groups=groups)
+
+    monkeypatch.setattr(module, "cross_validate", spy)
+    judge(h, y, 3, groups)
+    assert seen
+    assert all(one is not None and len(one.unique()) < 20 for one in seen)  # of the speakers that are not held out
+
+
+def test_one_layer_has_all_of_a_classifier() -> None:
+    classifier, (h, _) = fitted(60), drawn(30, 2)
+    head = classifier.head()
+    assert tuple(head.class_names) == NAMES
+    ours = (h @ head.weight.T + head.bias).softmax(dim=1)
+    torch.testing.assert_close(ours.double(), classifier.probabilities(h), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_lacks_a_class_never_tells_it() -> None:
+    linear = linear_of_layer(torch.nn.Linear(10, 2), 3)
+    logits = linear(torch.randn(50, 10))
+    assert logits.shape == (50, 3)
+    assert int(logits.argmax(dim=1).max()) < 2

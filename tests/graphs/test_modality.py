@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from barlow.audits.observation import observe
 from barlow.audits.subjects import Networks
 from barlow.cli import main
 from barlow.evaluation import own_parts
+from barlow.evaluation.finetune import FinetuneNumbers, finetune_early
 from barlow.graphs import readings, supervised
 from barlow.graphs.data.load import SAMPLED_FROM
 from barlow.graphs.data.source import NodeSource
@@ -26,6 +28,7 @@ from barlow.graphs.networks.network import GraphNetwork
 from barlow.graphs.readings import clustering, link_prediction
 from barlow.methods.table import METHODS
 from barlow.recipes import EVERY, RECIPES, Recipe, recipe_for, recipe_for_graph, with_numbers
+from barlow.runs import classifier
 from barlow.training.machine import Machine
 from barlow.training.order import Share, draw_views
 from tests.graphs.small import blocks, graph, write_archive, write_tu
@@ -309,3 +312,29 @@ def test_a_recipe_is_that_of_graphs_for_data_without_a_name() -> None:
     assert recipe_for(None, "cora").name == "gbt-cora"
     assert isinstance(recipe_for_graph("simclr", "graph.npz"), Recipe)
     assert recipe_for_graph("simclr", "graph.npz").views == "graph"
+
+
+def test_nodes_have_neighbours_copies_and_a_classifier(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes without edges and with the same features are one node twice, and the most alike."""
+    run = barlow.open_run(folder)
+    x, edges, _ = blocks(240)
+    twice = torch.cat([x, x[:1], x[:1]])  # nodes 240 and 241, which no edge touches
+    of = run.sampled((twice, edges))
+    assert [240, 241] in [list(group) for group in of.duplicates().groups]
+    names = list(of.embeddings.names)
+    found = of.similar(names[240], number=3)
+    assert found.names[0][0] == names[241]
+    assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-4)
+    own = run.sampled()
+    made = own.classify(tmp_path / "model")
+    assert list(made.scores) == ["trained", "untrained", "raw features", "A²X"]
+    assert made.scores["trained"]["accuracy"] > 0.5
+    quick = (FinetuneNumbers(epochs=4, batch_size=256, learning_rate=0.05, head_learning_rate=0.1),)
+    monkeypatch.setattr(classifier, "finetune_early", partial(finetune_early, candidates=quick))
+    tuned = own.classify(tmp_path / "tuned", finetune=True)
+    assert tuned.scores["fine-tuned"]["accuracy"] > 0.5
+    told = barlow.predict(tuned.folder, run.own_data()).classes
+    assert own.embeddings.labels is not None
+    assert float((told == own.embeddings.labels).float().mean()) > 0.5

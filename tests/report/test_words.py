@@ -11,6 +11,7 @@ from barlow.report.words import (
     epochs,
     excess,
     last_epoch,
+    made_worse,
     nothing_learnt,
     seconds_of_training,
     sentences,
@@ -178,3 +179,27 @@ def test_a_page_leads_to_the_audit_and_calls_a_falling_rank_normal(tmp_path: Pat
     figures["label_free"] |= {"effective_rank": 80.0}
     risen = sentences(read_run(write_run(tmp_path / "risen", figures=figures, arrays={})))
     assert not any("as is normal" in sentence for sentence in risen)
+
+
+@pytest.mark.parametrize(
+    ("trained", "before", "said"),
+    [
+        (0.80, 0.86, "Pretraining made the weights worse: 86.0% as they were, 80.0% now"),
+        (0.855, 0.86, ""),  # within the spread of the draws
+        (0.90, 0.86, ""),
+    ],
+)
+def test_weights_that_became_worse_are_said_first_and_plainly(
+    trained: float, before: float, said: str, tmp_path: Path
+) -> None:
+    figures = summary()
+    means = {"trained": trained, "untrained": before}
+    for row in figures["evaluation"]["rows"][:2]:
+        row["few_labels"] = few(means[row["features"]], 0.01)
+    run = read_run(write_run(tmp_path, figures=figures, arrays={}))
+    assert made_worse(run) == ""  # it started from nothing
+    run = replace(run, recipe={**run.recipe, "pretrained": "default"})
+    assert made_worse(run).startswith(said)
+    assert bool(made_worse(run)) == bool(said)
+    assert (sentences(run)[0] == made_worse(run)) == bool(said)
+    assert "weights as they were 86.0%" in " ".join(sentences(run))

@@ -290,3 +290,37 @@ def test_the_recipe_differences_on_the_page_name_the_field(finished: module.Reci
     page = finished.page.read_text()
     assert "<code>projector</code>" in page
     assert read_run(finished.folder / "plain" / "seed-0").finished
+
+
+# --- From weights, beside the weights as they are.
+
+
+def test_from_weights_from_scratch_and_the_weights_as_they_are_stand_side_by_side(
+    kinds: Path, finished: module.RecipeComparison, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The row of the weights is what their own network scores, statistics of BatchNorm included."""
+    weights = finished.folder / "plain" / "seed-0" / "checkpoints" / "backbone.safetensors"
+    found = compare(kinds, tmp_path / "from", (PLAIN,), start=str(weights), seeds=1)
+    rows = {row["name"]: row for row in found.table["rows"]}
+    assert {"plain", "plain-from-weights", "raw pixels"} < rows.keys()
+    (as_they_are,) = (row for name, row in rows.items() if "weights as they were" in name)
+    before = barlow.open_run(finished.folder / "plain" / "seed-0").evaluate(kinds, keep=False)
+    assert as_they_are["knn"]["mean"] == pytest.approx(before.knn)
+    assert as_they_are["linear"]["mean"] == pytest.approx(before.linear)
+    assert rows["plain-from-weights"]["started"]["knn"] == as_they_are["knn"]
+    recipes = [barlow.open_run(found.folder / name / "seed-0").recipe for name in ("plain", "plain-from-weights")]
+    assert [one.pretrained for one in recipes] == ["", str(weights)]
+    assert "plain-from-weights: continued pretraining" in found.page.read_text()
+    page = (found.folder / "plain-from-weights" / "seed-0" / "report.html").read_text()
+    assert "weights as they were" in page
+    assert "same network untrained" not in page
+
+
+def test_the_weights_of_a_library_come_with_the_first_layer_they_were_trained_with() -> None:
+    asked = module._and_from("default", {"one": replace(TINY, backbone="timm:resnet18", stem="small")}, {})
+    assert {(name, one.pretrained, one.stem, one.width) for name, one in asked.items()} == {
+        ("one", "", "imagenet", 64),
+        ("one-from-weights", "default", "imagenet", 64),
+    }
+    with pytest.raises(ValueError, match="start, pretrained: got both, wanted start='default' alone"):
+        module._and_from("default", {"one": TINY}, {"pretrained": "x"})

@@ -1,8 +1,13 @@
 """From a folder of pictures to what is alike, twice, odd, together, and to a classifier, by commands on a real run."""
 
 import csv
+import io
 import json
+import os
+import re
 import shutil
+import socket
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from sklearn.datasets import load_digits
 
 import barlow
 from barlow.cli.commands import COMMANDS
+from barlow.files import write_json
 from barlow.runs.features import (
     duplicates,
     read_labels,
@@ -22,6 +28,7 @@ from barlow.runs.features import (
     write_to_label,
 )
 from barlow.training.machine import Machine
+from barlow.writers import FolderTakenError, Writer
 
 CLASSES = ("0", "1", "7")
 COPY = "0/copy.png"
@@ -120,6 +127,27 @@ def test_what_is_like_a_sample_does_not_begin_with_itself_and_like_a_file_does(r
     assert "like" in (run.folder / "features" / "similar.html").read_text()
 
 
+def test_what_is_like_a_crop_is_asked_by_a_box_of_a_file_or_of_a_sample(run: barlow.Run) -> None:
+    """Of two digits side by side, the box says which; of a name the picture is that of the data."""
+    of = run.sampled()
+    pair = Image.new("L", (48, 24))
+    for place, name in enumerate(("0/05.png", "7/04.png")):
+        pair.paste(Image.open(named(run, name)), (24 * place, 0))
+    pair.save(run.folder.parent / "pair.png")
+    for box, name in (((0, 0, 0.5, 1), "0/05.png"), ((0.5, 0, 1, 1), "7/04.png")):
+        found = similar(of, run.folder.parent / "pair.png", number=2, box=box)
+        assert named(run, name) in found.names[0]
+        assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-3)
+        assert f"at {' '.join(f'{side:g}' for side in box)}" in found.queries[0]
+    whole = similar(of, "7/04.png", number=1, box=(0, 0, 1, 1))
+    assert whole.names[0] == (named(run, "7/04.png"),)  # the crop is no sample of the data, so this is found
+    assert command("similar", run.folder, run.folder.parent / "pair.png", "--quiet", "--box", 0, 0, 0.5, 1) == 0
+    with pytest.raises(ValueError, match=r"box: got .*, wanted left, top, right, bottom, from 0 to 1"):
+        similar(of, "7/04.png", box=(0, 0, 24, 24))
+    with pytest.raises(ValueError, match="wanted a single picture to cut it from"):
+        similar(of, run.folder.parent / "data" / "7", box=(0, 0, 1, 1))
+
+
 def test_a_name_that_is_none_or_several_is_refused(run: barlow.Run) -> None:
     of = run.sampled()
     with pytest.raises(ValueError, match=r"query: got '0/5.png', which is neither a file nor the name of a sample"):
@@ -150,6 +178,57 @@ def test_a_filled_csv_is_a_classifier_that_predicts_new_files(
         shares = [float(row[f"p(digit {name})"]) for name in CLASSES]
         assert sum(shares) == pytest.approx(1, abs=2e-4)
         assert float(row["probability"]) == max(shares)
+
+
+def test_one_picture_a_list_and_names_on_stdin_are_embedded_with_their_names(
+    run: barlow.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [named(run, "0/01.png"), named(run, "7/02.png")]
+    of = run.sampled()
+    rows = of.h[[list(of.embeddings.names).index(path) for path in paths]]
+    assert command("embed", run.folder, paths[0]) == 0
+    one = barlow.read_embeddings(capsys.readouterr().out.split()[-1])
+    assert list(one.names) == paths[:1]
+    torch.testing.assert_close(one.h, rows[:1], rtol=1e-4, atol=1e-5)
+    (run.folder.parent / "two.txt").write_text("\n".join([*paths, named(run, "1/broken.png")]))
+    done = run.embed_to_file(run.folder.parent / "two.txt")
+    assert (list(done.names), list(done.missing)) == (paths, [named(run, "1/broken.png")])
+    assert done.path.parent == run.folder / "features"
+    torch.testing.assert_close(done.h, rows, rtol=1e-4, atol=1e-5)
+    assert run.embed(run.folder.parent / "two.txt", names=True).missing == done.missing
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(paths[1:])))
+    assert command("embed", run.folder, "-", "--out", run.folder.parent / "stdin.npz") == 0
+    assert list(barlow.read_embeddings(run.folder.parent / "stdin.npz").names) == paths[1:]
+
+
+def test_lists_of_other_samples_do_not_write_over_each_other(run: barlow.Run) -> None:
+    first, second = (run.embed_to_file([named(run, name)]) for name in ("0/03.png", "0/04.png"))
+    assert first.path != second.path
+    assert run.embed_to_file([named(run, "0/03.png")]).path == first.path
+
+
+def test_features_are_written_by_one_process_at_a_time(run: barlow.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Writer(os.getppid(), socket.gethostname(), "", "elsewhere", "barlow embed")
+    (run.folder.parent / "held").mkdir()
+    write_json(run.folder.parent / "held" / ".lock", asdict(other))
+    monkeypatch.setattr("barlow.runs.run.FOR_OTHERS_SECONDS", 0.0)
+    with pytest.raises(FolderTakenError, match=r"held' is being written by process .* \(barlow embed\)"):
+        run.embed_to_file(named(run, "0/03.png"), run.folder.parent / "held" / "h.npz")
+    assert not (run.folder.parent / "held" / "h.npz").exists()
+
+
+def test_the_page_of_the_run_leads_on(run: barlow.Run) -> None:
+    """Names under neighbours, what is there twice, what fits nowhere, groups, and commands with the folder in them."""
+    page = (run.folder / "report.html").read_text()
+    parts = {name: part for part in page.split('<section id="')[1:] for name in [part.split('"')[0]]}
+    assert ".png</span>" in parts["neighbours"]
+    assert {"0/05.png", "0/copy.png"} <= set(re.findall(r"<figcaption>([^<]*)", parts["duplicates"]))
+    assert "7/blank.png" in parts["outliers"]
+    assert "group 1" in parts["groups"]
+    for name in ("map", "similar", "duplicates", "label", "classify", "embed", "audit"):
+        assert f"barlow {name} {run.folder}" in parts["next"]
+    assert "were looked at" not in page
+    assert f"barlow duplicates {run.folder}" in parts["duplicates"]
 
 
 def test_the_map_has_every_sample_with_its_picture(run: barlow.Run) -> None:

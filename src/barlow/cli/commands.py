@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +37,7 @@ from barlow.cli.flags import (
 
 if TYPE_CHECKING:
     from barlow.runs.run import Run
+from barlow.data.listed import STDIN, named_in
 from barlow.errors import unknown
 from barlow.recipes import recipe_for
 from barlow.training.machine import Machine
@@ -71,7 +72,8 @@ what to do with features:
 
 for other programs:
   barlow embed RUN [DATA]         features of every sample: .npz or .parquet
-  barlow export RUN               backbone for timm or ONNX; of sound for HEAR
+  barlow export RUN               backbone for timm or ONNX, of sound for HEAR;
+                                  of a MODEL its classifier
 
 larger tasks:
   barlow segment RUN DATA         fine-tune on few masks: masks and a model
@@ -102,7 +104,7 @@ def pretrain(arguments: Sequence[str]) -> int:
     from barlow.report.record import left_out
     from barlow.report.run_folder import read_run
     from barlow.report.terminal import print_evaluation
-    from barlow.report.words import nothing_learnt
+    from barlow.report.words import made_worse, nothing_learnt
     from barlow.statistics.collectives import is_first_process
 
     run = _pretrained(flags, arguments, since)
@@ -114,7 +116,8 @@ def pretrain(arguments: Sequence[str]) -> int:
     print_evaluation(run.summary)
     if warning := nothing_learnt(run.summary.get("label_free", {})):
         say(warning)
-    for line in left_out(read_run(run.folder)):
+    found = read_run(run.folder)
+    for line in (*filter(None, [made_worse(found)]), *left_out(found)):
         say(line)
     say_page(run.folder / "report.html")
     return 0
@@ -155,10 +158,11 @@ def _pretrained(flags: Pretrain, arguments: Sequence[str], since: float) -> "Run
 def compare(arguments: Sequence[str]) -> int:
     """Train what is not trained yet, print the table, write the page."""
     flags = parse(Compare, arguments)
-    from barlow.report.side_by_side import failed_runs
+    from barlow.report.side_by_side import failed_runs, weights_were_worth
     from barlow.report.terminal import print_comparison
     from barlow.runs.compare import compare_recipes
 
+    network: dict[str, Any] = {"backbone": flags.backbone} if flags.backbone else {}
     found = compare_recipes(
         flags.data,
         [name.strip() for name in flags.recipes.split(",") if name.strip()],
@@ -172,9 +176,11 @@ def compare(arguments: Sequence[str]) -> int:
         channels_axis=flags.channels_axis or None,
         labels=flags.labels,
         hold_out=flags.hold_out,
+        start=flags.start,
+        **network,
     )
     print_comparison(found.table["rows"])
-    for line in failed_runs(found.table["rows"]):
+    for line in (*weights_were_worth(found.table["rows"]), *failed_runs(found.table["rows"])):
         say(line)
     say_page(found.page)
     if not found.finished:
@@ -255,15 +261,12 @@ def audit(arguments: Sequence[str]) -> int:
 def embed(arguments: Sequence[str]) -> int:
     """Write features."""
     flags = parse(Embed, arguments)
-    from barlow.runs.run import open_run
-
-    run = open_run(flags.run, data=flags.moved_to or None, modality=flags.modality or None)
-    done = run.embed_to_file(
-        flags.data or None,
+    done = flags.opened().embed_to_file(
+        named_in(sys.stdin) if flags.data == STDIN else flags.data or None,
         flags.out,
         data_root=flags.data_root,
         accelerator=flags.accelerator,
-        quiet=False,
+        quiet=flags.quiet,
         window=flags.window,
         hop=flags.hop,
         white_level=flags.white_level,
@@ -338,12 +341,14 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def export(arguments: Sequence[str]) -> int:
-    """Write the backbone for timm or ONNX."""
+    """Write the backbone, or a classifier, for timm or ONNX."""
     flags = parse(Export, arguments)
+    from barlow.features.classifier import is_classifier
     from barlow.runs.run import open_run
 
     run = open_run(flags.run, modality=flags.modality or None)
-    where = flags.out or run.folder / ("backbone.onnx" if flags.to == "onnx" else flags.to)
+    name = "classifier.onnx" if is_classifier(run.folder) else "backbone.onnx"
+    where = flags.out or run.folder / (name if flags.to == "onnx" else flags.to)
     notes = run.export(flags.to, where, with_preprocessing=flags.with_preprocessing)
     for line in notes:
         say(line)

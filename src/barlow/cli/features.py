@@ -4,48 +4,26 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from barlow.cli.flags import parse
+from barlow.cli.flags import OfRun, parse
 
 if TYPE_CHECKING:
     from barlow.runs.features import Sampled
 
 
-@dataclass(frozen=True)
-class OfRun:
-    """What all of them ask for."""
+def _sampled(flags: OfRun) -> "Sampled":
+    from barlow.runs.features import sampled
 
-    run: tyro.conf.Positional[Path]
-    """Run folder."""
-    data: tyro.conf.Positional[str] = ""
-    """Data as for pretrain; empty: the data of the run."""
-    moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
-    """Where the data of the run are now, if they moved; others than its own are refused."""
-    data_root: Path | None = None
-    """Folder of the data sets that go by a name."""
-    out: Path | None = None
-    """The JSON file, the page beside it; default: in the folder features of the run."""
-    modality: str = ""
-    """FILE.py:NAME, where the run is of a modality of your own."""
-    quiet: bool = False
-    """No progress on the terminal."""
+    return sampled(flags.opened(), flags.data or None, data_root=flags.data_root, quiet=flags.quiet)
 
-    def sampled(self) -> "Sampled":
-        """Return the features of the data."""
-        from barlow.runs.features import sampled
-        from barlow.runs.run import open_run
 
-        run = open_run(self.run, data=self.moved_to or None, modality=self.modality or None)
-        return sampled(run, self.data or None, data_root=self.data_root, quiet=self.quiet)
-
-    def file(self, name: str, of: "Sampled") -> Path:
-        """Return where results go."""
-        return self.out or of.run.folder / "features" / f"{name}.json"
+def _file(flags: OfRun, name: str, of: "Sampled") -> Path:
+    return flags.out or of.run.folder / "features" / f"{name}.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +38,8 @@ class Similar:
     """Data to search, as for pretrain; empty: the data of the run."""
     number: int = 12
     """How many for each query."""
+    box: tuple[float, float, float, float] | None = None
+    """A crop of the picture to search by: left, top, right, bottom from 0 to 1, as shares of its sides."""
     data_root: Path | None = None
     """Folder of the data sets that go by a name."""
     out: Path | None = None
@@ -117,6 +97,10 @@ class Classify(OfRun):
 
     labels: Path | None = None
     """A csv with the columns name and label, for samples of the data; default: the labels that the data carry."""
+    finetune: bool = False
+    """Train the network on the labels too, as long as some of them that are held out say; minutes, not seconds."""
+    test: str = ""
+    """Labelled data, such as class folders, that nothing learns from: an honest score where labels were chosen."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +129,7 @@ def similar(arguments: Sequence[str]) -> int:
         data_root=flags.data_root,
         quiet=flags.quiet,
     )
-    found = find(of, flags.query, number=flags.number)
+    found = find(of, flags.query, number=flags.number, box=flags.box)
     for query, names, line in list(zip(found.queries, found.names, found.similarities, strict=True))[:3]:
         _say(f"like {query}:")
         for name, similarity in zip(names, line, strict=True):
@@ -159,7 +143,7 @@ def duplicates(arguments: Sequence[str]) -> int:
     from barlow.files import durable_file
     from barlow.runs.features import duplicates as find, write_duplicates
 
-    of = flags.sampled()
+    of = _sampled(flags)
     found = find(of, threshold=flags.threshold, quiet=flags.quiet)
     names = of.embeddings.names
     for group, similarity in list(zip(found.groups, found.similarities, strict=True))[:10]:
@@ -169,7 +153,7 @@ def duplicates(arguments: Sequence[str]) -> int:
         with durable_file(flags.remove_to) as file:
             file.write("".join(f"{names[row]}\n" for row in found.to_remove).encode())
         _say(f"to leave out: {flags.remove_to}")
-    return _page(write_duplicates(of, found, flags.file("duplicates", of)))
+    return _page(write_duplicates(of, found, _file(flags, "duplicates", of)))
 
 
 def outliers(arguments: Sequence[str]) -> int:
@@ -177,13 +161,13 @@ def outliers(arguments: Sequence[str]) -> int:
     flags = parse(Outliers, arguments)
     from barlow.runs.features import outliers as find, write_outliers
 
-    of = flags.sampled()
+    of = _sampled(flags)
     found = find(of, most=flags.most, quiet=flags.quiet)
     for one in found.ranked[:10]:
         _say(
             f"  {one.rank:3d} ({one.low} to {one.high})  {of.embeddings.names[one.position]}  {'; '.join(one.reasons)}"
         )
-    return _page(write_outliers(of, found, flags.file("outliers", of)))
+    return _page(write_outliers(of, found, _file(flags, "outliers", of)))
 
 
 def groups(arguments: Sequence[str]) -> int:
@@ -191,12 +175,12 @@ def groups(arguments: Sequence[str]) -> int:
     flags = parse(Groups, arguments)
     from barlow.runs.features import groups as find, write_groups
 
-    of = flags.sampled()
+    of = _sampled(flags)
     found = find(of, number=flags.number, quiet=flags.quiet)
     _say(found.chosen)
     for name, members in zip(found.names, found.typical, strict=True):
         _say(f"  {len(members):6,}  {name}")
-    return _page(write_groups(of, found, flags.file("groups", of)))
+    return _page(write_groups(of, found, _file(flags, "groups", of)))
 
 
 def map_page(arguments: Sequence[str]) -> int:
@@ -204,7 +188,7 @@ def map_page(arguments: Sequence[str]) -> int:
     flags = parse(Map, arguments)
     from barlow.runs.features import write_map
 
-    of = flags.sampled()
+    of = _sampled(flags)
     return _page(write_map(of, flags.out or of.run.folder / "features" / "map.html", quiet=flags.quiet))
 
 
@@ -214,7 +198,7 @@ def label(arguments: Sequence[str]) -> int:
     from barlow.runs.features import read_labels, to_label, write_to_label
 
     labelled = {} if flags.labelled is None else read_labels(flags.labelled)
-    of = flags.sampled()
+    of = _sampled(flags)
     names = to_label(of, flags.number, labelled=labelled)
     path = flags.out or of.run.folder / "features" / "to_label.csv"
     filled = read_labels(path) if path.is_file() else {}
@@ -231,27 +215,37 @@ def label(arguments: Sequence[str]) -> int:
 def classify(arguments: Sequence[str]) -> int:
     """Fit a classifier, print how good it is beside others, and where it is."""
     flags = parse(Classify, arguments)
-    from barlow.runs.features import classify as fit, read_labels
+    from barlow.runs.classifier import NAMES, classify as fit
+    from barlow.runs.features import read_labels
 
     labels = None if flags.labels is None else read_labels(flags.labels)
-    of = flags.sampled()
-    made = fit(of, flags.out or of.run.folder / "model", labels=labels, quiet=flags.quiet)
-    table = Table("features", "right", "error", "confidence")
+    of = _sampled(flags)
+    made = fit(
+        of,
+        flags.out or of.run.folder / "model",
+        labels=labels,
+        finetune=flags.finetune,
+        test=flags.test or None,
+        data_root=flags.data_root,
+        quiet=flags.quiet,
+    )
+    tested = any("test" in score for score in made.scores.values())
+    table = Table("features", "held out, right", "error", "confidence", *(["test, right", "error"] if tested else []))
     for name, score in made.scores.items():
-        table.add_row(name, *(f"{100 * score[column]:.1f}" for column in ("accuracy", "error", "confidence")))
+        cells = [score[column] for column in ("accuracy", "error", "confidence")]
+        cells += [score["test"][column] for column in ("accuracy", "error")] if tested else []
+        table.add_row(NAMES.get(name, name), *(f"{100 * cell:.1f}" for cell in cells))
     Console().print(table)
-    number = made.scores["trained"]["num_samples"]
-    _say(f"in percent, on {number} labels that the classifier judged by them has not seen")
-    if made.single:
-        _say(f"of one label only, which counts as wrong when it is held out: {', '.join(made.single)}")
+    for line in ("in percent", *made.notes):
+        _say(line)
     _say(f"model: {made.folder}; barlow predict {made.folder} NEW")
-    return 0
+    return 0 if made.page is None else _page(made.page)
 
 
 def predict(arguments: Sequence[str]) -> int:
     """Classify, and write the csv."""
     flags = parse(Predict, arguments)
-    from barlow.runs.features import predict as find, write_predictions
+    from barlow.runs.classifier import predict as find, write_predictions
 
     found = find(flags.model, flags.data, data_root=flags.data_root)
     path = flags.out or flags.model / "predictions.csv"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -15,6 +15,9 @@ from barlow.applications.segmentation.settings import SegmentSettings
 from barlow.audits.settings import AuditSettings
 from barlow.recipes import ALSO_CALLED, OF_THE_RUN, TYPED_AS_FIELDS, Recipe, flat, recipe_for, with_numbers
 from barlow.training.machine import Machine
+
+if TYPE_CHECKING:
+    from barlow.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ class Compare:
     """Recipes (`barlow recipes`) or methods, with commas between: barlow_twins,vicreg,simclr."""
     seeds: int = 3
     """Runs of each recipe, with seeds 0, 1, 2, ..."""
+    start: str = ""
+    """Also each recipe from these weights (default: the library's own; or a file), beside the weights as they are."""
+    backbone: str = ""
+    """The network of all recipes, such as timm:resnet18; empty: that of each."""
     minutes: float = 0.0
     """Time of pretraining for every run: the rate is measured first, and the steps that fit are trained."""
     images: int = 0
@@ -166,31 +173,45 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Embed:
-    """Write the features of every sample that can be read."""
+class OfRun:
+    """What commands ask for that take the features of a run, on its data or on others."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
     data: tyro.conf.Positional[str] = ""
-    """Data as for pretrain; empty: the data of the run."""
+    """Data as for pretrain, one file, or a list.txt of files, one a line; empty: the data of the run."""
     moved_to: Annotated[str, tyro.conf.arg(name="data")] = ""
     """Where the data of the run are now, if they moved; others than its own are refused."""
+    data_root: Path | None = None
+    """Folder of the data sets that go by a name."""
     out: Path | None = None
-    """.npz or .parquet; default: features/<name of the data>.npz in the run folder."""
+    """Where the result goes; default: in the folder features of the run, its page beside it."""
+    modality: str = ""
+    """FILE.py:NAME, where the run is of a modality of your own."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+    def opened(self) -> "Run":
+        """Return the run."""
+        from barlow.runs.run import open_run
+
+        return open_run(self.run, data=self.moved_to or None, modality=self.modality or None)
+
+
+@dataclass(frozen=True)
+class Embed(OfRun):
+    """Write the features of every sample that can be read, to .npz or .parquet (--out); DATA - is a list on stdin."""
+
     window: float | None = None
     """Of recordings: seconds of the windows to embed, each with its start and end; default: one clip, one row."""
     hop: float | None = None
     """Of recordings: seconds from one window to the next; default: as long as a window."""
-    data_root: Path | None = None
-    """Folder of the data sets that go by a name."""
     white_level: int | float | None = None
     """The pixel value that is white: 1, 255, 4095, 65535; default: that of the run."""
     channels_axis: str = ""
     """Of arrays of images: first (1) or last (-1); empty: told by their shape."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
-    modality: str = ""
-    """FILE.py:NAME, where the run is of a modality of your own."""
 
 
 @dataclass(frozen=True)
@@ -254,10 +275,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Export:
-    """Write the backbone for other programs."""
+    """Write the backbone for other programs; of a model of `barlow classify` the classifier, with its classes."""
 
     run: tyro.conf.Positional[Path]
-    """Run folder."""
+    """Run folder, or folder of a model."""
     to: Literal["timm", "onnx", "smp", "hear"] = "timm"
     """timm: a folder for timm.create_model("local-dir:..."); onnx: one file; smp: a U-Net for smp.from_pretrained;
     hear: of sound, a module for HEAR 2021."""

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from barlow.cli.flags import Views
 from barlow.modalities import MODALITIES, modality_for
-from barlow.report.samples_page import Row, Shown, write_samples_page
+from barlow.report.samples import Row, Shown
+from barlow.report.samples_page import write_samples_page
 
 PICTURES, DRAWS = 3, 2
 """Samples on the page, and how often each pipeline draws on each of them."""

@@ -50,11 +50,12 @@ def find_groups(
     number: int | None = None,
     labels: Int64[Tensor, " n"] | None = None,
     class_names: Sequence[str] = (),
+    numbers: Sequence[int] = NUMBERS,
     progress: Progress | None = None,
 ) -> Groups:
     """Sort samples into groups.
 
-    Without a `number` it is the largest of `NUMBERS` whose groups come back when they are made of other samples
+    Without a `number` it is the largest of `numbers` whose groups come back when they are made of other samples
     (adjusted Rand index of two halves at least `STABLE`), and better than with a little fewer or more; where there is
     none, the one that comes back best.
 
@@ -63,6 +64,7 @@ def find_groups(
         number: of groups; None: told by the data.
         labels: (n,) classes, -1 for none, to name groups by; they decide nothing.
         class_names: their names.
+        numbers: of groups to choose from, where there are ten samples for each.
         progress: called with (numbers tried, numbers in all).
 
     Raises:
@@ -72,7 +74,7 @@ def find_groups(
         raise ValueError(f"number: got {number}, wanted 2 to {len(h) // 2} groups of {len(h)} samples")
     rows = fit_space(h, power=HALF).rows(h).numpy()
     seen = rows[:: max(1, len(rows) // MOST)]
-    tried = (number,) if number else tuple(k for k in NUMBERS if k * SMALLEST <= len(rows)) or (2,)
+    tried = (number,) if number else tuple(k for k in numbers if k * SMALLEST <= len(rows)) or (2,)
     stability = {}
     for done, k in enumerate(tried):
         stability[k] = _stability(seen, k)

@@ -1,17 +1,18 @@
-"""Which samples to label next: no two alike, and while there are few labels, typical ones."""
+"""Which samples to label next: no two alike, and each one typical of those around it."""
 
 from collections.abc import Collection
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from barlow.features.space import HALF, WHOLE, fit_space
+from barlow.evaluation.knn import nearest
+from barlow.features.space import HALF, fit_space
 
-FEW = 20
-"""Labels, old and new, up to which the typical sample of each group is taken; with more, a random one tells more."""
+NEAREST = 20
+"""Neighbours of its own group, whose mean distance tells how typical a sample is."""
 MOST_GROUPS = 500
 """Groups that are made at most; more samples than that are taken from them by turns."""
 
@@ -22,34 +23,31 @@ def choose_to_label(
     """Return the positions of the samples to label next, the most useful first.
 
     The samples are sorted into as many groups (k-means) as there are labels, old and new; of each group without a
-    label, the largest first, one sample is taken: up to `FEW` labels the one in its middle, else a random one, for what
-    is typical everywhere is easy everywhere. Measured it was no better than chance but for very few labels
+    label, the largest first, the sample with the nearest neighbours is taken. Measured, it was better than chance on
+    Fashion-MNIST, most for ten labels, and no better on photographs of which a network had learnt little
     (docs/features.md).
 
     Args:
         h: (n, d) features.
         number: samples to choose.
         labelled: positions that have a label already.
-        seed: of the groups and of the random samples.
+        seed: of the groups.
 
     Raises:
         ValueError: a number below 1, or more than there are without a label.
 
     Source:
-        One of each group is the choice of TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML
-        2022), which takes the densest sample of it; that was worse than chance here from 50 labels on.
+        TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", ICML 2022), on half whitened features.
     """
     known = set(labelled)
     left = len(h) - len(known)
     if not 1 <= number <= left:
         raise ValueError(f"number: got {number}, wanted 1 to {left}, the samples without a label")
-    few = len(known) + number <= FEW
-    rows = fit_space(h, power=HALF if few else WHOLE).rows(h).numpy()
+    rows = fit_space(h, power=HALF).rows(h)
     groups = min(len(known) + number, MOST_GROUPS, len(rows))
-    made = KMeans(groups, n_init=3, random_state=seed).fit(rows)
-    distance = ((rows - made.cluster_centers_[made.labels_]) ** 2).sum(axis=1)
-    priority = torch.from_numpy(distance if few else np.random.default_rng(seed).random(len(rows)))
+    made = KMeans(groups, n_init=3, random_state=seed).fit(rows.numpy())
     of_each = torch.from_numpy(made.labels_.astype(np.int64))
+    priority = _distances_to_near(rows, of_each)
     taken = torch.zeros(len(rows), dtype=torch.bool)
     taken[list(known)] = True
     found: list[int] = []
@@ -62,4 +60,14 @@ def choose_to_label(
         chosen = int(members[priority[members].argmin()])
         taken[chosen] = True
         found.append(chosen)
+    return found
+
+
+def _distances_to_near(rows: Float[Tensor, "n r"], of_each: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The mean distance of every unit vector to the nearest ones of its group: small where it is typical."""
+    found = torch.zeros(len(rows))
+    for group in of_each.unique().tolist():
+        members = (of_each == group).nonzero()[:, 0]
+        similarities = nearest(rows[members], rows[members], min(NEAREST + 1, len(members)))[0]
+        found[members] = (2 - 2 * similarities).clamp(min=0).sqrt().mean(dim=1)
     return found

@@ -36,7 +36,7 @@ from barlow.images.views.published import IMAGENET_MEAN, IMAGENET_STD, PLAIN_INT
 from barlow.methods.heads import mlp_of
 from barlow.recipes import OWN, Recipe, recipe_for
 from barlow.recipes.minutes import for_minutes, has_rows, lacks_epochs, usual_minutes
-from barlow.seams import Facts, Modality, Preparation, Pretrained, Source, View, Views, check_backbone, flattened
+from barlow.seams import Facts, Head, Modality, Preparation, Pretrained, Source, View, Views, check_backbone, flattened
 
 LARGEST_AUTOMATIC_SIZE = 224
 """Side in pixels of the published ImageNet recipes; larger images are cropped and scaled to it unless told."""
@@ -255,9 +255,9 @@ def save(folder: Path, network: nn.Module, recipe: Recipe, facts: Facts) -> None
     save_backbone(folder, network, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit)
 
 
-def to_timm(network: nn.Module, path: Path, recipe: Recipe, facts: Facts) -> list[str]:
-    """Write a folder that timm loads, with what makes network input of images."""
-    return export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit)
+def to_timm(network: nn.Module, path: Path, recipe: Recipe, facts: Facts, head: Head | None = None) -> list[str]:
+    """Write a folder that timm loads, with what makes network input of images, and a classifier where there is one."""
+    return export_timm(network, path, mean=facts.get("mean"), std=facts.get("std"), fit=recipe.fit, head=head)
 
 
 def to_smp(network: nn.Module, path: Path, recipe: Recipe, facts: Facts) -> list[str]:
@@ -412,6 +412,7 @@ IMAGES = Modality(
     preparation=preparation,
     listed=listed,
     exports={"timm": to_timm, "smp": to_smp},
+    with_head=("timm",),
     statistics=("mean", "std"),
     reading=("white_level", "channels_axis", "decode_size"),
 )

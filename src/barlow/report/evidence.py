@@ -6,6 +6,8 @@ import json
 import math
 import wave
 from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ LARGEST_SIDE = 160
 """Pictures are shrunk to this: they are shown smaller, and the page stays light."""
 TINY_SIDE = 64
 """Up to this side single pixels are shown as squares."""
+LONGEST, SHORTEST = 32, 20
+"""Characters of a name under a picture, and under a small one."""
 POSITIVE, NEGATIVE = (30, 125, 210), (220, 105, 30)
 """Colours of the heat map, blue and orange, strong enough on white and on black."""
 
@@ -63,13 +67,20 @@ def neighbours(run: RunFiles) -> str:
     # Near collapse all features are nearly equal: then two decimals would show 1.00 everywhere.
     decimals = 2 if similarities is None or float(similarities.min()) < 0.98 else 4
     asked = _players(run, "neighbour_queries", len(queries))
+    own, others = (
+        _named(run, "neighbour_query_names", queries.shape[:1]),
+        _named(run, "neighbour_names", images.shape[:2]),
+    )
     cards = []
     for place, (query, found) in enumerate(zip(queries, images, strict=False)):
-        shown = [_figure(query, "query", "query" + asked[place], kind=' class="query"')]
+        shown = [_figure(query, "query", "query" + asked[place], ' class="query"', own and own[place])]
         sounds = _players(run, "neighbour_images", len(found), place)
         for rank, picture in enumerate(found):
             caption = "" if similarities is None else f"{float(similarities[place, rank]):.{decimals}f}"
-            shown.append(_figure(picture, f"neighbour {rank + 1} {caption}".strip(), caption + sounds[rank]))
+            called = others and others[place][rank]
+            shown.append(
+                _figure(picture, f"neighbour {rank + 1} {caption}".strip(), caption + sounds[rank], "", called)
+            )
         cards.append(f'<div class="neighbours">{"".join(shown)}</div>')
     explanation = (
         f"First the query, then the {'clips' if any(asked) else 'pictures'} with the most similar features (1 is the "
@@ -254,8 +265,25 @@ def wav(samples: NDArray[np.int16], rate: int) -> str:
     return "data:audio/wav;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _figure(picture: Array, description: str, caption: str, kind: str = "") -> str:
-    return f"<figure{kind}>{image_tag(picture, description)}<figcaption>{caption}</figcaption></figure>"
+def _named(run: RunFiles, name: str, shape: tuple[int, ...]) -> list[Any]:
+    """Names of samples, where there are as many as pictures; runs of before have none."""
+    names = run.evidence.get(name)
+    return [] if names is None or names.shape != shape else list(names.tolist())
+
+
+def _figure(picture: Array, description: str, caption: str, kind: str = "", name: str | list[Any] = "") -> str:
+    """A picture with a caption, and under it the name of the sample, whole under the pointer."""
+    whole = f' title="{text(name)}"' if name else ""
+    called = f'<span class="name">{text(short_name(str(name), SHORTEST))}</span>' if name else ""
+    inside = f"{image_tag(picture, description)}<figcaption>{caption}{called}</figcaption>"
+    return f"<figure{kind}{whole}>{inside}</figure>"
+
+
+def short_name(name: str, longest: int = LONGEST) -> str:
+    """Return the last two parts of a path, or the last alone, its middle left out where it is long."""
+    short = "/".join(PurePath(name).parts[-2:]) if len(name) > longest else name
+    short = PurePath(name).name if len(short) > longest else short
+    return short if len(short) <= longest else f"{short[: longest // 2]}…{short[-longest // 2 :]}"
 
 
 def _scalar(run: RunFiles, name: str) -> float | None:

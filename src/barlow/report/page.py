@@ -12,7 +12,9 @@ from barlow.files import durable_file
 from barlow.formats import printable, text
 from barlow.report import evidence, graph, record, sections
 from barlow.report.glossary import glossary
+from barlow.report.next_steps import next_steps
 from barlow.report.run_folder import RunFiles, read_run
+from barlow.report.samples import TITLES, training_data
 from barlow.report.words import data_name, method_name
 
 
@@ -46,8 +48,10 @@ def body_of(run: RunFiles) -> str:
         sections.probes(run),
         evidence.views(run),
         evidence.neighbours(run),
+        *(training_data(run, kind) for kind in TITLES),
         evidence.correlation(run),
         evidence.spectrum(run),
+        next_steps(run),
         record.incidents(run),
         record.recipe(run),
     ]

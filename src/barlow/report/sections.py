@@ -17,6 +17,7 @@ from barlow.report.words import (
     method_name,
     protocol_name,
     raw_names,
+    row_name,
     rows,
     sentences,
     subtitle,
@@ -97,6 +98,12 @@ def _status(run: RunFiles) -> str:
     return f'<p class="status">{text(said)}</p>'
 
 
+def _width(row: Record) -> str:
+    """How many features a row has; of a network that predicts by itself nothing is said."""
+    width = finite(row.get("num_features"))
+    return number(width, 9) if width else ""
+
+
 def evaluation(run: RunFiles) -> str:
     """Accuracies beside the untrained network and raw samples, and the figures that need no labels."""
     found = rows(run)
@@ -108,20 +115,25 @@ def evaluation(run: RunFiles) -> str:
             value = accuracy(row, protocol)
             if value:
                 name = str(row["features"])
-                bars.append(Bar(name, value.mean, str(value), NETWORK_COLORS.get(name, "quiet"), value.spread))
+                bars.append(
+                    Bar(row_name(run, name), value.mean, str(value), NETWORK_COLORS.get(name, "quiet"), value.spread)
+                )
         groups.append((protocol_name(protocol, run), bars))
     classes = run.section("evaluation").get("classes")
     number_of_classes = len(classes) if isinstance(classes, list) else 0
     guessing = Mark("guessing", 1.0 / number_of_classes) if number_of_classes else None
     cells = [
-        [text(row["features"]), number(width, 9) if (width := finite(row.get("num_features"))) else ""]
+        [
+            text(row_name(run, str(row["features"]))),
+            number(width, 9) if (width := finite(row.get("num_features"))) else "",
+        ]
         + [text(accuracy(row, protocol) or "") for protocol in protocols]
         for row in found
     ]
     head = ["features", "width", *(text(protocol_name(protocol, run)) for protocol in protocols)]
     measured = table(head, cells) if protocols else ""
     bars_drawn = bar_chart("Accuracy on test data", groups, mark=guessing)
-    others = " and from ".join(["untrained", *raw_names(run)])
+    others = " and from ".join([row_name(run, "untrained"), *raw_names(run)])
     explanation = f"Longer is better: what training is worth is the distance from {others}"
     draws = next((finite(mapping(row.get("few_labels")).get("draws")) for row in found), None)
     explanation += f"; ± is the standard deviation over {count(draws, 'draw')} of the labels." if draws else "."

@@ -20,12 +20,14 @@ from barlow.report.plot import wants_log
 from barlow.report.run_folder import Curve, RunFiles, finite, is_run, mapping, read_run
 from barlow.report.sections import PROBE_NAMES, grid, section, table
 from barlow.report.words import (
+    AS_THEY_ARE,
     PROTOCOLS,
     Accuracy,
     accuracy,
     data_name,
     epochs,
     excess,
+    from_weights,
     gain,
     label_free,
     last_epoch,
@@ -148,6 +150,7 @@ def rows_of(entries: Sequence[Entry], *, over_seeds: bool = True) -> list[Row]:
             {"name": entry.name, "kind": "trained", **_figures(entry, "trained", over_seeds)}
             | numbers
             | {"failed": failed}
+            | ({"started": _figures(entry, "untrained", over_seeds)} if _started(entry) else {})
         )
     several_data = len({data_name(entry.first) for entry in entries if entry.runs}) > 1
     raw = dict.fromkeys(name for entry in entries if entry.runs for name in raw_names(entry.first))
@@ -163,6 +166,10 @@ def rows_of(entries: Sequence[Entry], *, over_seeds: bool = True) -> list[Row]:
                 told_apart = _network(entry.first, kind, several_data) if len(networks) > 1 else []
                 found.append({"name": ", ".join([kind, *told_apart]), "kind": kind, **figures})
     return found
+
+
+def _started(entry: Entry) -> bool:
+    return bool(entry.runs) and from_weights(entry.first)
 
 
 def _figures(entry: Entry, features: str, over_seeds: bool) -> Row:
@@ -182,7 +189,9 @@ def _network(run: RunFiles, kind: str, several_data: bool) -> list[str]:
     """What tells this row from others of its kind."""
     side = run.recipe.get("image_size")
     called = [f"{side} pixels"] if side else []
-    if kind == "untrained":
+    if kind == "untrained" and from_weights(run):
+        called.insert(0, f"{run.recipe.get('backbone')}, {AS_THEY_ARE}")
+    elif kind == "untrained":
         called.insert(0, f"{run.recipe.get('backbone')} w{run.recipe.get('width')}")
     return called + ([data_name(run)] if several_data else [])
 
@@ -258,6 +267,7 @@ def findings(entries: Sequence[Entry], found: Sequence[Row], *, over_seeds: bool
             best, second = ranked[:2]
             noise = _seed_noise(best, second, protocol) if over_seeds else _noise(best, second, protocol, num_test)
             said.append(f"{_protocol(protocol, runs)}: {_first(best, second, protocol, noise)}.")
+    said += weights_were_worth(found)
     beaten = [row["name"] for row in lines if "gain" in row and row["gain"]["mean"] <= 0]
     if beaten:
         said.append(f"Not better than the same network untrained: {', '.join(beaten)}.")
@@ -267,6 +277,29 @@ def findings(entries: Sequence[Entry], found: Sequence[Row], *, over_seeds: bool
     unfinished = [entry.name for entry in entries if not all(run.finished for run in entry.runs.values())]
     if unfinished:
         said.append(f"Not finished: {', '.join(unfinished)}.")
+    return said
+
+
+def weights_were_worth(found: Sequence[Row]) -> list[str]:
+    """Return what continued pretraining did to the weights that recipes started from, a sentence each.
+
+    Rows of such recipes have "started", the figures of the weights as they were on the same draws and test data; what
+    is compared are means over seeds, on few labels where there are some.
+    """
+    said = []
+    for row in found:
+        for protocol in PROTOCOLS:
+            before, after = mapping(row.get("started")).get(protocol), row.get(protocol)
+            if before and after:
+                change = after["mean"] - before["mean"]
+                spread = max(after["std"] or 0.0, before["std"] or 0.0)
+                verdict = "made the weights worse" if change < 0 else "made the weights better"
+                verdict = verdict if abs(change) > spread else "changed the weights by no more than chance"
+                said.append(
+                    f"{row['name']}: continued pretraining {verdict}: {shown(row, protocol)}, as they were "
+                    f"{FIGURES[protocol].show(before['mean'], before['std'])} ({FIGURES[protocol].title})."
+                )
+                break
     return said
 
 

@@ -28,6 +28,8 @@ NETWORKS = ("trained", "untrained")
 NOISY_GAIN = 1.0
 """A gain of fewer than this many standard deviations of the draws is called no evidence."""
 FALLS = ", fewer than before, as is normal: what augmentation makes is dropped"
+AS_THEY_ARE = "weights as they were"
+"""What stands in the place of the untrained network where a run started from weights."""
 BARELY = 0.05
 """A rise of the mean correlation that two runs with other seeds differ by as well."""
 FELL = 0.8
@@ -142,6 +144,39 @@ def raw_names(run: RunFiles) -> list[str]:
     return [name for row in rows(run) if (name := str(row["features"])) not in NETWORKS]
 
 
+def from_weights(run: RunFiles) -> bool:
+    """Whether the run started from weights: what it began with is then no untrained network."""
+    return bool(run.recipe.get("pretrained"))
+
+
+def row_name(run: RunFiles, features: str) -> str:
+    """Return what a kind of features is called: of a run that started from weights, those are not untrained."""
+    return AS_THEY_ARE if features == NETWORKS[1] and from_weights(run) else features
+
+
+def made_worse(run: RunFiles) -> str:
+    """Return the sentence that says that pretraining made the weights it started from worse; empty where it has not.
+
+    By few labels beyond the spread of the draws, else by the linear probe beyond its standard error.
+    """
+    if not from_weights(run):
+        return ""
+    for protocol in ("few_labels", "linear"):
+        found = _accuracies(run, protocol)
+        trained, before = (found.get(name) for name in NETWORKS)
+        if trained is None or before is None:
+            continue
+        test = finite(run.section("evaluation").get("test_samples"))
+        error = math.sqrt(before.mean * (1.0 - before.mean) / test) if test and protocol == "linear" else 0.0
+        if before.mean - trained.mean > max(trained.spread or 0.0, before.spread or 0.0, error):
+            return (
+                f"Pretraining made the weights worse: {percent(before.mean)} as they were, {percent(trained.mean)} now "
+                f"({protocol_name(protocol, run)}). Use them as they are, or try a tenth of the learning rate."
+            )
+        return ""
+    return ""
+
+
 def subtitle(run: RunFiles) -> str:
     """Say what was trained on what, for how long."""
     data = mapping(run.start.get("data"))
@@ -178,7 +213,7 @@ def sentences(run: RunFiles) -> list[str]:
         found[1] = f"{why}, so nothing here says how well classes can be told apart; the figures below need none."
     came_of_it = without_labels(run.section("label_free"))
     why = "For the reasons, without labels: `barlow audit` of this folder." if came_of_it else ""
-    return [sentence for sentence in (came_of_it, *found, why) if sentence]
+    return [sentence for sentence in (made_worse(run), came_of_it, *found, why) if sentence]
 
 
 def without_labels(label_free: Mapping[str, Any]) -> str:
@@ -256,9 +291,10 @@ def _few_labels_sentence(run: RunFiles) -> str:
     if untrained is None:
         return said + "."
     gain, spread = trained.mean - untrained.mean, max(trained.spread or 0.0, untrained.spread or 0.0)
-    said += f", the same network untrained {percent(untrained.mean)}"
+    said += f", {AS_THEY_ARE if from_weights(run) else 'the same network untrained'} {percent(untrained.mean)}"
     if abs(gain) <= NOISY_GAIN * spread:
-        return f"{said}: {points(gain)} between trained and untrained is within the spread of the draws."
+        pair = "the two" if from_weights(run) else "trained and untrained"
+        return f"{said}: {points(gain)} between {pair} is within the spread of the draws."
     return f"{said}: training {'added' if gain > 0 else 'cost'} {points(gain)}."
 
 
@@ -267,7 +303,7 @@ def _linear_sentence(run: RunFiles) -> str:
     trained = found.get("trained")
     if trained is None:
         return ""
-    others = [f"{name} {percent(found[name].mean)}" for name in found if name != NETWORKS[0]]
+    others = [f"{row_name(run, name)} {percent(found[name].mean)}" for name in found if name != NETWORKS[0]]
     beside = f" ({', '.join(others)})" if others else ""
     evaluation = run.section("evaluation")
     train, test = finite(evaluation.get("train_samples")), finite(evaluation.get("test_samples"))

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from barlow.evaluation.scores import CALIBRATION_SAMPLES, calibrate
 from barlow.files import durable_file
 from barlow.methods.heads import head_of, projector_width
 from barlow.methods.table import METHODS, Builder, builder_of, options_in, options_of
@@ -123,6 +124,22 @@ def untrained_backbone(modality: Modality, recipe: Recipe, facts: Facts) -> nn.M
     """Return the network as it was before the first step: the same seed, the same weights."""
     torch.manual_seed(recipe.seed)
     return build_backbone(modality, recipe, facts)
+
+
+def as_it_began(
+    twin: nn.Module,
+    recipe: Recipe,
+    source: Source,
+    plain: Callable[[Any], Any],
+    *,
+    most: int = CALIBRATION_SAMPLES,
+) -> nn.Module:
+    """Return the network before its first step, as a bar for the trained one.
+
+    Weights that a run started from stay as they are; fresh ones get BatchNorm statistics of the data, without which
+    they would be needlessly poor.
+    """
+    return twin.eval() if recipe.pretrained else calibrate(twin, source, plain, most=most)
 
 
 def save_backbone(modality: Modality, folder: Path, backbone: nn.Module, recipe: Recipe, facts: Facts) -> None:

@@ -64,6 +64,7 @@ def compare_recipes(
     channels_axis: int | str | None = None,
     labels: str = "",
     hold_out: str = "",
+    start: str = "",
     **numbers: Any,
 ) -> RecipeComparison:
     """Train recipes for the same number of images, or for the same time, and set them side by side.
@@ -84,6 +85,8 @@ def compare_recipes(
         channels_axis: of arrays of images, as for `pretrain`.
         labels: as for `pretrain`, such as a pattern of names; empty: "auto".
         hold_out: groups that are not learnt from and are evaluated on, as for `pretrain`.
+        start: weights, "default" for those of the library of the backbone, or a file: every recipe is also trained from
+            them, as "NAME-from-weights", and the table has a row for the weights as they are.
         numbers: fields to change in every recipe, such as width=16.
 
     Returns:
@@ -95,7 +98,7 @@ def compare_recipes(
     """
     machine = replace(machine or Machine(), devices="1", num_nodes=1)
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    asked = _asked(recipes, data, numbers)
+    asked = _and_from(start, _asked(recipes, data, numbers), numbers)
     _check(data, chosen, minutes, images, numbers)
     settings = {
         "data": place_to_keep(modality_for(data), data),
@@ -267,6 +270,21 @@ def _asked(recipes: Sequence[str | Recipe], data: Any, numbers: Mapping[str, Any
             raise ValueError(f"recipes: {name!r} is there twice or is no name for a folder")
         asked[name] = _with_typed(name, given if isinstance(given, Recipe) else kind.recipe(given, data), numbers)
     return asked
+
+
+def _and_from(start: str, asked: Mapping[str, Recipe], numbers: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Each recipe from scratch, and from weights, which come with the first layer they were trained with."""
+    if not start:
+        return dict(asked)
+    if "pretrained" in numbers:
+        raise ValueError(f"start, pretrained: got both, wanted start={start!r} alone")
+    place = start if start == "default" else str(Path(start).expanduser().resolve())
+    stem: dict[str, Any] = {"stem": "imagenet", "width": Recipe.width} if start == "default" else {}
+    found: dict[str, Recipe] = {}
+    for name, recipe in asked.items():
+        found[name] = replace(recipe, pretrained="", **stem)
+        found[f"{name}-from-weights"] = replace(recipe, pretrained=place, **stem)
+    return found
 
 
 def _with_typed(name: str, recipe: Recipe, numbers: Mapping[str, Any]) -> Recipe:

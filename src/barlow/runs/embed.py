@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from barlow.data.bad_samples import left_out
 from barlow.data.order import batches_of
 from barlow.evaluation.features import feature_batches
 from barlow.formats import printable
-from barlow.runs.embeddings import check_suffix, provenance_of, write_embeddings
+from barlow.runs.embeddings import check_suffix, provenance_of, read_embeddings, write_embeddings
 from barlow.seams import Source
 from barlow.training.progress import Progress
 
@@ -62,6 +62,21 @@ class Embedded:
     num_rows: int
     skipped: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
+
+    @property
+    def h(self) -> Tensor:
+        """(n, d) features, read from the file."""
+        return read_embeddings(self.path).h
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the rows, read from the file."""
+        return read_embeddings(self.path).names
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Why, by name, samples have no row: the same as `skipped`."""
+        return self.skipped
 
 
 def embed_to_file(

@@ -50,6 +50,11 @@ class Embeddings:
         """Return the number of rows."""
         return len(self.h)
 
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Why, by name, samples have no row: the same as `skipped`."""
+        return self.skipped
+
 
 def read_embeddings(*paths: str | Path) -> Embeddings:
     """Read one or more files of features that `barlow embed` wrote as one: classes of one name are one class.

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from barlow.evaluation.budget import round_down
-from barlow.evaluation.features import KeptFeatures, extract
+from barlow.evaluation.features import Features, KeptFeatures, extract
 from barlow.evaluation.knn import knn_accuracy
 from barlow.evaluation.scores import CALIBRATION_SAMPLES
+from barlow.formats import printable
+from barlow.runs.training_data import look_through
 from barlow.seams import Audible, Source, Views, is_shared
 from barlow.statistics.correlation import standardize
 from barlow.theory.intraclass import cross_fit_correlations, intraclass_correlations, num_above_edge
@@ -215,7 +218,14 @@ def gather_evidence(
         "eigenvalues_untrained": covariance_eigenvalues(before.h).numpy(),
     }
     found |= _correlation(represent, project, held_out, views, order)
-    return found | (_pictures(represent, source, views, to_pixels, amounts.neighbours) if to_pixels else {})
+    pool = kept.extract(represent, source, plain=views.plain, order=spread(len(source), amounts.neighbours))
+    pictured = None if to_pixels is None else partial(_picture, to_pixels)
+    found |= look_through(represent, source, pool, views, pictured)
+    return found | (_pictures(pool, source, views, to_pixels) if to_pixels else {})
+
+
+def _picture(to_pixels: Callable[[Tensor], Tensor], view: Tensor) -> NDArray[Any]:
+    return to_pixels(view).movedim(1, -1).cpu().numpy()
 
 
 def _correlation(
@@ -276,23 +286,22 @@ def correlation_moment(
     return base64.b64encode(zlib.compress(levels.tobytes())).decode("ascii")
 
 
+def _names(source: Source, positions: Tensor) -> NDArray[Any]:
+    """What samples are called, in the shape of their positions."""
+    flat = [printable(source.describe(int(position))) for position in positions.flatten()]
+    return np.array(flat).reshape(positions.shape)
+
+
 def _sound(player: Audible, samples: Any) -> NDArray[np.int16]:
     """What is heard of samples or views, in 16 bits."""
     return (32767 * player.waves(samples).clamp(-1, 1)).round().to(torch.int16).numpy()
 
 
 def _pictures(
-    represent: Callable[[Any], Tensor],
-    source: Source,
-    views: Views,
-    to_pixels: Callable[[Tensor], Tensor],
-    most: int,
+    pool: Features, source: Source, views: Views, to_pixels: Callable[[Tensor], Tensor]
 ) -> dict[str, NDArray[Any]]:
     """A strip of images as the network saw them, and the nearest neighbours of a few training images."""
-
-    def picture(view: Tensor) -> NDArray[Any]:
-        return to_pixels(view).movedim(1, -1).cpu().numpy()
-
+    picture = partial(_picture, to_pixels)
     generator = torch.Generator().manual_seed(EVIDENCE_SEED)
     batch = next(source.batches(spread(len(source), STRIP), STRIP))
     strip = [views.plain(batch.samples), *views.draw(batch.samples, generator)[:2]]
@@ -301,7 +310,6 @@ def _pictures(
     if isinstance(to_pixels, Audible):
         played = zip(("originals", "views_a", "views_b"), [batch.samples, *strip[1:]], strict=True)
         sounds |= {f"{name}_sound": _sound(to_pixels, view) for name, view in played}
-    pool = extract(represent, source, plain=views.plain, order=spread(len(source), most))
     h = nn.functional.normalize(pool.h)
     asked = torch.linspace(0, len(h) - 1, min(NEIGHBOUR_QUERIES, len(h))).long()
     similarity = h[asked] @ h.T
@@ -328,5 +336,7 @@ def _pictures(
             "neighbour_queries": pictures_at(asked),
             "neighbour_images": np.stack(rows),
             "neighbour_similarities": nearest.values.numpy(),
+            "neighbour_query_names": _names(source, pool.indices[asked]),
+            "neighbour_names": _names(source, pool.indices[nearest.indices]),
         }
     )

@@ -32,6 +32,7 @@ def export_onnx(
     *,
     input_name: str = "images",
     metadata: Mapping[str, Any] | None = None,
+    output_name: str = OUTPUT,
 ) -> None:
     """Write a backbone as one ONNX file, from "images" (N, ...) to "features" (N, d) for any N.
 
@@ -45,6 +46,7 @@ def export_onnx(
         input_name: of the input in the file.
         metadata: what the user of the file has to know, by name; kept in it as JSON, with the names of input and
             output.
+        output_name: of the output in the file.
 
     Raises:
         ValueError: the extra `barlow[onnx]` is missing, or the network as ONNX does not give its features.
@@ -55,7 +57,7 @@ def export_onnx(
     said = {} if metadata is None else {**metadata, "preprocessing": OUTSIDE}
     with durable_path(Path(path).expanduser()) as aside:
         # two samples: it takes a batch of one for a constant
-        _write_onnx(network, _noise(2, shape), aside, input_name, {0: "n"}, said, who)
+        _write_onnx(network, _noise(2, shape), aside, (input_name, output_name), {0: "n"}, said, who)
         with torch.no_grad():
             same = all(_close(network(x), _by_onnxruntime(aside, x)) for x in (_noise(n, shape) for n in (1, 2, 5)))
         if not same:
@@ -69,6 +71,8 @@ def export_prepared_onnx(
     path: Path | str,
     *,
     input_name: str = "images",
+    metadata: Mapping[str, Any] | None = None,
+    output_name: str = OUTPUT,
 ) -> None:
     """Write a backbone and what makes its input as one ONNX file, from raw samples to "features" (N, d).
 
@@ -82,8 +86,9 @@ def export_prepared_onnx(
     assert known.module is not None
     network, who = nn.Sequential(known.module, _frozen(backbone)).eval(), _name_of(backbone)
     with durable_path(Path(path)) as aside:
-        said = {"preprocessing": INSIDE, **known.metadata}
-        _write_onnx(network, known.examples[0][0], aside, input_name, {0: "n", **known.axes}, said, who)
+        said = {"preprocessing": INSIDE, **known.metadata, **(metadata or {})}
+        axes = {0: "n", **known.axes}
+        _write_onnx(network, known.examples[0][0], aside, (input_name, output_name), axes, said, who)
         if not all(_close(embed(own), _by_onnxruntime(aside, raw), allowed) for raw, own, allowed in known.examples):
             raise ValueError(f"to: {who} with its preprocessing gives other features as 'onnx' than Run.embed")
 
@@ -102,7 +107,7 @@ def _write_onnx(
     network: nn.Module,
     example: Tensor,
     path: Path,
-    input_name: str,
+    names: tuple[str, str],
     axes: Mapping[int, str],
     metadata: Mapping[str, Any],
     who: str,
@@ -114,15 +119,15 @@ def _write_onnx(
             program = torch.onnx.export(
                 network,
                 (example,),
-                input_names=[input_name],
-                output_names=[OUTPUT],
+                input_names=names[:1],
+                output_names=names[1:],
                 dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in axes.items()},),
                 dynamo=True,
                 verbose=False,
             )
             assert program is not None
             words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
-            program.model.metadata_props.update(words | {"input": input_name, "output": OUTPUT})
+            program.model.metadata_props.update(words | {"input": names[0], "output": names[1]})
             program.save(path, external_data=False)
     except Exception as error:  # of many kinds, and each means that this network is beyond the exporter
         reason = next(iter(str(error).splitlines()), type(error).__name__)

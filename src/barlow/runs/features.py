@@ -2,10 +2,9 @@
 
 import csv
 import io
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,43 +14,40 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from barlow.data.order import evenly_spaced
+from barlow.data.listed import listed
 from barlow.errors import did_you_mean
-from barlow.evaluation.features import feature_batches
-from barlow.evaluation.knn import fit_whitening, nearest
-from barlow.evaluation.scores import calibrate
-from barlow.features.classifier import Classifier, fit_classifier, judge, load_classifier, save_classifier
-from barlow.features.duplicates import Duplicates, find_duplicates, mild_view
+from barlow.evaluation.knn import nearest
+from barlow.features.duplicates import Duplicates, find_duplicates
 from barlow.features.groups import Groups, find_groups
 from barlow.features.outliers import Outliers, find_outliers
 from barlow.features.projection import project
 from barlow.features.space import fit_space, neighbours
 from barlow.features.to_label import choose_to_label
-from barlow.files import durable_file, write_json
+from barlow.files import durable_file, read_json, write_json
 from barlow.formats import printable
 from barlow.modalities import load_samples
 from barlow.report.map_page import MapPoints, write_map_page
-from barlow.report.samples_page import Row, Shown, write_samples_page
-from barlow.runs.build import named_backbone, untrained_backbone
+from barlow.report.samples import Row, Shown
+from barlow.report.samples_page import write_samples_page
 from barlow.runs.embed import free_path
 from barlow.runs.embeddings import Embeddings, provenance_of, read_embeddings
 from barlow.runs.folder import RunFolder, file_name_of
+from barlow.runs.training_data import MILD_VIEWS, VIEW_BATCH, features_of_mild_views
 from barlow.seams import Source
 from barlow.training.progress import Progress
 
 if TYPE_CHECKING:
+    from barlow.runs.classifier import Trained
     from barlow.runs.run import Run
 
-MILD_VIEWS = 600
-"""Samples of which a mild view is drawn to tell how alike copies are."""
-VIEW_BATCH = 128
 MOST_ROWS = 60
 """Rows of a page: the file lists them all."""
+CHOSEN = Path("features", "to_label.json")
+"""What of a run folder says which samples were chosen to be labelled."""
 LARGEST_THUMBNAIL, TINY = 128, 32
 """Sides in pixels of the pictures of a map: the most, and up to which one is kept to the bit."""
 SHEET = 12
 """Samples in a row of a page."""
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,12 @@ class Sampled:
                 found[position] = picture
         return [found.get(int(self.positions[row])) for row in rows]
 
-    def similar(self, query: Any, *, number: int = 12) -> "Similar":
-        """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples."""
-        return similar(self, query, number=number)
+    def similar(self, query: Any, *, number: int = 12, box: Sequence[float] | None = None) -> "Similar":
+        """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples.
+
+        `box` is a crop of one picture: left, top, right and bottom as shares of its width and height.
+        """
+        return similar(self, query, number=number, box=box)
 
     def duplicates(self, *, threshold: float | None = None) -> Duplicates:
         """Find samples that are there twice or more."""
@@ -104,9 +103,16 @@ class Sampled:
         """Return the names of the samples to label next, the most useful first."""
         return to_label(self, number, labelled=labelled)
 
-    def classify(self, out: str | Path, *, labels: Mapping[str, str] | None = None) -> "Trained":
-        """Fit a classifier to labels by name, or to those of the data, and write it to a folder for `predict`."""
-        return classify(self, Path(out).expanduser(), labels=labels)
+    def classify(
+        self, out: str | Path, *, labels: Mapping[str, str] | None = None, finetune: bool = False, test: Any = None
+    ) -> "Trained":
+        """Fit a classifier to labels by name, or to those of the data, and write it to a folder for `predict`.
+
+        With `finetune` the network learns from the labels too. `test` are labelled data that nothing learns from.
+        """
+        from barlow.runs.classifier import classify  # which knows this file
+
+        return classify(self, Path(out).expanduser(), labels=labels, finetune=finetune, test=test)
 
     def _shown(self, samples: Any) -> list[NDArray[np.uint8] | None]:
         if all(isinstance(one, Tensor) and one.dtype == torch.uint8 and one.ndim == 3 for one in samples):
@@ -120,36 +126,20 @@ class Sampled:
 def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None, quiet: bool = True) -> Sampled:
     """Return the features of the data of a run, or of others; from the run folder where they are there already."""
     root = data_root or (run.facts.get("data_root") or None if data is None else None)
-    wanted = run.own_data(data_root) if data is None else data
-    source = load_samples(run.modality, wanted, facts=run.facts, data_root=root, min_samples=1, memory_budget=0)
+    wanted = run.own_data(data_root) if data is None else listed(data)
+    kept_word = run.facts.get("labels", "auto")  # "none" was said of learning; who asks for labels here wants them
+    said = kept_word if data is None and kept_word != "none" else "auto"
+    asked: dict[str, Any] = {"data_root": root, "min_samples": 1, "memory_budget": 0}
+    source = load_samples(run.modality, wanted, facts=run.facts, labels=said, **asked)
     about = run.provenance(source, wanted)
     path = free_path(RunFolder(run.folder).features, file_name_of(source.name), about["data"])
     known = provenance_of(path) if path.is_file() else {}
     if not about["data"]["identity"] or any(known.get(name) != value for name, value in about.items()):
         run.embed_to_file(wanted, path, data_root=root, quiet=quiet)
     found = read_embeddings(path)
-    kept = [i for i in range(len(source)) if printable(source.describe(i)) not in found.skipped]
-    return Sampled(run, found, source, torch.tensor(kept))
-
-
-def features_of_views(
-    of: Sampled, apply: Callable[[Any, torch.Generator], Any], most: int = MILD_VIEWS
-) -> tuple[Tensor, Tensor]:
-    """Return the features of one view each of some rows, and which rows those are."""
-    rows = torch.tensor(evenly_spaced(len(of.positions), most))
-    row_of = {int(of.positions[row]): int(row) for row in rows}
-    generator = torch.Generator().manual_seed(SEED)
-    h, places = [], []
-    for part, indices in feature_batches(
-        of.run.backbone,
-        of.source,
-        [int(of.positions[row]) for row in rows],
-        plain=lambda samples: apply(of.run.views.prepare(samples), generator),
-        batch_size=VIEW_BATCH,
-    ):
-        h.append(part)
-        places += [row_of[position] for position in indices.tolist()]
-    return torch.cat(h), torch.tensor(places)
+    kept = torch.tensor([i for i in range(len(source)) if printable(source.describe(i)) not in found.skipped])
+    labels, names = (None, ()) if source.labels is None else (source.labels[kept], tuple(source.class_names))
+    return Sampled(run, replace(found, labels=labels, class_names=names), source, kept)
 
 
 def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
@@ -166,8 +156,8 @@ def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
 
 def duplicates(of: Sampled, *, threshold: float | None = None, quiet: bool = True) -> Duplicates:
     """Find samples that are there twice or more; the views of the run tell how alike copies are."""
-    apply = mild_view(of.run.views.bare().studied)
-    mild, rows = (None, None) if apply is None else features_of_views(of, apply)
+    found = features_of_mild_views(of.run.backbone, of.source, of.positions.tolist(), of.run.views, MILD_VIEWS)
+    mild, rows = (None, None) if found is None else found
     with _showing("comparing", quiet) as show:
         return find_duplicates(of.h, mild=mild, of=rows, threshold=threshold, progress=show)
 
@@ -207,13 +197,20 @@ class Similar:
     rows: Tensor
 
 
-def similar(of: Sampled, query: Any, *, number: int = 12) -> Similar:
-    """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples."""
+def similar(of: Sampled, query: Any, *, number: int = 12, box: Sequence[float] | None = None) -> Similar:
+    """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples.
+
+    `box` is a crop of one picture: left, top, right and bottom as shares of its width and height.
+    """
     number = min(number, len(of.h) - 1)
     space = fit_space(of.h)
     rows = space.rows(of.h)
     own = _row_named(of, query) if isinstance(query, (str, Path)) else None
-    if own is not None:
+    if box is not None:
+        crop = _crop(of, query, own, box)
+        own, h = None, of.run.embed(crop)
+        asked: tuple[str, ...] = (f"{query} at {' '.join(f'{side:g}' for side in box)}",)
+    elif own is not None:
         h, asked = of.h[own : own + 1], tuple(of.embeddings.names[own : own + 1])
     else:
         found = of.run.embed(query, names=True)
@@ -224,6 +221,26 @@ def similar(of: Sampled, query: Any, *, number: int = 12) -> Similar:
         similarities, positions = similarities[:, others][:, :number], positions[:, others][:, :number]
     names = tuple(tuple(of.embeddings.names[row] for row in line) for line in positions.tolist())
     return Similar(asked, names, similarities, positions)
+
+
+def _crop(of: Sampled, query: Any, own: int | None, box: Sequence[float]) -> Tensor:
+    """A part of one picture, of the data or of a file, as a batch (1, C, h, w)."""
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"box: got {list(box)}, wanted left, top, right, bottom, from 0 to 1, as shares of the picture"
+        )
+    source, position = of.source, 0 if own is None else int(of.positions[own])
+    if own is None:
+        source = load_samples(of.run.modality, listed(query), facts=of.run.facts, min_samples=1)
+    batch = next(source.batches([position], 1), None)
+    if (len(source) > 1 and own is None) or batch is None or getattr(batch.samples[0], "ndim", 0) != 3:
+        raise ValueError(f"box: got one for {query!r}, wanted a single picture to cut it from")
+    height, width = batch.samples[0].shape[-2:]
+    rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
+    columns = slice(int(left * width), max(int(left * width) + 1, round(right * width)))
+    cut: Tensor = batch.samples[0][None, :, rows, columns]
+    return cut
 
 
 def _row_named(of: Sampled, query: str | Path) -> int | None:
@@ -244,7 +261,16 @@ def to_label(of: Sampled, number: int, *, labelled: Mapping[str, str] | None = N
     """Return the names of the samples to label next, the most useful first."""
     names = of.embeddings.names
     known = [row for row, name in enumerate(names) if name in (labelled or {})]
-    return [names[row] for row in choose_to_label(of.h, number, labelled=known)]
+    found = [names[row] for row in choose_to_label(of.h, number, labelled=known)]
+    with suppress(OSError):  # a folder that is read only still tells what to label
+        write_json(of.run.folder / CHOSEN, {"names": sorted({*chosen_to_label(of), *found})})
+    return found
+
+
+def chosen_to_label(of: Sampled) -> set[str]:
+    """Return the names that `to_label` has chosen in a run so far: labels of these are no random sample."""
+    path = of.run.folder / CHOSEN
+    return set(read_json(path).get("names", ())) if path.is_file() else set()
 
 
 def write_to_label(path: Path, names: Sequence[str], labelled: Mapping[str, str]) -> None:
@@ -252,10 +278,11 @@ def write_to_label(path: Path, names: Sequence[str], labelled: Mapping[str, str]
     with durable_file(path) as file:
         lines = [("name", "label"), *labelled.items(), *((name, "") for name in names)]
         for line in lines:
-            file.write((",".join(_quoted(cell) for cell in line) + "\n").encode())
+            file.write((",".join(quoted(cell) for cell in line) + "\n").encode())
 
 
-def _quoted(cell: str) -> str:
+def quoted(cell: str) -> str:
+    """Return a cell as csv has it."""
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n') else cell
 
 
@@ -266,148 +293,6 @@ def read_labels(path: Path) -> dict[str, str]:
         if not {"name", "label"} <= set(reader.fieldnames or ()):
             raise ValueError(f"labels: {str(path)!r} has the columns {reader.fieldnames}, wanted name and label")
         return {line["name"]: line["label"].strip() for line in reader if (line["label"] or "").strip()}
-
-
-# --- a classifier
-
-
-def labelled_rows(of: Sampled, labels: Mapping[str, str] | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Return (rows, classes, names of classes) of the labelled samples: by a csv, or as the data carry them."""
-    if labels is None:
-        own = of.embeddings.labels
-        if own is None or not bool((own >= 0).any()):
-            raise ValueError("labelled: the data carry no labels, wanted class folders or a csv with name and label")
-        rows = (own >= 0).nonzero()[:, 0]
-        return rows, own[rows], tuple(of.embeddings.class_names)
-    classes = tuple(sorted(set(labels.values())))
-    place = {name: row for row, name in enumerate(of.embeddings.names)}
-    if missing := [name for name in labels if name not in place]:
-        raise ValueError(f"labelled: {len(missing)} of {len(labels)} names are no samples, the first {missing[0]!r}")
-    rows = torch.tensor([place[name] for name in labels])
-    return rows, torch.tensor([classes.index(label) for label in labels.values()]), classes
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A classifier, where it is, and how good it is on held-out labels, beside other features."""
-
-    folder: Path
-    classifier: Classifier
-    scores: Mapping[str, Mapping[str, Any]]
-    single: Sequence[str] = ()
-    """Classes with one label: the classifier knows them, but their held-out score is 0."""
-
-
-def classify(of: Sampled, out: Path, *, labels: Mapping[str, str] | None = None, quiet: bool = True) -> Trained:
-    """Fit a classifier to labelled samples, and write it, with the network, to a folder that `predict` reads."""
-    rows, y, classes = labelled_rows(of, labels)
-    counts = y.bincount(minlength=len(classes)).tolist()
-    if sum(number > 0 for number in counts) < 2 or max(counts) < 2:
-        raise ValueError(f"labels: got {len(y)} of {', '.join(classes)}, wanted two classes, and two of one of them")
-    single = tuple(name for name, number in zip(classes, counts, strict=True) if number == 1)
-    scores, temperature = judge(of.h[rows], y, len(classes))
-    table = {"trained": scores.as_record()}
-    for name, h in _other_features(of, rows).items():
-        table[name] = judge(h, y, len(classes))[0].as_record()
-    classifier = fit_classifier(of.h[rows], y, classes, fit_whitening(of.h), temperature)
-    about = {"scores": table, "num_labels": len(y), "run": str(of.run.folder.resolve())}
-    _copy_network(of.run.folder, out)
-    save_classifier(out, classifier, about)
-    return Trained(out, classifier, table, single)
-
-
-def _other_features(of: Sampled, rows: Tensor) -> dict[str, Tensor]:
-    """Features of the labelled samples by an untrained network and as raw samples."""
-    run, found = of.run, {}
-    positions = of.positions[rows].tolist()
-    plain = run.views.bare().plain
-    represents: dict[str, Callable[[Any], Tensor]] = {}
-    if named_backbone(run.modality, run.recipe):
-        twin = untrained_backbone(run.modality, run.recipe, run.facts)
-        represents["untrained"] = calibrate(twin, of.source, plain)
-    represents |= dict(run.modality.bars)
-    order = {position: place for place, position in enumerate(positions)}
-    for name, represent in represents.items():
-        parts = list(feature_batches(represent, of.source, sorted(positions), plain=plain, batch_size=VIEW_BATCH))
-        h, indices = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-        found[name] = h[torch.tensor([order[i] for i in indices.tolist()]).argsort()]
-    return found
-
-
-def _copy_network(run: Path, out: Path) -> None:
-    """Copy what opens a run: recipe, weights; nothing of its data or its past."""
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / "recipe.json", out / "recipe.json")
-    for file in (run / "checkpoints").iterdir():
-        if file.name in ("backbone.safetensors", "config.json"):
-            shutil.copyfile(file, out / "checkpoints" / file.name)
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Classes of samples.
-
-    Attributes:
-        names: of the n samples.
-        classes: (n,) of the likeliest.
-        probabilities: (n, c).
-        likeness: (n,) to the labelled sample most like it.
-        unknown: (n,) whether that is less than the classes allow.
-        class_names: c names.
-        skipped: why, by name, of samples that could not be read.
-    """
-
-    names: Sequence[str]
-    classes: Tensor
-    probabilities: Tensor
-    likeness: Tensor
-    unknown: Tensor
-    class_names: Sequence[str]
-    skipped: Mapping[str, str]
-
-
-def predict(model: str | Path, data: Any, **reading: Any) -> Predictions:
-    """Return the classes of some data by a classifier that `classify` wrote.
-
-    Args:
-        model: its folder.
-        data: samples, a file, a folder or a name, as for `Run.embed`.
-        reading: as for `Run.embed`.
-
-    Raises:
-        ValueError: a folder without a classifier, or data that cannot be read.
-
-    Example:
-        found = barlow.predict("model", "new/")
-        [(name, found.class_names[c]) for name, c in zip(found.names, found.classes)]
-    """
-    from barlow.runs.run import open_run  # which knows this file
-
-    folder = Path(model).expanduser()
-    classifier, _ = load_classifier(folder)
-    found = open_run(folder).embed(data, names=True, **reading)
-    probabilities = classifier.probabilities(found.h)
-    return Predictions(
-        found.names,
-        probabilities.argmax(dim=1),
-        probabilities,
-        classifier.likeness(found.h),
-        classifier.is_unknown(found.h),
-        classifier.class_names,
-        found.skipped,
-    )
-
-
-def write_predictions(path: Path, found: Predictions) -> None:
-    """Write predictions as csv: name, class, probability, unknown (yes or no), likeness, p of each class."""
-    with durable_file(path) as file:
-        head = ["name", "class", "probability", "unknown", "likeness", *(f"p({name})" for name in found.class_names)]
-        file.write((",".join(map(_quoted, head)) + "\n").encode())
-        for row, name in enumerate(found.names):
-            best, p = int(found.classes[row]), found.probabilities[row]
-            cells = [printable(name), found.class_names[best], f"{float(p[best]):.4f}"]
-            cells += ["yes" if bool(found.unknown[row]) else "no", f"{float(found.likeness[row]):.4f}"]
-            file.write((",".join(map(_quoted, [*cells, *(f"{float(one):.4f}" for one in p)])) + "\n").encode())
 
 
 # --- files and pages
@@ -532,7 +417,7 @@ def write_map(of: Sampled, path: Path, *, quiet: bool = True) -> Path:
         duplicates=twice.group_of_each,
         outlier=odd.scores,
         remarks=[remarks.get(row, "") for row in range(len(rows))],
-        notes=(f"{kinds.chosen}.", f"{twice.note}."),
+        notes=(f"{kinds.chosen}.", f"Copies: {twice.note}."),
         noun=of.run.modality.noun,
     )
     return write_map_page(path, points)

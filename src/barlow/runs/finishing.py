@@ -17,10 +17,10 @@ from torch import nn
 from barlow.data.lost import lost_in
 from barlow.evaluation.budget import Sizes
 from barlow.evaluation.features import KeptFeatures
-from barlow.evaluation.scores import LabelledParts, calibrate, labelled_parts, measure, split_parts
+from barlow.evaluation.scores import LabelledParts, labelled_parts, measure, split_parts
 from barlow.files import durable_file
 from barlow.report.page import sparing_a_page, write_report
-from barlow.runs.build import save_backbone
+from barlow.runs.build import as_it_began, save_backbone
 from barlow.runs.evidence import Amounts, amounts_within, gather_evidence, label_free_figures, seconds_per_sample
 from barlow.runs.floor import backbone_limit
 from barlow.runs.folder import RunFolder, training_time
@@ -63,7 +63,7 @@ def finish(
     method.to(device).eval()
     samples: Source = OnDevice(source, device)
     amounts, figures = _amounts(where, journal, EVIDENCE * seconds, twin.to(device).eval(), samples, views, test)
-    calibrate(twin, samples, views.plain, most=amounts.calibration)
+    as_it_began(twin, run.recipe, samples, views.plain, most=amounts.calibration)
     held_out, evaluation, kept = samples, dict[str, Any](), KeptFeatures()
     try:
         parts = test or _labelled(run.modality, facts, source)

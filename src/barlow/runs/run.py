@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from barlow.data.arrays import ArraySource
 from barlow.data.bad_samples import left_out
 from barlow.data.groups import GROUP, held_out_groups, known_groups
+from barlow.data.listed import are_paths, listed
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
 from barlow.evaluation.features import extract
@@ -24,18 +25,19 @@ from barlow.evaluation.scores import (
     LabelledParts,
     Protocols,
     Score,
-    calibrate,
     labelled_parts,
     mean_over_groups,
     measure,
     parts_by_groups,
 )
+from barlow.features.classifier import is_classifier
 from barlow.formats import printable
 from barlow.methods.table import Builder
 from barlow.modalities import SAMPLES, load_samples, modality_of, place_of, said
 from barlow.recipes import OWN, Recipe
 from barlow.report.page import sparing_a_page, write_report
 from barlow.runs.build import (
+    as_it_began,
     build_views,
     kept_memory,
     learns_from_labels,
@@ -46,6 +48,7 @@ from barlow.runs.build import (
 from barlow.runs.embed import Embedded, embed_to_file, free_path, part_of_process, weights_digest
 from barlow.runs.embeddings import Embeddings, check_suffix
 from barlow.runs.export import export_onnx, export_prepared_onnx
+from barlow.runs.export_classifier import export_classifier
 from barlow.runs.folder import RunFolder, file_name_of, objects_among
 from barlow.runs.identity import digest_of, identity_of
 from barlow.runs.own_data import is_own, own_data, place_facts
@@ -62,7 +65,7 @@ BATCH_SIZE = 512
 Whose = Literal["ours", "published"]
 """Whose numbers an evaluation takes."""
 FOR_OTHERS_SECONDS = 600.0
-"""How long figures that are computed wait for another evaluation that is writing to the folder."""
+"""How long figures that are computed, and features that are to be, wait for another one that writes to the folder."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ class Run:
         Others are left out, however many they are, and a warning counts and names them.
 
         Args:
-            data: a tensor of images, a path, a name, a Dataset or a Source.
+            data: a tensor of images, a path, a name, a Dataset or a Source; of samples in files also a list of their
+                paths, or a .txt file with one a line.
             names: whether the samples' names, labels and classes are wanted beside the rows, and what was left out.
             batch_size: samples at once.
             data_root: where named data sets live.
@@ -156,7 +160,7 @@ class Run:
         Warns:
             What was clipped, with its count: read as the run's own data were, some of these may be above white.
         """
-        asked = said(**reading)
+        asked, data = said(**reading), listed(data)
         source = load_samples(self.modality, data, facts=self.facts, data_root=data_root, min_samples=1, **asked)
         device = device_of(accelerator)
         with _moved(self.backbone, device):
@@ -177,7 +181,7 @@ class Run:
     def provenance(self, source: Source, data: Any) -> dict[str, Any]:
         """What features of some data come from: this network, and these samples."""
         place = place_of(self.modality, data)
-        identity = digest_of(identity_of(source), len(source)) if place else ""
+        identity = digest_of(identity_of(source), len(source)) if place or are_paths(data) else ""
         given = {"name": source.name, "path": place, "num_samples": len(source), "identity": identity}
         return {
             "barlow": version("barlow"),
@@ -268,7 +272,7 @@ class Run:
         twin = None
         if named_backbone(self.modality, self.recipe):
             twin = untrained_backbone(self.modality, self.recipe, self.facts)
-            twin = calibrate(twin.to(device), parts.train, plain)
+            twin = as_it_began(twin.to(device), self.recipe, parts.train, plain)
         with _moved(self.backbone, device):
             return measure(
                 self.backbone,
@@ -367,7 +371,7 @@ class Run:
         """
         if path is not None:
             check_suffix(path)
-        device, asked = device_of(accelerator), said(**reading)
+        device, asked, data = device_of(accelerator), said(**reading), listed(data)
         what = place_of(self.modality, data) or ("the data of the run" if data is None else type(data).__name__)
         Progress("embedding", 0, quiet=quiet).say(f"embedding: looking at {printable(what)}")
         root = data_root or (self.facts.get("data_root") or None if data is None else None)
@@ -377,13 +381,14 @@ class Run:
         asked |= {"data_root": root, "min_samples": 1, "memory_budget": 0}
         source = load_samples(self.modality, wanted, facts=self.facts, **asked)
         about = self.provenance(source, wanted)
-        where = RunFolder(self.folder).features
-        part = part_of_process()
-        if path is None:
-            out = free_path(where, file_name_of(source.name), about["data"], part)
-        else:
-            out = Path(path).expanduser() if part is None else part.path(Path(path).expanduser())
-        with _moved(self.backbone, device):
+        folder = RunFolder(self.folder).features if path is None else Path(path).expanduser().parent
+        part = part_of_process()  # each has a file of its own
+        alone = one_writer(folder, patience=FOR_OTHERS_SECONDS) if part is None else nullcontext()
+        with alone, _moved(self.backbone, device):
+            if path is None:
+                out = free_path(folder, file_name_of(source.name), about["data"], part)
+            else:
+                out = Path(path).expanduser() if part is None else part.path(Path(path).expanduser())
             done = embed_to_file(
                 out,
                 self.backbone,
@@ -415,6 +420,9 @@ class Run:
     def export(self, to: str, path: str | Path, *, with_preprocessing: bool = False) -> tuple[str, ...]:
         """Write the backbone for other programs; nothing is written that gives other features there.
 
+        Of a folder that `classify` wrote, the classifier: with its head, the names of its classes, and in a file of
+        ONNX what makes network input of samples, where that is known.
+
         Args:
             to: "timm" (a folder) or "onnx" (a file).
             path: where to.
@@ -427,10 +435,12 @@ class Run:
         Raises:
             ValueError: the backbone cannot be written that way; says why and what else there is.
         """
+        facts, path = self.facts, Path(path).expanduser()
+        if is_classifier(self.folder):
+            return export_classifier(self, to, path, self._embed_batch)
         formats = (*self.modality.exports, "onnx")
         if to not in formats:
             raise unknown("to", to, formats)
-        facts, path = self.facts, Path(path).expanduser()
         if to in self.modality.exports:
             if with_preprocessing:
                 raise ValueError(f"with_preprocessing: got True with to={to!r}, wanted to='onnx': only that file can")

@@ -1,11 +1,12 @@
 """The weights of a backbone in a file: safetensors, never a pickle."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from barlow.files import durable_file
 
@@ -13,12 +14,12 @@ WEIGHTS = "backbone.safetensors"
 """File name in the folder of checkpoints of a run."""
 
 
-def write_weights(path: Path, network: nn.Module) -> None:
-    """Write the weights of a network; makes the folder if need be."""
+def write_weights(path: Path, network: nn.Module, more: Mapping[str, Tensor] | None = None) -> None:
+    """Write the weights of a network, and `more` by name; makes the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # safetensors wants memory of its own and in order, which channels_last weights are not.
-    layout = torch.contiguous_format
-    state = {name: t.detach().cpu().clone(memory_format=layout) for name, t in network.state_dict().items()}
+    layout, given = torch.contiguous_format, network.state_dict() | dict(more or {})
+    state = {name: t.detach().cpu().clone(memory_format=layout) for name, t in given.items()}
     with durable_file(path) as file:
         file.write(save(state))
 

@@ -11,7 +11,7 @@ import timm
 import timm.data
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from barlow.files import write_json
 from barlow.images.data.decode import image_to_tensor
@@ -21,6 +21,7 @@ from barlow.images.networks.saved import CONFIG, timm_config
 from barlow.images.views.geometry import Fit
 from barlow.images.views.pipeline import ImagePipeline
 from barlow.images.views.published import PLAIN_INTERPOLATION
+from barlow.seams import Head
 from barlow.training.weights import write_weights
 
 TOLERANCE = 1e-4
@@ -39,8 +40,12 @@ def export_timm(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     fit: Fit = "square",
+    head: Head | None = None,
 ) -> list[str]:
     """Write a folder that `timm.create_model("local-dir:<folder>", pretrained=True, num_classes=0)` loads.
+
+    With a `head` the network is loaded with it where `num_classes` is left out: the softmax of what it gives are the
+    probabilities of its classes, whose names are in `config.json` ("label_names").
 
     Before the files appear, timm has built the network from them and given the same features, of tensors and of Pillow
     images through its own `create_transform(**resolve_model_data_config(model))`. `mean` and `std`, per channel, are
@@ -53,10 +58,11 @@ def export_timm(
     record = backbone.record
     architecture, arguments = _timm_equivalent(record)
     config = timm_config(record, architecture, arguments, mean=mean, std=std, fit=fit)
+    layer = _layer_of(head, config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".export-") as aside:
-        write_weights(Path(aside, TIMM_WEIGHTS), backbone.network)
+        write_weights(Path(aside, TIMM_WEIGHTS), backbone.network, layer)
         write_json(Path(aside, CONFIG), config)
         try:
             loaded = timm.create_model(f"local-dir:{aside}", pretrained=True, num_classes=0)
@@ -65,9 +71,35 @@ def export_timm(
         if not _same_features(backbone, loaded.eval(), (record.in_channels, record.image_size, record.image_size)):
             raise _obstacle(f"timm's {architecture} computes other features than {record.library}'s")
         notes = _compared_on_pictures(backbone, loaded, None if mean is None or std is None else fit)
+        if head is not None and not _same_classes(backbone, head, aside):
+            raise _obstacle(f"timm's {architecture} has another way from features to classes")
         for file in (TIMM_WEIGHTS, CONFIG):
             Path(aside, file).replace(folder / file)
     return notes
+
+
+def _layer_of(head: Head | None, config: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a head under timm's names; `config` gets the number and the names of its classes."""
+    if head is None:
+        return {}
+    layer = config["pretrained_cfg"].get("classifier")
+    if not isinstance(layer, str):
+        raise _obstacle(f"timm's {config['architecture']} has no single layer that classifies")
+    config |= {"num_classes": len(head.class_names), "label_names": list(head.class_names)}
+    return {f"{layer}.weight": head.weight.float(), f"{layer}.bias": head.bias.float()}
+
+
+def _same_classes(backbone: Backbone, head: Head, folder: str) -> bool:
+    """Whether timm gives the probabilities of the head, from a folder and nothing else."""
+    loaded: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    if list(loaded.pretrained_cfg.get("label_names") or ()) != list(head.class_names):
+        return False
+    own, size = _on_cpu(backbone), backbone.record.image_size
+    images = torch.randn(3, backbone.record.in_channels, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = (own(images) @ head.weight.T + head.bias).softmax(dim=1)
+        got = loaded(images).softmax(dim=1)
+    return wanted.shape == got.shape and bool((wanted - got).abs().max() <= TOLERANCE)
 
 
 def _timm_equivalent(record: BackboneRecord) -> tuple[str, dict[str, Any]]:
