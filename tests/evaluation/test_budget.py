@@ -9,7 +9,7 @@ from torch import Tensor
 
 from barlow.data.arrays import ArraySource
 from barlow.evaluation import budget
-from barlow.evaluation.budget import Cost, Sizes, decide, round_down
+from barlow.evaluation.budget import LARGE, Cost, Sizes, decide, round_down, seconds_for
 from barlow.evaluation.features import Features, KeptFeatures, extract
 from barlow.evaluation.scores import LabelledParts, Score, measure
 from barlow.evaluation.splits import spread_over_classes
@@ -141,3 +141,9 @@ def test_features_that_are_kept_are_those_computed_and_are_computed_once() -> No
     assert wanted.labels is not None
     assert torch.equal(whole.labels, wanted.labels)
     assert torch.equal(first.h, wanted.h[::2])
+
+
+def test_an_evaluation_of_very_many_samples_keeps_to_a_time_where_none_was_given() -> None:
+    assert seconds_for(None, LARGE) is None
+    assert seconds_for(None, LARGE + 1) == 1800.0
+    assert seconds_for(5.0, LARGE + 1) == 5.0

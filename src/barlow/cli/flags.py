@@ -151,7 +151,8 @@ class Evaluate:
     protocol: Literal["ours", "published"] = "ours"
     """published: linear, and fine-tuning on 1% and 10%, as the source of the run's method does (most: for ImageNet)."""
     seconds: float | None = None
-    """About how long the probes may take: where all samples would take longer, a part of each class counts."""
+    """About how long the probes may take: where all samples would take longer, a part of each class counts; default: as
+    long as all take, of more than 200,000 samples half an hour."""
     accelerator: str = Machine.accelerator
     """auto, cpu, cuda or mps."""
     labels: str = "auto"

@@ -34,8 +34,16 @@ SAFETY = 0.7
 SEED = 0
 """Of the choice of samples: the same ones for every network."""
 
+LARGE, LARGE_SECONDS = 200_000, 1800.0
+"""Samples beyond which an evaluation that was given no time takes about so long, and says what it looked at."""
+
 Take = Callable[[str, list[int]], Features]
 """("train" or "test", positions) -> features."""
+
+
+def seconds_for(seconds: float | None, num_samples: int) -> float | None:
+    """Return about how long an evaluation of so many samples may take; None: as long as all of them do."""
+    return LARGE_SECONDS if seconds is None and num_samples > LARGE else seconds
 
 
 @dataclass(frozen=True)

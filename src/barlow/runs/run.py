@@ -19,6 +19,7 @@ from barlow.data.groups import GROUP, held_out_groups, known_groups
 from barlow.data.listed import are_paths, listed
 from barlow.data.lost import warn_of_lost
 from barlow.errors import unknown
+from barlow.evaluation.budget import seconds_for
 from barlow.evaluation.features import extract
 from barlow.evaluation.published import published_protocol
 from barlow.evaluation.scores import (
@@ -225,7 +226,8 @@ class Run:
                 on training data. "published": the numbers of the run's own method for both (`PUBLISHED` in
                 `evaluation/published.py`), on crops and flips where the source draws them; for large data.
             seconds: about how long neighbours, linear probe and few labels may take: where all samples would take
-                longer, as many of each class count as fit, and the result says how many. None: all, however long.
+                longer, as many of each class count as fit, and the result says how many. None: all, however long; of
+                more than 200,000 samples half an hour, unless the protocol is a published one.
             accelerator: auto, cpu, cuda or mps.
             keep: write the figures to `evaluations/` in the run folder, into the journal and on the page.
             quiet: no progress on the terminal.
@@ -269,6 +271,8 @@ class Run:
     ) -> Score:
         """Measure one pair of parts, beside the untrained network and the bars of the modality."""
         parts, plain = found.on(device), self.views.bare().plain
+        if protocols.published is None:
+            seconds = seconds_for(seconds, len(parts.train) + len(parts.test))
         twin = None
         if named_backbone(self.modality, self.recipe):
             twin = untrained_backbone(self.modality, self.recipe, self.facts)
