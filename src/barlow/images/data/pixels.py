@@ -165,7 +165,7 @@ def _of_kind(kind: np.dtype[Any], levels: WhiteLevels) -> WhiteLevels:
 
 
 def _scaled(
-    array: Shaped[npt.NDArray[Any], "n ..."], levels: WhiteLevels, bad: Mapping[int, str]
+    array: Shaped[np.ndarray[Any, Any], "n ..."], levels: WhiteLevels, bad: Mapping[int, str]
 ) -> tuple[npt.NDArray[np.uint8], dict[str, dict[int, int]], dict[int, str]]:
     """Bring values from 0 to white to 0 to 255; also what was clipped, and the images that cannot be read so."""
     white = levels.of(array.dtype)
@@ -230,7 +230,9 @@ def clipped(values: npt.NDArray[Any], levels: WhiteLevels) -> dict[str, int] | s
     return {what: number for what, number in words.items() if number}
 
 
-def one_to_bytes(values: Shaped[npt.NDArray[Any], "..."], levels: WhiteLevels) -> UInt8[npt.NDArray[Any], "..."]:
+def one_to_bytes(
+    values: Shaped[np.ndarray[Any, Any], "..."], levels: WhiteLevels
+) -> UInt8[np.ndarray[Any, Any], "..."]:
     """Scale the values of one image from white to 255, counting what is clipped; ValueError where that has no meaning.
 
     In float64, and without the slack of a set: what a file holds is what it holds.

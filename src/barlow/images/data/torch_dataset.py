@@ -35,7 +35,10 @@ IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 LABEL_COLUMNS = ("label", "labels")
 """Where a dataset with columns keeps its labels."""
 IMAGE_KINDS = (Image.Image, Tensor, np.ndarray)
-TWO_VIEWS = "wanted one picture: leave such a transform out of the dataset and pass it as views=, for a run draws views"
+TWO_VIEWS = (
+    "wanted one picture: leave such a transform out of the dataset and pass it as views=, for a run draws views; or "
+    "take those of the items, by source, views = barlow.views_of_items(dataset)"
+)
 """What to do with a dataset that draws the views of other projects."""
 NUM_LOOKED_AT = 32
 """Items that are looked at to settle the number of channels, their axis, and which value is white."""

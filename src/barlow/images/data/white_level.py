@@ -136,7 +136,7 @@ def top_of(white: int | float, floating: bool) -> int | float:
     return white * (1 + SLACK) if floating else white
 
 
-def spread_of(array: Num[npt.NDArray[Any], "n ..."], bad: Collection[int] = (), *, counted: bool = False) -> Spread:
+def spread_of(array: Num[np.ndarray[Any, Any], "n ..."], bad: Collection[int] = (), *, counted: bool = False) -> Spread:
     """Look at all values of n images but the `bad` ones, chunk by chunk: it may be a mapped file.
 
     Where the range alone tells white nothing is counted, unless `counted` is set.
@@ -166,7 +166,7 @@ def merged(parts: Sequence[Spread]) -> Spread:
     )
 
 
-def as_numbers(spread: Spread) -> Float64[npt.NDArray[Any], " k"]:
+def as_numbers(spread: Spread) -> Float64[np.ndarray[Any, Any], " k"]:
     """Write a spread as numbers, in which form it travels between processes."""
     first = (spread.floating, spread.num_images, spread.low, spread.high, spread.whole)
     return np.array([*first, spread.positive, spread.negative, *spread.above, *spread.most_above], dtype=np.float64)
