@@ -50,12 +50,24 @@ AREAS: dict[str, dict[str, str]] = {
         ),
         "cca_ssg_loss": "terms = barlow.cca_ssg_loss(z_a, z_b)",
         "optimal_projector_loss": "terms = barlow.optimal_projector_loss(z_a, z_b, shrinkage=0.1)",
+        "BarlowTwinsLoss": "loss = barlow.BarlowTwinsLoss(redundancy_weight=5e-3)\nterms = loss(z_a, z_b)",
+        "CCASSGLoss": "terms = barlow.CCASSGLoss()(z_a, z_b)",
+        "OptimalProjectorLoss": "terms = barlow.OptimalProjectorLoss(shrinkage=0.1)(z_a, z_b)",
+        "SimCLRLoss": "terms = barlow.SimCLRLoss(temperature=0.2)(z_a, z_b)",
+        "VICRegLoss": "terms = barlow.VICRegLoss(covariance_weight=1.0)(z_a, z_b)",
+        "BYOLLoss": "terms = barlow.BYOLLoss()(p_a, z_b, p_b, z_a)",
+        "SimSiamLoss": "terms = barlow.SimSiamLoss()(p_a, z_b, p_b, z_a)",
+        "VICRegLLoss": "terms = barlow.VICRegLLoss()([Embeddings(z, one, places) for z, one in zip((z_a, z_b), maps)])",
+        "WMSELoss": "terms = barlow.WMSELoss(w_size=16)(z_a, z_b)",
+        "SIGRegLoss": "terms = barlow.SIGRegLoss()(z_a, z_b)  # random directions, drawn anew each time",
+        "SwAVLoss": "terms = barlow.SwAVLoss()(scores)  # of the views and prototypes, (2, N, K)",
         "HeadSpec": 'projector = barlow.HeadSpec("64-64").build(num_features=128)  # (N, 128) -> (N, 64)',
         "all_mean": "mean = barlow.all_mean(z_a.mean(0), len(z_a))  # over all processes; itself where there is one",
         "MeanOver": (
             "over = barlow.MeanOver(lambda mean, number: mean, num_samples=len(z_a))  # your own exchange\n"
             "terms = barlow.vicreg_loss(z_a, z_b, all_mean=over)"
         ),
+        "identity": "mean = barlow.identity(z_a.mean(0), len(z_a))  # all_mean=barlow.identity: this process alone",
         "gather_with_grad": "everybody = barlow.gather_with_grad(z_a)  # rows of all processes",
     },
     "Theory": {
@@ -79,6 +91,15 @@ AREAS: dict[str, dict[str, str]] = {
         "Source": "isinstance(source, barlow.Source)",
         "Batch": "batch = next(source.batches([0, 1, 2], 3))  # .samples, .indices",
         "ArraySource": 'source = barlow.ArraySource(torch.zeros(8, 3, 16, 16, dtype=torch.uint8), name="mine")',
+        "write_shards": (
+            "from pathlib import Path\n"
+            'stream = ((path.name, path.read_bytes()) for path in Path(photos).rglob("*.*"))\n'
+            'barlow.write_shards(stream, "shards", per_shard=100)'
+        ),
+        "views_of_items": (
+            "two_views = torch.utils.data.TensorDataset(torch.randn(8, 3, 8, 8), torch.randn(8, 3, 8, 8))\n"
+            "source, views_as_they_come = barlow.views_of_items(two_views)"
+        ),
         "ShapesSource": "shapes = barlow.ShapesSource(64)  # known factors",
         "shape_views": 'views = barlow.shape_views(["position", "brightness"])',
         "image_views": 'views = barlow.image_views("byol", size=32, channels=3)',

@@ -18,7 +18,7 @@ from barlow.report.run_folder import read_run
 from tests.report.html_page import Page
 from tests.report.synthetic_run import DIGITS, evidence, pictures, records, summary, unfinished_run, write_run
 
-ALL = ["evaluation", "loss", "probes", "views", "neighbours", "correlation", "spectrum", "recipe"]
+ALL = ["evaluation", "loss", "probes", "views", "neighbours", "correlation", "spectrum", "next", "recipe"]
 NEEDS = {
     "views": ["views_a"],
     "neighbours": ["neighbour_images"],
@@ -156,7 +156,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     (tmp_path / "evidence.npz").write_bytes(b"PK\x03\x04 half a file")
     (tmp_path / "summary.json").write_text('{"evaluation": {', encoding="utf-8")
     found = Page.of(write_report(tmp_path))
-    assert found.ids == ["loss", "probes", "incidents", "recipe"]
+    assert found.ids == ["loss", "probes", "next", "incidents", "recipe"]
     assert "evidence.npz could not be read" in found.text
     assert "summary.json could not be read" in found.text
 
@@ -175,7 +175,8 @@ def test_numbers_that_are_not_finite_leave_the_page_whole(tmp_path: Path) -> Non
     assert "nan" not in re.sub(r"\w*nan\w+|\w+nan\w*", "", found.text.lower()).split()
 
 
-def test_a_run_without_a_floor_shows_none(tmp_path: Path) -> None:
+def test_a_run_without_a_floor_shows_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    tmp_path = tmp_path_factory.mktemp("simclr")  # the page names its folder, which is not to hold the word
     recipe = replace(DIGITS, method="simclr")
     folder = write_run(tmp_path / "run", journal=records(recipe, floor=None), recipe=recipe)
     found = Page.of(write_report(folder))

@@ -134,6 +134,16 @@ def test_other_programs_give_the_probabilities_with_the_names_of_the_classes(
     words = session.get_modelmeta().custom_metadata_map
     assert json.loads(words["class_names"]) == list(CLASSES)
     assert words["preprocessing"].startswith("inside")
+
+
+def test_timm_opens_a_classifier_with_its_head_and_the_names_of_the_classes(run: barlow.Run, tmp_path: Path) -> None:
+    """Its ResNets are of the published width."""
+    machine = Machine(accelerator="cpu", quiet=True)
+    numbers: dict[str, Any] = {"epochs": 1, "batch_size": 30, "width": 64, "image_size": 24}
+    wide = barlow.pretrain(run.facts["path"], recipe="small-grey", out=tmp_path / "run", machine=machine, **numbers)
+    model = wide.sampled().classify(tmp_path / "model").folder
+    raw = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 1), dtype=np.uint8)
+    wanted = barlow.predict(model, torch.from_numpy(raw).movedim(-1, 1)).probabilities
     assert COMMANDS["export"]([str(model), "--to", "timm", "--out", str(tmp_path / "timm")]) == 0
     loaded: Any = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
     assert loaded.num_classes == 3

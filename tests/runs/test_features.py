@@ -134,7 +134,7 @@ def test_what_is_like_a_crop_is_asked_by_a_box_of_a_file_or_of_a_sample(run: bar
     for place, name in enumerate(("0/05.png", "7/04.png")):
         pair.paste(Image.open(named(run, name)), (24 * place, 0))
     pair.save(run.folder.parent / "pair.png")
-    for box, name in (((0, 0, 0.5, 1), "0/05.png"), ((0.5, 0, 1, 1), "7/04.png")):
+    for box, name in (((0.0, 0.0, 0.5, 1.0), "0/05.png"), ((0.5, 0, 1, 1), "7/04.png")):
         found = similar(of, run.folder.parent / "pair.png", number=2, box=box)
         assert named(run, name) in found.names[0]
         assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-3)

@@ -330,7 +330,7 @@ def test_only_the_first_of_several_processes_holds_the_folder_and_all_are_refuse
     [
         ({"devices": 2}, r"devices: no field of a Recipe, wanted machine=barlow.Machine\(devices=2\)"),
         ({"split": "test"}, r"split: no field of a Recipe, wanted barlow.load_source\(data, split=...\) as the data"),
-        ({"lr": 0.1}, "lr: a Recipe has no such field; did you mean 'learning_rate'"),
+        ({"lr": 0.1}, "lr: is called learning_rate here"),
         ({"learning_rte": 0.1}, "did you mean 'learning_rate'"),
         ({"temperature": 0.1}, "a number of one method goes into options="),
         ({"batch_size": "32"}, "batch_size: got '32', wanted a whole number"),

@@ -174,7 +174,7 @@ def mild_view(view: View, *, magnitude: float = MILD) -> Callable[[Any, torch.Ge
 
     def apply(samples: Any, generator: torch.Generator) -> Any:
         weaker: Any = view
-        kept = []
+        kept = list(view.joined[:1])  # what switches others has no strength of its own
         for transform in view.sample(samples, torch.Generator().manual_seed(0)):
             try:
                 weaker = weaker.scaled(transform, magnitude)

@@ -1,5 +1,6 @@
 """Groups of samples that belong together: k-means on whitened features, k told by how well groups come back."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
@@ -97,7 +99,9 @@ def _peaks(stability: dict[int, float]) -> list[int]:
 
 
 def _fitted(rows: np.ndarray, number: int, seed: int) -> np.ndarray:
-    found: np.ndarray = KMeans(number, n_init=3, random_state=seed).fit(rows).cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different samples than groups: some stay empty
+        found: np.ndarray = KMeans(number, n_init=3, random_state=seed).fit(rows).cluster_centers_
     return found
 
 

@@ -80,7 +80,7 @@ class Sampled:
                 found[position] = picture
         return [found.get(int(self.positions[row])) for row in rows]
 
-    def similar(self, query: Any, *, number: int = 12, box: Sequence[float] | None = None) -> "Similar":
+    def similar(self, query: Any, *, number: int = 12, box: Sequence[int | float] | None = None) -> "Similar":
         """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples.
 
         `box` is a crop of one picture: left, top, right and bottom as shares of its width and height.
@@ -197,7 +197,7 @@ class Similar:
     rows: Tensor
 
 
-def similar(of: Sampled, query: Any, *, number: int = 12, box: Sequence[float] | None = None) -> Similar:
+def similar(of: Sampled, query: Any, *, number: int = 12, box: Sequence[int | float] | None = None) -> Similar:
     """Find the samples most alike to each query: samples, a file, a folder, or the name of one of the samples.
 
     `box` is a crop of one picture: left, top, right and bottom as shares of its width and height.
@@ -223,7 +223,7 @@ def similar(of: Sampled, query: Any, *, number: int = 12, box: Sequence[float] |
     return Similar(asked, names, similarities, positions)
 
 
-def _crop(of: Sampled, query: Any, own: int | None, box: Sequence[float]) -> Tensor:
+def _crop(of: Sampled, query: Any, own: int | None, box: Sequence[int | float]) -> Tensor:
     """A part of one picture, of the data or of a file, as a batch (1, C, h, w)."""
     left, top, right, bottom = box
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):

@@ -184,7 +184,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path: Path) ->
         ({"baselines": ["jont"]}, "baselines: got 'jont'.*did you mean 'joint'"),
         ({"hold_out": 1.5}, "hold_out: got 1.5"),
         ({"minutes": 3}, "minutes: got 3, wanted epochs"),
-        ({"epoch": 3}, "epoch: a Recipe has no such field; did you mean 'epochs'"),
+        ({"epoch": 3}, "epoch: is called epochs here"),
         ({"data": [pictures(0), pictures(1, 6)]}, "data: pictures-1 has 1 samples held out"),
     ]
     for arguments, message in refused:
