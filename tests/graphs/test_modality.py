@@ -328,6 +328,7 @@ def test_nodes_have_neighbours_copies_and_a_classifier(
     assert found.names[0][0] == names[241]
     assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-4)
     own = run.sampled()
+    assert own.outliers().ranked  # a node has no looks, and is ranked by its neighbours and its class alone
     made = own.classify(tmp_path / "model")
     assert list(made.scores) == ["trained", "untrained", "raw features", "A²X"]
     assert made.scores["trained"]["accuracy"] > 0.5

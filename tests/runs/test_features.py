@@ -290,6 +290,7 @@ def test_names_that_are_no_samples_and_too_few_labels_are_refused(run: barlow.Ru
 
     refused({"nowhere.png": "a"}, "labelled: 1 of 1 names are no samples, the first 'nowhere.png'")
     refused({named(run, "0/01.png"): "a", named(run, "0/02.png"): "b"}, "wanted two classes, and two of one of them")
+    refused({}, "got a csv without a filled line")
     (tmp_path / "bare.csv").write_text("file,class\n")
     with pytest.raises(ValueError, match=r"has the columns .* wanted name and label"):
         read_labels(tmp_path / "bare.csv")

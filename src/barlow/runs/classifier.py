@@ -114,6 +114,8 @@ def labelled_rows(of: Sampled, labels: Mapping[str, str] | None) -> tuple[Tensor
             raise ValueError("labelled: the data carry no labels, wanted class folders or a csv with name and label")
         rows = (own >= 0).nonzero()[:, 0]
         return rows, own[rows], tuple(of.embeddings.class_names)
+    if not labels:
+        raise ValueError("labels: got a csv without a filled line, wanted a label for some of its names")
     classes = tuple(sorted(set(labels.values())))
     place = {name: row for row, name in enumerate(of.embeddings.names)}
     if missing := [name for name in labels if name not in place]:

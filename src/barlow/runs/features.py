@@ -142,11 +142,16 @@ def sampled(run: "Run", data: Any = None, *, data_root: str | Path | None = None
     return Sampled(run, replace(found, labels=labels, class_names=names), source, kept)
 
 
-def contrasts(of: Sampled, most_values: int = 4096) -> Tensor:
-    """Return how much the values of each sample differ among themselves: their standard deviation."""
+def contrasts(of: Sampled, most_values: int = 4096) -> Tensor | None:
+    """Return how much the values of each sample differ among themselves: their standard deviation.
+
+    None where samples are no tensors: a node has no looks that could be broken.
+    """
     found = torch.zeros(len(of.positions))
     row_of = {int(position): row for row, position in enumerate(of.positions)}
     for batch in of.source.batches(of.positions.tolist(), VIEW_BATCH):
+        if not isinstance(batch.samples, (Tensor, list)):
+            return None
         for position, sample in zip(batch.indices.tolist(), batch.samples, strict=True):
             values = sample.flatten()
             step = max(1, len(values) // most_values)

@@ -32,6 +32,8 @@ ROWS = {"duplicates": 6, "outliers": 1, "groups": 10}
 """Rows of pictures of each section."""
 IN_ROW = {"duplicates": 4, "outliers": 12, "groups": 6}
 SEED = 0
+SAME = 1e-4
+"""Size of the differences between features, beside the features, that is rounding."""
 
 Pictured = Callable[[Any], NDArray[Any]]
 """Samples -> uint8 pictures (N, H, W, C)."""
@@ -75,12 +77,16 @@ def look_through(
     """Return duplicates, outliers and groups of samples whose features are `seen`, as arrays for `evidence.npz`.
 
     Of each section: "NAME_note", "NAME_headings" (rows,), and of every sample shown "NAME_row", "NAME_names",
-    "NAME_said" and, where there is something to see, "NAME_images" (n, H, W, C). Nothing of fewer than `FEWEST`.
+    "NAME_said" and, where there is something to see, "NAME_images" (n, H, W, C). Nothing of fewer than `FEWEST`,
+    and nothing of features that are not finite or all but the same: a network that collapsed makes copies of all.
     """
     kept = torch.from_numpy(np.asarray(evenly_spaced(len(seen.h), MOST), dtype=np.int64))
     if len(kept) < FEWEST:
         return {}
     h, positions = seen.h[kept], seen.indices[kept].tolist()
+    spread = (h - h.mean(dim=0)).norm() / h.norm().clamp(min=1e-30)
+    if not spread > SAME:  # so is one that is not a number
+        return {}
     labels = None if seen.labels is None else seen.labels[kept]
     names = tuple(source.class_names)
     readable = len(source) - len(source.bad)
