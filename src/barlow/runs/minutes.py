@@ -27,7 +27,7 @@ from barlow.formats import count
 from barlow.methods.table import Builder
 from barlow.recipes import OPTIONS, RECIPES, TYPED_AS_FIELDS, Recipe, with_numbers
 from barlow.runs.build import Wrap, build_backbone, build_method, build_views, memory_of, wrapped
-from barlow.runs.evidence import CORRELATION_SAMPLES, PROBE_SAMPLES, label_free_figures, spread
+from barlow.runs.evidence import CORRELATION_SAMPLES, MOMENT_SAMPLES, PROBE_SAMPLES, label_free_figures, spread
 from barlow.runs.folder import RunFolder
 from barlow.runs.timing import seconds_of_steps
 from barlow.seams import Facts, Method, Modality, OnDevice, Source, Views, check_backbone
@@ -331,7 +331,8 @@ def finishing_seconds(trial: Trial, recipe: Recipe) -> tuple[float, float]:
         # Data in files are read once more, in training and test part.
         seconds += trial.loading + 2.5 * labelled * plain
         seconds += _probe_seconds(trial, features, few, drawn, labelled)
-    return figures, seconds
+    moment = 2 * per_sample * min(MOMENT_SAMPLES, len(trial.source))
+    return figures + moment, seconds
 
 
 def _num_labelled(trial: Trial) -> int:
