@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from barlow.cli.flags import OfRun, parse
+from barlow.formats import count
 
 if TYPE_CHECKING:
     from barlow.runs.features import Sampled
@@ -148,7 +149,8 @@ def duplicates(arguments: Sequence[str]) -> int:
     names = of.embeddings.names
     for group, similarity in list(zip(found.groups, found.similarities, strict=True))[:10]:
         _say(f"  {similarity:.3f}  {'  '.join(names[row] for row in group)}")
-    _say(f"{len(found.groups)} groups, {len(found.to_remove)} samples more than there need be; {found.note}")
+    groups, more = count(len(found.groups), "group"), count(len(found.to_remove), "sample")
+    _say(f"{groups}, {more} more than there need be; {found.note}")
     if flags.remove_to is not None:
         with durable_file(flags.remove_to) as file:
             file.write("".join(f"{names[row]}\n" for row in found.to_remove).encode())

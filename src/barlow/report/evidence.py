@@ -27,7 +27,7 @@ LARGEST_SIDE = 160
 """Pictures are shrunk to this: they are shown smaller, and the page stays light."""
 TINY_SIDE = 64
 """Up to this side single pixels are shown as squares."""
-LONGEST, SHORTEST = 32, 20
+LONGEST, SHORTEST = 32, 12
 """Characters of a name under a picture, and under a small one."""
 POSITIVE, NEGATIVE = (30, 125, 210), (220, 105, 30)
 """Colours of the heat map, blue and orange, strong enough on white and on black."""

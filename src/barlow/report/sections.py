@@ -1,5 +1,6 @@
 """The parts of the page that come from the journal and the summary. A part without data is ""."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -52,12 +53,17 @@ KEPT = {
 """Columns of the table of evaluations that were kept."""
 
 
+def prose(sentence: str) -> str:
+    """Return a sentence for the page, with what stands in `backticks` as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(sentence))
+
+
 def section(name: str, title: str, explanation: str, *body: str) -> str:
     """Wrap parts with a title and the sentence that says how to read them; "" without parts."""
     inside = "".join(part for part in body if part)
     if not inside:
         return ""
-    return f'<section id="{name}"><h2>{text(title)}</h2><p class="reading">{text(explanation)}</p>{inside}</section>'
+    return f'<section id="{name}"><h2>{text(title)}</h2><p class="reading">{prose(explanation)}</p>{inside}</section>'
 
 
 def grid(*charts: str, kind: str = "grid") -> str:
@@ -79,7 +85,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], *, numeric: bool =
 
 def headline(run: RunFiles) -> str:
     """What was trained on what, for how long, and what the numbers mean."""
-    said = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences(run))
+    said = "".join(f"<li>{prose(sentence)}</li>" for sentence in sentences(run))
     figures = "".join(f"<div><dt>{text(what)}</dt><dd>{text(value)}</dd></div>" for value, what in key_figures(run))
     tiles = f'<dl class="figures">{figures}</dl>' if figures else ""
     title = f"{text(method_name(run))} on {text(data_name(run))}"

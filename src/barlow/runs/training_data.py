@@ -18,7 +18,7 @@ from barlow.evaluation.features import Features, feature_batches
 from barlow.features.duplicates import find_duplicates, mild_view
 from barlow.features.groups import find_groups
 from barlow.features.outliers import find_outliers
-from barlow.formats import printable
+from barlow.formats import count, printable
 from barlow.seams import Source, Views
 
 MILD_VIEWS, MILD_ON_PAGE = 600, 200
@@ -104,7 +104,8 @@ def look_through(
 def _duplicates(h: Tensor, mild: tuple[Tensor, Tensor] | None) -> tuple[str, list[_Row]]:
     views, of = (None, None) if mild is None else mild
     found = find_duplicates(h, mild=views, of=of)
-    note = f"{len(found.groups)} groups, {len(found.to_remove)} samples more than there need be: {found.note}."
+    more = count(len(found.to_remove), "sample")
+    note = f"{count(len(found.groups), 'group')}, {more} more than there need be: {found.note}."
     pairs = list(zip(found.groups, found.similarities, strict=True))[: ROWS["duplicates"]]
     return note, [_Row(f"similarity {similarity:.3f}", group, [""] * len(group)) for group, similarity in pairs]
 
