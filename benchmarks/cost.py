@@ -8,9 +8,9 @@ of 32, so that it ends: small networks do up to twice as many images per second 
 and memory grows with the batch.
 
 The last column is the share of the machine's peak that a step uses: the operations of the network, the loss and their
-gradients, as torch counts them (two for a multiplication with an addition), over what a product of two float32 matrices
-reaches in the same time. That product is measured before and after each case, and the faster one counts. Views and the
-optimizer take time, and none of the counted operations.
+gradients, as torch counts them (two for a multiplication with an addition), over what a product of two matrices reaches
+in the same time, in the precision of the steps: bf16 where the machine has it. That product is measured before and
+after each case, and the faster one counts. Views and the optimizer take time, and none of the counted operations.
 """
 
 import argparse
@@ -63,9 +63,10 @@ def operations_per_step(recipe: Recipe, data: str) -> float:
     return float(counter.get_total_flops())
 
 
-def peak() -> float:
-    """Return the operations per second of the fastest of some products of float32 matrices."""
+def peak(precision: str) -> float:
+    """Return the operations per second of the fastest of some products of matrices in that precision."""
     matrix, times = torch.randn(SIDE, SIDE), []
+    matrix = matrix.bfloat16() if precision.startswith("bf16") else matrix
     for _ in range(PRODUCTS):
         started = time.perf_counter()
         matrix @ matrix
@@ -78,8 +79,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of counted steps, for each case")
     flags = parser.parse_args()
-    print("| recipe | images per second | 100 epochs of 1,000 pictures, hours | memory, MiB | share of the peak |")
-    print("|---|--:|--:|--:|--:|")
+    columns = "100 epochs of 1,000 pictures, hours | memory, MiB | share of the peak"
+    print(f"| recipe | precision | images per second | {columns} |")
+    print("|---|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         for title, (recipe, side) in cases().items():
             path = Path(name) / f"{side}.npy"
@@ -87,13 +89,14 @@ def main() -> None:
             generator = np.random.default_rng(0)
             np.save(path, generator.integers(0, 256, (PICTURES, side, side, channels), dtype=np.uint8))
             asked = replace(recipe, batch_size=BATCH, image_size=side)
-            before = peak()
+            precision = resolve_precision(asked, Machine(accelerator="cpu")).precision
+            before = peak(precision)
             found = calibrate_apart(asked, str(path), None, seconds=flags.seconds, accelerator="cpu")
-            share = operations_per_step(asked, str(path)) / found.seconds_per_step / max(before, peak())
+            share = operations_per_step(asked, str(path)) / found.seconds_per_step / max(before, peak(precision))
             rate = found.batch_size / found.seconds_per_step
             hours = 100 * 1000 / rate / HOUR
             memory = found.peak_memory / 2**20
-            print(f"| {title} | {rate:,.1f} | {hours:.2f} | {memory:,.0f} | {share:.0%} |", flush=True)
+            print(f"| {title} | {precision} | {rate:,.1f} | {hours:.2f} | {memory:,.0f} | {share:.0%} |", flush=True)
 
 
 if __name__ == "__main__":
