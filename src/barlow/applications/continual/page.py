@@ -17,6 +17,8 @@ WAYS = {
     "distill": "distillation",
     "replay": "replay",
 }
+AS_IT_IS = ("replay",)
+"""Ways under which BatchNorm goes on seeing earlier data, so that its last statistics are theirs too."""
 KIND_TITLES = {
     "own_statistics": "held-out loss, with the BatchNorm statistics of each data set",
     "loss": "held-out loss, network as it is",
@@ -26,7 +28,7 @@ READINGS = {
     "own_statistics": "Rows are stages, columns data sets; less is better. A data set has statistics of its own from "
     "the end of its stage on.",
     "loss": "Rows are stages, columns data sets; less is better. BatchNorm has the running statistics of the last "
-    "stage, so what is seen here of forgetting is partly theirs.",
+    "stage, so what is seen here of forgetting is partly theirs. With replay they are of old samples too: read this.",
     "probe": "Rows are stages, columns data sets with labels; more is better. Differences within the deviation over "
     "the draws of labels say nothing.",
 }
@@ -70,14 +72,15 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     if done < len(names):
         return [f"{done} of {count(len(names), 'stage')} finished; the same command goes on."]
     said = []
-    own, ends = arm["matrices"].get("own_statistics"), arm["kept"]
+    losses, ends = _by_its_statistics(arm, keep)
+    bare_ends = _by_its_statistics(bare, "none")[1] if bare and keep != "none" else []
     for place, name in enumerate(names[:-1]):
-        if own is None or ends[place] is None:
+        if not losses or ends[place] is None:
             continue
-        line = f"{name}: the held-out loss is {number(own[-1][place])} at the end, {ends[place]:.2f} times what it was "
+        line = f"{name}: the held-out loss is {number(losses[place])} at the end, {ends[place]:.2f} times what it was "
         line += f"after its own stage, with {WAYS[keep]}"
-        if bare and keep != "none" and bare["kept"][place] is not None:
-            line += f", and {bare['kept'][place]:.2f} times with nothing kept"
+        if bare_ends and bare_ends[place] is not None:
+            line += f", and {bare_ends[place]:.2f} times with nothing kept"
         said.append(f"{line}.")
     last = arm["matrices"]["loss"][-1][-1]
     line = f"{names[-1]}, the last one: the loss is {number(last)}"
@@ -87,6 +90,14 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     said += _silent_probes(results, arm)
     said.append("Losses are those of the method on fixed pairs of views of held-out samples; less is better.")
     return said
+
+
+def _by_its_statistics(arm: Mapping[str, Any], way: str) -> tuple[list[float | None], list[float | None]]:
+    """The losses at the end, and as multiples of those after their stages, with the statistics that suit a way."""
+    matrices = arm["matrices"]
+    if way in AS_IT_IS or "own_statistics" not in matrices:
+        return (matrices["loss"][-1] if "loss" in matrices else []), arm["kept_as_it_is"]
+    return matrices["own_statistics"][-1], arm["kept"]
 
 
 def _silent_probes(results: Mapping[str, Any], arm: Mapping[str, Any]) -> list[str]:
@@ -157,11 +168,8 @@ def _beside(results: Mapping[str, Any]) -> list[Table]:
     """The end of every way beside its bars."""
     names, rows = results["domains"], []
     for arm, found in results["arms"].items():
-        matrices = found["matrices"]
-        own = matrices.get("own_statistics", matrices["loss"])[-1] if matrices.get("loss") else []
-        rows.append(
-            [WAYS[arm], *_cells(own), *_cells(matrices["probe"][-1] if "probe" in matrices else [None] * len(names))]
-        )
+        losses, probe = _by_its_statistics(found, arm)[0], found["matrices"].get("probe", [[None] * len(names)])[-1]
+        rows.append([WAYS[arm], *_cells(losses), *_cells(probe)])
     for single, row in sorted(results["singles"].items()):
         rows.append([_single(single), *_cells(row["loss"]), *_cells(row["probe"])])
     if first := next(iter(results["arms"].values()))["matrices"].get("loss"):
@@ -176,8 +184,8 @@ def _beside(results: Mapping[str, Any]) -> list[Table]:
     head += [f"few labels on {name}" for name in names] if probed else []
     kept = [row[: len(head)] for row in rows]
     reading = (
-        "Ways of keeping with the statistics of each data set; networks trained otherwise as they are, with input "
-        "normalised by their own data."
+        "Ways of keeping with the BatchNorm statistics of each data set, but replay as it is, for it goes on seeing "
+        "old samples; networks trained otherwise as they are, with input normalised by their own data."
     )
     return [Table("Beside other ways, and beside no training", reading, head, kept)]
 

@@ -24,7 +24,8 @@ def results_of(
     Returns:
         "domains", "arms": for each its "matrices" by kind (rows stages, columns data sets, null where there is none),
         "transfer" by kind, "kept" (loss of each data set at the end over that at the end of its stage, with its
-        statistics) and "drift"; "singles" and "untrained" as rows by kind.
+        statistics), "kept_as_it_is" (the same, BatchNorm having those of the last stage) and "drift"; "singles" and
+        "untrained" as rows by kind.
     """
     rows = {name: _rows(figures, domains) for name, figures in singles.items()}
     start = _rows(untrained, domains)
@@ -46,16 +47,20 @@ def _arm(stages: Sequence[Figures], domains: Sequence[str], untrained: Mapping[s
         for kind, matrix in matrices.items()
         if complete
     }
-    own = matrices.get("own_statistics", [])
-    ends = [(row[i], own[-1][i]) for i, row in enumerate(own)]
-    kept = [end / begin if begin and end is not None else None for begin, end in ends]
     return {
         "matrices": matrices,
         "transfer": found,
-        "kept": kept,
+        "kept": _kept(matrices.get("own_statistics", [])),
+        "kept_as_it_is": _kept(matrices.get("loss", [])),
         "drift": [[row.get("drift", {}).get(name) for name in domains] for row in stages],
         "probe_deviation": [[(row.get("probe", {}).get(name) or {}).get("std") for name in domains] for row in stages],
     }
+
+
+def _kept(matrix: Matrix) -> list[float | None]:
+    """The last row over the diagonal."""
+    ends = [(row[i], matrix[-1][i]) for i, row in enumerate(matrix)]
+    return [end / begin if begin and end is not None else None for begin, end in ends]
 
 
 def _rows(figures: Figures, domains: Sequence[str]) -> dict[str, list[float | None]]:
