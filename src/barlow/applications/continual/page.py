@@ -75,9 +75,10 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     losses, ends = _by_its_statistics(arm, keep)
     bare_ends = _by_its_statistics(bare, "none")[1] if bare and keep != "none" else []
     for place, name in enumerate(names[:-1]):
-        if not losses or ends[place] is None:
+        loss = losses[place] if losses else None
+        if loss is None or ends[place] is None:
             continue
-        line = f"{name}: the held-out loss is {number(losses[place])} at the end, {ends[place]:.2f} times what it was "
+        line = f"{name}: the held-out loss is {number(loss)} at the end, {ends[place]:.2f} times what it was "
         line += f"after its own stage, with {WAYS[keep]}"
         if bare_ends and bare_ends[place] is not None:
             line += f", and {bare_ends[place]:.2f} times with nothing kept"
