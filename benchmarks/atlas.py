@@ -1,8 +1,8 @@
 """An atlas: whatever checkpoints there are, audited on the same images with the same views, in one table and one page.
 
     python benchmarks/atlas.py photos/ checkpoints/*.pth timm:resnet50.a1_in1k runs/photos --out atlas
-    python benchmarks/atlas.py digits --ours 6 --out atlas      our ten methods for 6 epochs, and two of them written as
-                                                                lightly and as solo-learn write their checkpoints
+    python benchmarks/atlas.py digits --ours 6 --out atlas      our ten methods for 6 epochs, the network untrained, and
+                                                                one of them as lightly and solo-learn write theirs
 
 A subject is whatever `barlow audit` takes: a run folder, timm:NAME, torchvision:NAME, or a file of weights, alone or as
 FILE:arch=vit_small_patch16_224,prefix=teacher.backbone. Files of the official repositories are known by their names
@@ -11,6 +11,7 @@ reason, and takes nothing from the others.
 """
 
 import argparse
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,13 @@ import torch
 import barlow
 from barlow.figures import Figures
 from barlow.files import write_json
-from barlow.formats import number, text
+from barlow.formats import count, number, percent, text, with_spread
+from barlow.modalities import load_samples
 from barlow.recipes import recipe_for
+from barlow.report.charts import Bar, bar_chart
 from barlow.report.page import contents, write_page
 from barlow.report.sections import section, table
+from barlow.runs.build import as_it_began, untrained_backbone
 
 OFFICIAL: dict[str, dict[str, str]] = {
     "dino_deitsmall16_pretrain.pth": {"arch": "vit_small_patch16_224"},
@@ -107,32 +111,61 @@ def _row(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_atlas(rows: Sequence[Mapping[str, Any]], data: str, images: int, path: Path) -> Path:
-    """Write the page: the table, most invariant first, what each audit says first, and what could not be read."""
+    """Write the page: a chart and the table, most invariant first, what each audit says first, what is not read."""
     read = [row for row in rows if "error" not in row]
     read.sort(key=lambda row: row["figures"].get("augmentation_share", [1.0])[0])
-    body = [[text(row["name"]), number(row["num_features"], 9), *_cells(row["figures"])] for row in read]
+    body = [[_link(row["name"]), number(row["num_features"], 9), *_cells(row["figures"])] for row in read]
     one = f"{images} images of {Path(data).name}, 8 views of each, the same for all rows; ± is one standard error."
+    said = [[_link(row["name"]), text(row["first"])] for row in read]
     parts = [
-        section("table", "Side by side", one, table(["", "features", *FIGURES.values()], body)),
-        section("said", "What each audit says first", "", table([], [[text(r["name"]), text(r["first"])] for r in read],
-                numeric=False)),
+        section("invariance", "How much of the features is augmentation", f"Shorter is more invariant. {one}",
+                bar_chart("Share of the variance of h", [("", [*_bars(read)])])),
+        section("table", "Side by side", "In the same order. A name leads to its audit.",
+                table(["", "features", *FIGURES.values()], body)),
+        section("said", "What each audit says first", "", table([], said, numeric=False)),
     ]  # fmt: skip
     if lost := [[text(row["name"]), text(row["error"])] for row in rows if "error" in row]:
         parts.append(section("lost", "Not read", "", table([], lost, numeric=False)))
-    lead = "Checkpoints audited without labels on the same images. None of these figures is an accuracy."
-    header = f'<header><h1>Atlas</h1><p class="lead">{lead}</p>{contents(parts)}</header>'
+    header = f'<header><h1>Atlas</h1><p class="lead">{text(_lead(read))}</p>{contents(parts)}</header>'
     return write_page(path, "Atlas", header + "".join(parts))
+
+
+def _lead(read: Sequence[Mapping[str, Any]]) -> str:
+    """The answer in a sentence, of rows in their order, and what it is not."""
+    said = f"{count(len(read), 'checkpoint')}, audited without labels on the same images; no figure is an accuracy."
+    known = [row for row in read if "augmentation_share" in row["figures"]]
+    if len(known) < 2:
+        return said
+    most, least = ((row["name"], percent(row["figures"]["augmentation_share"][0], 0)) for row in (known[0], known[-1]))
+    return f"{most[0]} is the most invariant ({most[1]} of its variance is augmentation), {least[0]} the least " + (
+        f"({least[1]}). {said}"
+    )
+
+
+def _bars(read: Sequence[Mapping[str, Any]]) -> Iterator[Bar]:
+    for row in read:
+        value, error = row["figures"].get("augmentation_share", (None, None))
+        if value is not None:
+            color = "quiet" if row["name"].startswith("untrained") else "c1"
+            yield Bar(row["name"], value, with_spread(value, error), color, error)
+
+
+def _link(name: str) -> str:
+    return f'<a href="audits/{text(name)}/audit.html">{text(name)}</a>'
 
 
 def _cells(figures: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
     for name in FIGURES:
         value, error = figures.get(name, (None, None))
-        shown = "-" if value is None else number(value)
-        yield f'{shown} <span class="note">± {number(error, 2)}</span>' if error else shown
+        if value is None or not error:
+            yield "-" if value is None else number(value)
+            continue
+        decimals = max(0, 1 - math.floor(math.log10(error)))  # as many as two digits of the error have
+        yield f'{value:.{decimals}f} <span class="note">± {error:.{decimals}f}</span>'.replace("-", "−")
 
 
 def train_ours(data: str, epochs: float, out: Path) -> list[Subject]:
-    """Train our methods for so long, each by its recipe for the data, and write two as other projects would."""
+    """Train our methods for so long, each by its recipe for the data; an untrained one, and one as others write it."""
     found = []
     for method in METHODS:
         folder = out / "runs" / method
@@ -141,14 +174,17 @@ def train_ours(data: str, epochs: float, out: Path) -> list[Subject]:
     run = barlow.open_run(out / "runs" / "barlow_twins")
     weights = getattr(run.backbone, "network", run.backbone).state_dict()
     width = run.embed(data)[:1].shape[1]
-    layouts = {
+    fresh = untrained_backbone(run.modality, run.recipe, run.facts)
+    fresh = as_it_began(fresh, run.recipe, load_samples(run.modality, data, facts=run.facts), run.views.plain)
+    layouts: dict[str, dict[str, Any]] = {
+        "untrained": getattr(fresh, "network", fresh).state_dict(),
         "as-solo-learn": {"state_dict": {f"backbone.{name}": value for name, value in weights.items()}
                           | {"classifier.weight": torch.zeros(10, 4)}},
         "as-lightly": {"state_dict": {f"backbone.{name}": value for name, value in weights.items()}
                        | {"projection_head.layers.0.weight": torch.zeros(4, width)}},
     }  # fmt: skip
     for name, state in layouts.items():
-        torch.save(state, out / f"{name}.ckpt")
+        torch.save(dict(state), out / f"{name}.ckpt")
         found.append(Subject(name, str(out / f"{name}.ckpt"), {}))
     return found
 

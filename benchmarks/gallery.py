@@ -7,6 +7,7 @@ on.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -37,13 +38,20 @@ def main(out: Path) -> None:
 
 
 def made(command: list[str], page: Path, to: Path) -> None:
-    """Run a command unless its page is there, and copy the page; one that fails leaves its place empty and says so."""
+    """Run a command unless its page is there, and copy the page and what it links to.
+
+    One that fails leaves its place empty and says so.
+    """
     if not page.is_file():
         print(" ".join(command[2:]), flush=True)
         if subprocess.run(command).returncode:
             print(f"{to.name} is left out: the command failed")
             return
     shutil.copyfile(page, to)
+    for linked in re.findall(r'href="([\w./+=-]+\.html)"', page.read_text(encoding="utf-8")):  # runs of a comparison
+        if (page.parent / linked).is_file():
+            (to.parent / linked).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(page.parent / linked, to.parent / linked)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The atlas: a row for every subject, what cannot be read with its reason, and nothing audited twice."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -54,12 +55,17 @@ def test_runs_and_layouts_of_others_are_rows_and_a_broken_file_takes_nothing_fro
     subjects.append(atlas.subject(str(tmp_path / "broken.pth")))
     how = {"views": "small-grey", "images": 64, "seconds": 1.0}
     rows = atlas.atlas("digits", subjects, tmp_path, **how)
-    assert [row["name"] for row in rows][:3] == ["barlow_twins", "as-solo-learn", "as-lightly"]
-    ours, solo, lightly, broken = rows
+    assert [row["name"] for row in rows][:4] == ["barlow_twins", "untrained", "as-solo-learn", "as-lightly"]
+    ours, untrained, solo, lightly, broken = rows
+    assert untrained["figures"]["effective_rank"][0] != pytest.approx(ours["figures"]["effective_rank"][0], rel=1e-3)
     assert "nothing" in broken["error"]
     for other in (solo, lightly):  # the same weights under other names: the same figures
         assert other["figures"]["effective_rank"][0] == pytest.approx(ours["figures"]["effective_rank"][0], rel=1e-3)
     page = atlas.write_atlas(rows, "digits", 64, tmp_path / "atlas.html").read_text(encoding="utf-8")
     assert all(row["name"] in page for row in rows)
+    linked = re.findall(r'href="(audits/[^"]+)"', page)
+    assert len(linked) == 2 * (len(rows) - 1)
+    assert all((tmp_path / name).is_file() for name in linked)
+    assert page.count('class="bar') == len(rows) - 1
     monkeypatch.setattr(barlow, "audit", lambda *_, **__: pytest.fail("audited again"))
-    assert atlas.atlas("digits", subjects[:3], tmp_path, **how) == rows[:3]
+    assert atlas.atlas("digits", subjects[:4], tmp_path, **how) == rows[:4]

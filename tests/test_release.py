@@ -1,5 +1,6 @@
 """What is released: what importing it costs, how large it is, and that pyproject.toml says what the code needs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -46,6 +47,17 @@ def test_every_dependency_has_a_lowest_version_that_is_tested() -> None:
     imported = {IMPORTED_AS.get(name, name) for name in names}
     code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
     assert {name for name in imported if not re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE)} == set()
+
+
+def test_the_sources_are_python_3_10() -> None:
+    """Syntax only; names of the library are those of 3.10 for mypy (`python_version`), which CI runs over all of it."""
+    folders = [SOURCE, *(ROOT / name for name in ("tests", "examples", "benchmarks", "docs", ".ci"))]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert len(files) > 300
+    for path in files:
+        ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+    assert 'python_version = "3.10"' in PROJECT
+    assert 'target-version = "py310"' in PROJECT
 
 
 def test_every_program_that_follows_runs_is_an_extra_of_its_own() -> None:

@@ -57,6 +57,15 @@ def test_the_navigation_names_pages_that_are_there(tree: Path) -> None:
     assert len(named) > 30
 
 
+def test_every_table_has_its_head_above_its_rule(tree: Path) -> None:
+    torn = []
+    for page in tree.rglob("*.md"):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        rules = [place for place, line in enumerate(lines) if re.match(r"\|[ :|-]*---[ :|-]*\|$", line)]
+        torn += [f"{page.name}:{place}" for place in rules if not lines[place - 1].startswith("|")]
+    assert torn == []
+
+
 def test_formulas_are_set_and_code_is_left_alone(tree: Path) -> None:
     prepared: Callable[[str, str], str] = loaded("site").prepared
     assert "<math" in prepared("the matrix $C_{ij}$ of", "x.md")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from barlow.formats import count, moment, number, percent, text
 from barlow.report.charts import Bar, Line, Mark, bar_chart, line_chart
+from barlow.report.formulas import formula
 from barlow.report.plot import wants_log
 from barlow.report.run_folder import Curve, Record, RunFiles, finite, mapping
 from barlow.report.words import (
@@ -54,8 +55,9 @@ KEPT = {
 
 
 def prose(sentence: str) -> str:
-    """Return a sentence for the page, with what stands in `backticks` as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(sentence))
+    """Return a sentence for the page, with what stands in `backticks` as code, and formulas set."""
+    parts = re.split(r"`([^`]+)`", sentence)
+    return "".join(f"<code>{text(part)}</code>" if place % 2 else formula(part) for place, part in enumerate(parts))
 
 
 def section(name: str, title: str, explanation: str, *body: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from barlow.formats import Number, count, duration, number, text
 from barlow.report.charts import FEW_POINTS
+from barlow.report.formulas import formula
 from barlow.report.page import contents, write_page
 from barlow.report.plot import Scale, curve, plot, scale_for, stretched
 from barlow.report.sections import section, table
@@ -114,9 +115,9 @@ def write_study_page(path: Path, title: str, statement: str, conclusion: Conclus
     drawn = [section(f"part-{place}", part.title, part.reading, _plot(part)) for place, part in enumerate(plots)]
     drawn = [part for part in drawn if part]
     folded = [section(f"table-{place}", part.title, part.reading, _folded(part)) for place, part in enumerate(tables)]
-    found = section("findings", "Statement by statement", f"The paper: {statement}", _summary(conclusion.findings))
+    found = section("findings", "Statement by statement", statement, _summary(conclusion.findings))
     parts = [*drawn[:1], found, *drawn[1:], *folded, _record(record)]
-    header = f'<header><h1>{text(title)}</h1><p class="lead">{text(headline(conclusion.findings))}</p>'
+    header = f'<header><h1>{text(title)}</h1><p class="lead">{formula(headline(conclusion.findings))}</p>'
     return write_page(path, title, f"{header}{contents(parts)}</header>{''.join(parts)}")
 
 
@@ -139,8 +140,8 @@ def _folded(part: Table) -> str:
 
 def _summary(findings: Sequence[Finding]) -> str:
     said = [
-        f"<li><b>{text(finding.claim)} {finding.outcome}.</b> {text(finding.statement)} "
-        f'<span class="note">{text(finding.evidence[:1].upper() + finding.evidence[1:])}</span></li>'
+        f"<li><b>{text(finding.claim)} {finding.outcome}.</b> {formula(finding.statement)} "
+        f'<span class="note">{formula(finding.evidence[:1].upper() + finding.evidence[1:])}</span></li>'
         for finding in findings
     ]
     return f'<ul class="said">{"".join(said)}</ul>'
@@ -148,7 +149,7 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 def _table(part: Table) -> str:
     rows = [[text(value if isinstance(value, str) else number(value)) for value in row] for row in part.rows]
-    return table([text(name) for name in part.head], rows) if rows else ""
+    return table([formula(name) for name in part.head], rows) if rows else ""
 
 
 def _plot(part: Plot) -> str:
