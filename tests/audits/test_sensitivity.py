@@ -59,6 +59,21 @@ def test_the_whole_audit_of_a_slow_network_keeps_to_its_time(monkeypatch: pytest
         assert "2 views of each sample instead of 8; strength curves: no time was left" in told[0]
 
 
+def test_wide_features_keep_to_the_time_with_fewer_samples() -> None:
+    """What takes the time is not this network but sums and eigenvectors; the processor's time, whatever else runs."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 1024)).eval()
+    started = time.process_time()
+    found = audit(network, grey(6000), views=GREY, seconds=4.0)
+    assert time.process_time() - started < 1.2 * 4.0
+    assert 64 <= found.figures["settings"]["num_images"] < 6000
+    features = torch.randn(6000, 2, 1024, generator=torch.Generator().manual_seed(0))
+    started = time.process_time()
+    found = audit(features, seconds=4.0)
+    assert time.process_time() - started < 1.2 * 4.0
+    assert f"{found.figures['settings']['num_images']} of 6000 samples" in " ".join(found.figures["warnings"])
+
+
 def test_five_seconds_are_five_seconds_or_what_the_fewest_samples_take(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])

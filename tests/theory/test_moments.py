@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from barlow.theory.moments import Covariances, Moments
+from barlow.theory.null_edge import SignFlips
 from tests.theory.image_views import D, assert_same, summed, views
 
 
@@ -257,3 +258,24 @@ def test_wrong_arguments_are_named(call: Callable[[], object], message: str) -> 
 def test_an_empty_batch_adds_nothing() -> None:
     moments = summed(views(0, 2), views(6, 2))
     assert_same(moments.covariances(), summed(views(6, 2)).covariances(), rel=0)
+
+
+def test_sums_in_other_coordinates_are_those_of_projected_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    h, basis = torch.randn(40, 3, 12, generator=generator), torch.randn(5, 12, generator=generator).double()
+    h += torch.randn(40, 1, 12, generator=generator)
+    whole, own = Moments(12, num_blocks=4), Moments(5, num_blocks=4)
+    flips, own_flips = SignFlips(12, num_draws=2), SignFlips(5, num_draws=2)
+    for sums in (whole, flips):
+        sums.add(h)
+    for sums in (own, own_flips):
+        sums.add(h.double() @ basis.T)
+    inside = whole.projected(basis)
+    for found, wanted in ((inside.without_block(g), own.without_block(g)) for g in range(4)):
+        torch.testing.assert_close(
+            (found.mean, found.between, found.within), (wanted.mean, wanted.between, wanted.within)
+        )
+    pairs = zip(flips.projected(basis).covariances(), own_flips.covariances(), strict=True)
+    assert all(torch.allclose(one.between, other.between) for one, other in pairs)
+    with pytest.raises(ValueError, match=r"wanted \(D, 12\)"):
+        whole.projected(basis[:, :3])

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from barlow.audits.clock import FIT, FORWARDS, Clock
+from barlow.audits.clock import FIT, FORWARDS, SUMS, Clock
 from barlow.audits.comparison import compare_figures
 from barlow.audits.effects import top_directions
 from barlow.audits.estimated_losses import MOST_WORK
@@ -17,6 +17,7 @@ from barlow.audits.objective import Objective, check_normalization, losses, obje
 from barlow.audits.observation import (
     Observation,
     evaluation_mode,
+    features_that_fit,
     images_that_fit,
     misbehaviour,
     observation_of_features,
@@ -37,6 +38,7 @@ from barlow.files import read_json, write_json
 from barlow.methods.heads import widths_of
 from barlow.modalities import said
 from barlow.report.audit_page import write_audit_page
+from barlow.runs.evidence import spread
 from barlow.runs.folder import versions
 from barlow.seams import Modality, View, Views, limits_of
 from barlow.training.engine import device_of
@@ -167,10 +169,11 @@ def _figures(subject: Subject, asked: AuditSettings, clock: Clock) -> Figures:
         found = _with_loss(found, objective(subject, asked), seen, before, known, asked, clock)
         progress.update(3)
     reacts = sensitivity(
-        subject, directions=top_directions(seen.moments, known.basis), num_images=len(seen.h_a),
+        subject, directions=top_directions(known.inside or seen.moments, known.basis), num_images=len(seen.h_a),
         forwards=seen.forwards_within(clock.left), seed=asked.seed, quiet=asked.quiet,
     )  # fmt: skip
     late += [f"{', '.join(reacts.left_out)}: no time was left"] if reacts.left_out else []
+    late += [f"{clock.overrun:.0f} were taken"] if clock.overrun else []
     (share_z,) = [layer.augmentation_share for layer in reacts.layers if layer.name == "z"] or [None]
     return replace(
         found, quantities=replace(found.quantities, augmentation_share_z=share_z), augmentations=reacts.augmentations,
@@ -215,9 +218,13 @@ def _with_loss(
 
 def _seen(subject: Subject, asked: AuditSettings, clock: Clock) -> tuple[Observation, Observation | None, list[str]]:
     """The features of the subject and, where it can be built, of the network before training; what had no time."""
-    work = clock.usual * MOST_WORK
+    work = clock.usual**2 * MOST_WORK  # the views take less of a short time than of a long one
     if subject.features is not None:
-        return replace(observation_of_features(subject.features, asked.seconds), work=work), None, []
+        features = subject.features
+        n = asked.num_images or features_that_fit(features, SUMS * asked.seconds, whole=asked.seconds)
+        some = features if n >= len(features) else features[spread(len(features), n)]
+        told = [f"{n} of {len(features)} samples"] if n < len(features) and not asked.num_images else []
+        return replace(observation_of_features(some, asked.seconds), work=work), None, told
     if subject.trained is None or subject.source is None or subject.views is None:
         raise ValueError(f"target: {subject.name} has nothing to look at")
     both = [(subject.trained, "audit"), (subject.untrained, "audit of the untrained network")]
@@ -227,7 +234,7 @@ def _seen(subject: Subject, asked: AuditSettings, clock: Clock) -> tuple[Observa
     if asked.num_images:
         n = asked.num_images
     else:
-        each = seconds_per_view(subject, seconds)
+        each = seconds_per_view(subject, seconds, whole=asked.seconds)
         num_views = views_that_fit(subject, seconds=seconds, num_views=num_views, each=each)
         n = images_that_fit(subject, seconds=seconds, num_views=num_views, each=each)
     late += [f"{num_views} views of each sample instead of {asked.num_views}"] if num_views < asked.num_views else []
@@ -249,7 +256,7 @@ def _of_time(late: list[str], asked: AuditSettings) -> list[str]:
     """Say what was left out for want of time."""
     if not late:
         return []
-    return [f"{asked.seconds:g} seconds are short for this network ({'; '.join(late)}): give more with --seconds"]
+    return [f"{asked.seconds:g} seconds are short ({'; '.join(late)}): give more with --seconds"]
 
 
 def _about(subject: Subject) -> About:

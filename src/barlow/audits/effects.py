@@ -211,9 +211,9 @@ class Directions:
     correlations: Float[Tensor, " m"]
 
 
-def top_directions(moments: Moments, basis: Float[Tensor, "r d"]) -> Directions:
-    """Return the leading directions of one half of the samples, chosen among the orthonormal rows of `basis`."""
-    first, second = (half.projected(basis) for half in moments.halves())
+def top_directions(inside: Moments, basis: Float[Tensor, "r d"]) -> Directions:
+    """Return the leading directions of one half of the samples; the sums are in the orthonormal rows of `basis`."""
+    first, second = inside.halves()
     vectors = intraclass_correlations(first.between, first.total).directions[:NUM_DIRECTIONS]
     between, total = (
         torch.einsum("md,de,me->m", vectors, matrix.double(), vectors) for matrix in (second.between, second.total)

@@ -19,8 +19,9 @@ from barlow.theory.standard_errors import Jackknifed, over_images
 
 BATCHES = 16
 """Batches behind the batch loss."""
-MOST_WORK = 5e11
-"""Multiplications that all replicates of one figure may take, about 10 s on one core; beyond, it has no error."""
+MOST_WORK = 1e11
+"""Multiplications that all replicates of one figure may take in an audit of a minute, 5 to 8 s of one core that does
+nothing else; beyond, it has no error."""
 
 
 def estimated_loss(

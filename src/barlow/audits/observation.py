@@ -83,8 +83,8 @@ class Observation:
 
     @property
     def each_sample(self) -> Float[Tensor, "n m"]:
-        """What tells samples apart: h of the plain sample, or all views where only those exist."""
-        return self.slots.flatten(1) if self.h is None else self.h
+        """What tells samples apart: h of the plain sample, or two views where only views exist."""
+        return self.slots[:, :2].flatten(1) if self.h is None else self.h
 
     def forwards_within(self, seconds: float) -> float:
         """Return how many views go through the network in `seconds`, by what these took."""
@@ -148,15 +148,20 @@ def observe(
     )  # fmt: skip
 
 
+def features_that_fit(features: Float[Tensor, "n k d"], seconds: float, *, whole: float) -> int:
+    """Return of how many samples with features the sums take so many seconds, `FEWEST_IMAGES` at least."""
+    n, k, _ = features.shape
+    each = k * seconds_of_sums(features[:TIMED_IMAGES], whole) if k > 1 else 0.0
+    return n if each <= 0 else min(n, max(FEWEST_IMAGES, int(seconds / each)))
+
+
 def observation_of_features(features: Float[Tensor, "n k d"], seconds: float = AuditSettings.seconds) -> Observation:
     """Take features that exist already: K views of n samples, at least 2."""
     n, k, d = features.shape
     if k < 2 or n < 2 * FEWEST_BLOCKS:
         raise ValueError(f"features: got {n} samples with {k} views, wanted at least {2 * FEWEST_BLOCKS} with 2")
-    moments, flips = (
-        Moments(d, num_blocks=min(num_blocks(d, seconds), n // 2)),
-        sign_flips(d),
-    )  # a B of its own takes two
+    moments = Moments(d, num_blocks=min(num_blocks(d, seconds), n // 2))  # a B of its own takes two
+    flips = sign_flips(d, seconds)
     moments.add(features)
     flips.add(features)
     h_a, h_b = features[:, 0].float(), features[:, 1].float()
@@ -188,8 +193,11 @@ def project(projector: nn.Module, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p
 
 
 @torch.inference_mode()
-def seconds_per_view(subject: Subject, seconds: float) -> float:
-    """Return what one view of a sample takes, by the fastest of small passes of which `seconds` allow one to three."""
+def seconds_per_view(subject: Subject, seconds: float, *, whole: float = AuditSettings.seconds) -> float:
+    """Return what one view of a sample takes, by the fastest of small passes of which `seconds` allow one to three.
+
+    With its part in the sums, which of wide features take longer than a small network; `whole` is the audit's time.
+    """
     trained, source, views = subject.trained, subject.source, subject.views
     if trained is None or source is None or views is None:
         raise ValueError(f"subject: {subject.name} has no network to time")
@@ -198,9 +206,19 @@ def seconds_per_view(subject: Subject, seconds: float) -> float:
     times: list[float] = []
     while len(times) < TIMED_PASSES and sum(times) <= TIMED_SHARE * seconds:
         started = time.perf_counter()
-        _drawn(trained.backbone, views.studied, views.prepare(batch.samples), generator)
+        h = _drawn(trained.backbone, views.studied, views.prepare(batch.samples), generator)
         times.append(time.perf_counter() - started)
-    return min(times) / len(batch.indices)
+    return min(times) / len(batch.indices) + seconds_of_sums(h[:, None].expand(-1, AuditSettings.num_views, -1), whole)
+
+
+def seconds_of_sums(h_views: Float[Tensor, "n k d"], whole: float) -> float:
+    """Return what the sums of an audit take for one view, by the second of two passes: the first finds the memory."""
+    moments, flips = Moments(h_views.shape[2], num_blocks=1), sign_flips(h_views.shape[2], whole)
+    for _ in range(2):
+        started = time.perf_counter()
+        moments.add(h_views)
+        flips.add(h_views)
+    return (time.perf_counter() - started) / (h_views.shape[0] * h_views.shape[1])
 
 
 def images_that_fit(

@@ -8,6 +8,7 @@ can be trusted in: the spectrum of too few samples, an exponent where there is n
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,10 +29,13 @@ from barlow.theory.view_index import index_share, scale_ratio
 
 PAIR_IMAGES = 2048
 """Samples behind symmetry, alignment and uniformity, whose work grows with their square."""
-SCALARS = (
-    "augmentation_share", "participation_ratio", "condition_number", "effective_rank", "lidar", "alpha",
-    "alpha_r_squared",
-)  # fmt: skip
+OF_ALL = ("augmentation_share", "participation_ratio")
+"""Of all features: they take no eigenvalue."""
+OF_DIRECTIONS = ("condition_number", "effective_rank", "lidar", "alpha", "alpha_r_squared")
+"""Of those directions that are looked at."""
+ELEMENTWISE = 250
+"""How many multiplications of matrices take as long as what is done with one number where samples are compared."""
+FEWEST_COMPARED = 256
 OF_SPECTRUM = ("condition_number", "effective_rank", "lidar", "alpha", "alpha_r_squared", "participation_ratio",
                "mean_correlation", "view_information", "rank_me")  # fmt: skip
 """What has no interval where samples are too few for a spectrum."""
@@ -43,8 +47,13 @@ def quantities(seen: Observation, known: Spectra | None = None) -> tuple[Quantit
     """Measure everything that needs no label, and the spectrum, its budget and waterline still empty."""
     rho = spectra(seen.moments, seen.flips, seen.dtype) if known is None else known
     n = seen.moments.num_images
-    scalars = jackknifed_sums(seen.moments, lambda c: _statistics(c, rho))
-    found: dict[str, Any] = {name: _corrected(scalars, place) for place, name in enumerate(SCALARS)}
+    found: dict[str, Any] = {}
+    for names, statistics, sums in (
+        (OF_ALL, _of_all, seen.moments),
+        (OF_DIRECTIONS, _of_directions, rho.inside or seen.moments),
+    ):
+        scalars = jackknifed_sums(sums, partial(statistics, known=rho))
+        found |= {name: _corrected(scalars, place) for place, name in enumerate(names)}
     signed = rho.plug_in if rho.signed is None else rho.signed
     mean = signed.map(lambda values: float(values.mean()) if len(values) else math.nan)
     information = signed.map(lambda values: _information(values, n))
@@ -93,21 +102,24 @@ def _information(values: Tensor, num_images: int) -> float:
     return float(-torch.log1p(-cut.square()).sum() / 2)
 
 
-def _statistics(c: Covariances, known: Spectra) -> Tensor:
-    """`SCALARS`; what takes no eigenvalue is of all features, the rest of those directions that are looked at."""
-    total = c.total
-    trace, inside = total.trace(), c.projected(known.basis)
+def _of_all(c: Covariances, known: Spectra) -> Tensor:
     if not known.rank:  # nothing but rounding varies
-        return torch.tensor([math.nan, 0.0, math.nan, 0.0, 0.0, math.nan, math.nan], dtype=torch.float64)
-    eigenvalues = torch.linalg.eigvalsh(inside.total).flip(0).clamp(min=0)
+        return torch.tensor([math.nan, 0.0], dtype=torch.float64)
+    total = c.total
+    trace = total.trace()
+    return torch.stack([c.within.trace() / trace, trace.square() / total.square().sum()])
+
+
+def _of_directions(c: Covariances, known: Spectra) -> Tensor:
+    if not known.rank:
+        return torch.tensor([math.nan, 0.0, 0.0, math.nan, math.nan], dtype=torch.float64)
+    eigenvalues = torch.linalg.eigvalsh(c.total).flip(0).clamp(min=0)
     slope = alpha_req(eigenvalues)
     scalars = [
-        float(c.within.trace() / trace),
-        float(trace.square() / total.square().sum()),
         condition_number(eigenvalues, known.tolerance),
         effective_rank(eigenvalues),
         # As its authors do: the means of K views.
-        lidar(inside.between + inside.within / c.num_views, inside.within),
+        lidar(c.between + c.within / c.num_views, c.within),
         slope.alpha,
         slope.r_squared,
     ]
@@ -137,7 +149,10 @@ def _of_samples(seen: Observation, *, constant: bool) -> dict[str, Measured]:
         return {}
     alike, num_blocks, n = copies(seen.each_sample), seen.moments.num_blocks, len(seen.h_a)
     found = {"duplicates": measured(alike.share), "error_factor": measured(alike.error_factor)}
-    views = seen.slots[torch.linspace(0, n - 1, min(n, PAIR_IMAGES)).long()]
+    slots = seen.slots
+    work = min(MOST_WORK, seen.work) / (ELEMENTWISE * num_blocks * slots[0].numel())
+    most = min(n, PAIR_IMAGES, max(FEWEST_COMPARED, int(work)))
+    views = slots[torch.linspace(0, n - 1, most).long()]
     found["view_index_share"] = jackknifed(index_share(views, num_blocks))
     found["view_scale"] = measured(*scale_ratio(views, num_blocks))
     return found

@@ -115,6 +115,7 @@ class Spectra:
         rank: of T, in all d features: directions with more variance than rounding leaves.
         tolerance: that variance, as a share of the largest.
         num_faint: directions below it that are not dead, which are left out.
+        inside: the sums of the samples in the coordinates of `basis`.
     """
 
     plug_in: Correlations
@@ -128,6 +129,7 @@ class Spectra:
     scores: Scores | None = None
     tolerance: float = 0.0
     num_faint: int = 0
+    inside: Moments | None = None
 
     @property
     def between_rank(self) -> tuple[int, int, int]:
@@ -211,14 +213,15 @@ def spectra(
     covariances = moments.covariances()
     values, basis = _leading_directions(covariances, min(most or MOST_FEATURES, MOST_FEATURES))
     tolerance = rounding_share(covariances.total, covariances.mean, dtype)
-    whole = covariances.projected(basis)
+    inside = moments if len(basis) == len(covariances.mean) else moments.projected(basis)
+    whole = inside.covariances()
     exact = intraclass_correlations(whole.between, whole.total, tolerance=tolerance)
-    plug_in, scores = _left_out(moments, basis, tolerance)
+    plug_in, scores = _left_out(inside, tolerance)
     signed = Correlations(exact.correlations, plug_in)
     pooled = [descending(scores.correlations(g)).clamp(0, 1) for g in (None, *range(len(scores.between)))]
     edge = wachter_edge(max(1, exact.rank), whole.num_images, whole.num_views)
     if flips is not None and edge < 1:  # 1: W cannot have full rank, and no edge means anything
-        edge = _measured_edge(flips, exact, basis, tolerance)
+        edge = _measured_edge(flips if inside is moments else flips.projected(basis), exact, tolerance)
     rank = numerical_rank(values, tolerance) if tolerance < 1 else 0
     return Spectra(
         plug_in=Correlations(exact.clipped, [rho.clamp(0, 1) for rho in plug_in]),
@@ -227,22 +230,23 @@ def spectra(
         num_above_edge=int((exact.correlations > edge).sum()) if edge < 1 else 0,
         eigenvalues=torch.linalg.eigvalsh(whole.total).flip(0).clamp(min=0),
         basis=basis, rank=rank, signed=signed, scores=scores, tolerance=tolerance,
-        num_faint=int((values > DEAD * values.max()).sum()) - rank,
+        num_faint=int((values > DEAD * values.max()).sum()) - rank, inside=inside,
     )  # fmt: skip
 
 
-def _measured_edge(flips: SignFlips, exact: IntraclassSpectrum, basis: Tensor, tolerance: float) -> float:
+def _measured_edge(flips: SignFlips, exact: IntraclassSpectrum, tolerance: float) -> float:
     """The null edge of those directions that are not above it, found by leaving out what is above, again and again.
 
     Under random signs a strong image is strong noise: with it in, the edge would be too high for the others.
     """
-    edge, rest = edge_of(flips.largest(basis, tolerance)), len(exact.correlations)
+    every = torch.eye(exact.directions.shape[1], dtype=torch.float64)
+    edge, rest = edge_of(flips.largest(every, tolerance)), len(exact.correlations)
     for _ in range(EDGE_ROUNDS):
         below = exact.correlations <= edge
         if not 0 < int(below.sum()) < rest:
             break
         rest = int(below.sum())
-        edge = min(edge, edge_of(flips.largest(exact.directions[below] @ basis, tolerance)))
+        edge = min(edge, edge_of(flips.largest(exact.directions[below], tolerance)))
     return edge
 
 
@@ -287,25 +291,25 @@ def _leading_directions(covariances: Covariances, most: int) -> tuple[Tensor, Te
     return values.flip(0).clamp(min=0), vectors.flip(1)[:, :most].T
 
 
-def _left_out(moments: Moments, basis: Tensor, tolerance: float) -> tuple[list[Tensor], Scores]:
+def _left_out(moments: Moments, tolerance: float) -> tuple[list[Tensor], Scores]:
     """Plug-in correlations without each block, not clipped, and what the block says to their directions."""
     blocks = [g for g, size in enumerate(moments.block_sizes) if size]
     found = []
     for g in blocks:
-        others = moments.without_block(g).projected(basis)
+        others = moments.without_block(g)
         chosen = intraclass_correlations(others.between, others.total, tolerance=tolerance)
-        found.append((chosen.correlations, *_scored(chosen.directions, moments, g, basis)))
+        found.append((chosen.correlations, *_scored(chosen.directions, moments, g)))
     rank = min(len(rho) for rho, *_ in found)
     rows = [torch.stack([one[place][:rank] for one in found]) for place in (1, 2, 0)]
     return [rho for rho, *_ in found], Scores(rows[0], rows[1], rows[2].clamp(0, 1))
 
 
-def _scored(directions: Tensor, moments: Moments, g: int, basis: Tensor) -> tuple[Tensor, Tensor]:
+def _scored(directions: Tensor, moments: Moments, g: int) -> tuple[Tensor, Tensor]:
     """v^T B v and v^T T v of block g for each row v, times its samples; zeros for a block of one, which has no B."""
     size = moments.block_sizes[g]
     if size < 2:
         return (torch.zeros(len(directions), dtype=torch.float64),) * 2
-    own = moments.only_block(g).projected(basis)
+    own = moments.only_block(g)
     between, total = (
         size * torch.einsum("rd,de,re->r", directions, matrix, directions) for matrix in (own.between, own.total)
     )

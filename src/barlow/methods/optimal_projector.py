@@ -78,13 +78,18 @@ def optimal_projector_loss(
     with torch.autocast(device_type=h_a.device.type, enabled=False):
         dtype = exact_dtype(h_a, h_b)
         total, between = covariances(h_a.to(dtype), h_b.to(dtype), all_mean=all_mean)
-        d = total.shape[0]
-        factor = _cholesky(shrunk(total, shrinkage))
-        r = solve_lower(factor, solve_lower(factor, between).T)
+        r = whitened(total, between, shrinkage)
+        d = len(r)
         mean_rho = r.diagonal().mean()
         invariance = d * (1 - mean_rho).square()
         spread = (r - mean_rho * torch.eye(d, device=r.device, dtype=dtype)).square().sum()
     return Terms(invariance + spread, {"invariance": invariance, "spread": spread, "mean_rho": mean_rho.detach()})
+
+
+def whitened(total: Float[Tensor, "d d"], between: Float[Tensor, "d d"], shrinkage: float) -> Float[Tensor, "d d"]:
+    """Return R = L^{-1} B L^{-T}, with L L^T = T' the shrunk total covariance."""
+    factor = _cholesky(shrunk(total, shrinkage))
+    return solve_lower(factor, solve_lower(factor, between).T)
 
 
 def covariances(

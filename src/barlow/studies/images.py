@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -29,6 +29,8 @@ from barlow.modalities import load_samples
 from barlow.recipes import Recipe, recipe_for
 from barlow.runs.build import build_views, fitted, untrained_backbone
 from barlow.seams import Facts, Params, Source, Views
+from barlow.theory.cross_correlation import Pairs
+from barlow.theory.moments import Covariances, population_covariances
 
 Network = Literal["resnet", "mlp", "pixels"]
 """resnet: the backbone of the data's recipe. mlp: pixels - 256 - ReLU - 128. pixels: as they are, no network."""
@@ -129,6 +131,10 @@ class EnumeratedImages:
     test: LabelledImages
     pipeline: ImagePipeline
 
+    pairs: ClassVar[Pairs] = "all"
+    batch: ClassVar[int] = BATCH
+    """N of the training of studies, well above their D = 32, so that the batch loss has no floor of its own."""
+
     @property
     def channels(self) -> int:
         """Channels of the images."""
@@ -159,6 +165,10 @@ class EnumeratedImages:
         """Return features of every view of every image, in float32; the backbone is in evaluation mode."""
         found = [backbone(views.flatten(0, 1)).unflatten(0, views.shape[:2]) for views in self.every(pixels)]
         return torch.cat(found).clone()
+
+    def covariances(self, h: Float[Tensor, "n k d"]) -> Covariances:
+        """Return the exact B and W, as the views are all there are."""
+        return population_covariances(h)
 
     def _view(self, pixels: Tensor, numbers: Tensor) -> Tensor:
         return self.pipeline.apply(pixels, _parameters(numbers))

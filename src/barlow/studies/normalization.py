@@ -51,7 +51,9 @@ from barlow.studies.variants import (
     RATES,
     WEIGHT,
     WIDTH,
+    WITH,
     Variant,
+    World,
     fresh_networks,
     measure_variant,
     small_backbone,
@@ -184,7 +186,11 @@ def _descend(rho: Tensor, width: int, weight: float, steps: int, seed: int) -> M
 
 def measure_last_norm(work: Path, *, seed: int, **source: Any) -> Metrics:
     """Return how far the raw loss behind a BatchNorm without scale and offset is from Pearson's on one batch (P4)."""
-    images = load_enumerated(**source, seed=seed)
+    return last_norm_on(load_enumerated(**source, seed=seed), seed)
+
+
+def last_norm_on(images: World, seed: int) -> Metrics:
+    """Return the metrics of `measure_last_norm` on a world."""
     backbone, projector = fresh_networks(images, variant_of("raw-mlp-trained"), seed)
     generator = torch.Generator().manual_seed(seed)
     views = [images.draw(images.fit.pixels[:256], generator) for _ in range(2)]
@@ -198,7 +204,7 @@ def measure_last_norm(work: Path, *, seed: int, **source: Any) -> Metrics:
 
 def _conclude(cells: Sequence[Finished]) -> Conclusion:
     found = by_name(cells)
-    parts = [_backbones(found), _losses(found), _rates(found), _asymmetry(found), _waterline(found)]
+    parts = [backbones(found), losses(found), rates_tried(found), _asymmetry(found), _waterline(found)]
     return Conclusion(
         [prediction.finding(found) for prediction in PREDICTIONS], [part for part in parts if part is not None]
     )
@@ -267,7 +273,7 @@ class Prediction:
         return Finding(self.claim, self.statement, *self.decide(found))
 
 
-def _p1(found: ByName) -> tuple[Outcome, str]:
+def p1(found: ByName) -> tuple[Outcome, str]:
     """A gradient of 0, an accuracy as before."""
     solved = found["solved"]
     gradient = max(one["largest_gradient"] / one["raw_random"] for one in solved)
@@ -281,7 +287,17 @@ def _p1(found: ByName) -> tuple[Outcome, str]:
     )
 
 
-def _p2(found: ByName) -> tuple[Outcome, str]:
+INVARIANCE = ("backbone_limit", "share_h")
+"""Metrics of a backbone that are smaller where it is better; accuracies are larger."""
+NAMES = {
+    "backbone_limit": "L*_P(h)",
+    "share_h": "share of augmentation",
+    "few_labels": "100-label accuracy",
+    "linear": "accuracy with all labels",
+}
+
+
+def p2(found: ByName, *, metrics: Sequence[str] = ("backbone_limit", "few_labels")) -> tuple[Outcome, str]:
     """Better than untrained and worse than Pearson, in L*_P(h) and in accuracy."""
     pearson = found["pearson-linear-trained"]
     outcomes, said = [], []
@@ -289,52 +305,63 @@ def _p2(found: ByName) -> tuple[Outcome, str]:
         trained = found.get(f"{kind}-linear-trained")
         if not trained:
             continue
-        fell, above = _fall(trained, "backbone_limit"), _above(trained, pearson, "backbone_limit")
-        rose, below = _rise(trained, "few_labels"), _above(pearson, trained, "few_labels")
-        outcomes += [one.positive for one in (fell, above, rose, below)]
-        said.append(
-            f"{kind}: L*_P(h) fell by {fell} and stayed above Pearson's by {above}; 100-label accuracy rose "
-            f"by {rose} and is below Pearson's by {below}"
-        )
+        parts = []
+        for metric in metrics:
+            smaller = metric in INVARIANCE
+            better = _fall(trained, metric) if smaller else _rise(trained, metric)
+            worse = paired(*((trained, pearson) if smaller else (pearson, trained)), metric)
+            outcomes += [better.positive, worse.positive]
+            moved, stayed = ("fell", "stayed above") if smaller else ("rose", "is below")
+            parts.append(f"{NAMES[metric]} {moved} by {better} and {stayed} Pearson's by {worse}")
+        said.append(f"{kind}: {'; '.join(parts)}")
     return all_of(outcomes), "; ".join(said) + "."
 
 
-def _p3(found: ByName, *, others: Mapping[str, str]) -> tuple[Outcome, str]:
+def p3(
+    found: ByName, *, others: Mapping[str, str], metrics: Sequence[str] = ("backbone_limit", "share_h")
+) -> tuple[Outcome, str]:
     """Less than half as far from Pearson as the loss without normalisation, in L*_P(h) and share of augmentation."""
     names = [f"{name}-linear-trained" for name in ("pearson", "covariance", *others.values())]
     pearson, without, *tried = (found[name] for name in names)
     outcomes, said = [], []
-    for metric, title, one_seed in (
-        ("backbone_limit", "L*_P(h)", ONE_SEED["backbone_limit"]),
-        ("share_h", "share of augmentation", ONE_SEED["share"]),
-    ):
+    for metric in metrics:
         far = _distances(without, pearson, metric)
         parts = []
         for label, other in zip(others, tried, strict=True):
             near = _distances(other, pearson, metric)
-            outcomes.append(over_seeds([NEAR * f - n for f, n in zip(far, near, strict=True)], one_seed).positive)
+            room = over_seeds([NEAR * f - n for f, n in zip(far, near, strict=True)], ONE_SEED[metric])
+            outcomes.append(room.positive)
             parts.append(f"{label} {fmean(near):.3g}")
-        said.append(f"{title} differs from Pearson's by {', '.join(parts)}, without normalisation {fmean(far):.3g}")
+        said.append(
+            f"{NAMES[metric]} differs from Pearson's by {', '.join(parts)}, without normalisation {fmean(far):.3g}"
+        )
     few = ", ".join(
         f"{name.split('-')[0]} {fmean(one['end']['few_labels'] for one in found[name]):.3f}" for name in names
     )
     return all_of(outcomes), f"{'; '.join(said)}. 100-label accuracies: {few}."
 
 
-def _p4(found: ByName) -> tuple[Outcome, str]:
+def p4(found: ByName, *, metrics: Sequence[str] = ("backbone_limit",)) -> tuple[Outcome, str]:
     """The identity of the gradients, and the order of the three MLPs."""
     none, inside, pearson = (
         found[name] for name in ("covariance-mlp-trained", "covariance-mlp_bn-trained", "pearson-mlp-trained")
     )
     same = max(one["gradient_difference"] for one in found["last_norm"])
-    better, worse = _above(none, inside, "backbone_limit"), _above(inside, pearson, "backbone_limit")
-    return all_of([held_if(same < SAME), better.positive, worse.positive]), (
+    outcomes, parts = [held_if(same < SAME)], []
+    for metric in metrics:
+        smaller = metric in INVARIANCE
+        better = paired(*((none, inside) if smaller else (inside, none)), metric)
+        worse = paired(*((inside, pearson) if smaller else (pearson, inside)), metric)
+        outcomes += [better.positive, worse.positive]
+        nearer, farther = ("lower", "higher") if smaller else ("higher", "lower")
+        parts.append(f"{NAMES[metric]} is {better} {nearer} than without any and {worse} {farther} than with Pearson")
+    return all_of(outcomes), (
         f"gradients of the backbone differ by {same:.0e} with BatchNorm at the end; with BatchNorm inside only, "
-        f"L*_P(h) is {better} lower than without any and {worse} higher than with Pearson."
+        f"{', and '.join(parts)}."
     )
 
 
-def _p5(found: ByName) -> tuple[Outcome, str]:
+def p5(found: ByName) -> tuple[Outcome, str]:
     """How much of the loss's fall an MLP on a frozen untrained backbone explains."""
     frozen, trained = found["pearson-mlp-frozen"], found["pearson-mlp-trained"]
     falls = [[one["start"]["pearson_loss"] - one["end"]["pearson_loss"] for one in each] for each in (frozen, trained)]
@@ -386,7 +413,7 @@ def _p8(found: ByName) -> tuple[Outcome, str]:
     )
 
 
-def _above(a: Seeds, b: Seeds, metric: str) -> SeedMean:
+def paired(a: Seeds, b: Seeds, metric: str) -> SeedMean:
     """How far a metric of a ends above that of b."""
     return over_seeds([x["end"][metric] - y["end"][metric] for x, y in zip(a, b, strict=True)], ONE_SEED[metric])
 
@@ -414,41 +441,41 @@ PREDICTIONS = (
         "Without normalisation and with the linear projector solved exactly in each step, the backbone gets no "
         "gradient and stays as it was.",
         ("solved",),
-        _p1,
+        p1,
     ),
     Prediction(
         "P2",
         "Without normalisation, a linear projector trained by Adam improves the backbone: L*_P(h) and accuracy end "
         "between untrained and Pearson.",
         ("covariance-linear-trained", "pearson-linear-trained"),
-        _p2,
+        p2,
     ),
     Prediction(
         "P3",
         "One scalar, or the length of each centred sample, does for the backbone what Pearson does: it ends less than "
         "half as far from it as without normalisation, equally tuned. Invariance takes a normalisation, not Pearson's.",
         tuple(f"{name}-linear-trained" for name in ("pearson", "covariance", "scalar", CENTRED)),
-        partial(_p3, others={"scalar": "scalar", "cosine": CENTRED}),
+        partial(p3, others={"scalar": "scalar", "cosine": CENTRED}),
     ),
     Prediction(
         "P3",
         "The length of each sample does the same where samples are not centred.",
         tuple(f"{name}-linear-trained" for name in ("pearson", "covariance", "sample_cosine")),
-        partial(_p3, others={"uncentred cosine": "sample_cosine"}),
+        partial(p3, others={"uncentred cosine": "sample_cosine"}),
     ),
     Prediction(
         "P4",
         "Without normalisation of the loss, BatchNorm as the projector's last layer is Pearson, and BatchNorm inside "
         "only lies between.",
         ("last_norm", "covariance-mlp-trained", "covariance-mlp_bn-trained", "pearson-mlp-trained"),
-        _p4,
+        p4,
     ),
     Prediction(
         "P5",
         "Under the Pearson loss, an MLP on a frozen untrained backbone makes most of the loss's fall without any "
         "change of accuracy: the loss is no evidence of a better backbone.",
         ("pearson-mlp-frozen", "pearson-mlp-trained"),
-        _p5,
+        p5,
     ),
     Prediction(
         "P7",
@@ -476,7 +503,8 @@ def _variants(found: ByName) -> dict[str, Seeds]:
     return {name: seeds for name, seeds in found.items() if name not in NO_VARIANT}
 
 
-def _backbones(found: ByName) -> Table:
+def backbones(found: ByName) -> Table:
+    """Return the figures of every backbone, untrained and at the end, mean over seeds."""
     titles = {
         "backbone_limit": "L*_P(h)",
         "share_h": "share of augmentation",
@@ -508,7 +536,8 @@ def _backbones(found: ByName) -> Table:
     )
 
 
-def _losses(found: ByName) -> Table:
+def losses(found: ByName) -> Table:
+    """Return the losses of z of every variant, at the start and at the end."""
     return Table(
         "Losses",
         "Complete losses of z on test images, evaluation mode, mean over seeds. D = 32 is the loss of z = 0. Share of "
@@ -528,18 +557,27 @@ def _losses(found: ByName) -> Table:
     )
 
 
-def _rates(found: ByName) -> Table:
+def rates_tried(found: ByName) -> Table:
+    """Return what every variant was chosen by, with the weights where those were chosen too."""
     variants = _variants(found)
-    tried = list(next(iter(variants.values()))[0]["validation"])
+    tried = [name for name in next(iter(variants.values()))[0]["validation"] if WITH not in name]
+    weights = any(WITH in name for seeds in variants.values() for one in seeds for name in one["validation"])
     return Table(
         "Learning rates and gradients",
         "Own complete loss on validation images at each rate, by which the rate was chosen; gradients: that of the "
         "backbone over that of the projector at the end.",
-        ["", "chosen, by seed", *(f"loss at {rate}" for rate in tried), "gradients"],
+        [
+            "",
+            "chosen, by seed",
+            *(["weight, by seed"] if weights else []),
+            *(f"loss at {rate}" for rate in tried),
+            "gradients",
+        ],
         [
             [
                 name,
                 ", ".join(f"{one['rate']:g}" for one in seeds),
+                *([", ".join(f"{one['weight']:g}" for one in seeds)] if weights else []),
                 *(fmean(one["validation"][rate] for one in seeds) for rate in tried),
                 fmean(one["gradient_ratio"] for one in seeds),
             ]

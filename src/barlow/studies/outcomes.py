@@ -10,7 +10,7 @@ T_95 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)
 """Student's t for 1, 2, ... degrees of freedom, one side, 95%: the deviation of few seeds is itself uncertain."""
 T_MANY = 1.64
 
-ONE_SEED = {"backbone_limit": 0.15, "few_labels": 0.03, "share": 0.03}
+ONE_SEED = {"backbone_limit": 0.15, "few_labels": 0.03, "linear": 0.03, "share": 0.03, "share_h": 0.03}
 """Standard deviations between seeds, for studies of one seed. Two seeds of seven trained variants on digits differed by
 0.02 to 0.21 in L*_P(h), which is 1.4 standard deviations; by up to 0.04 in accuracies with 100 labels; by up to 0.02 in
 shares of a fall of the loss and of variance."""

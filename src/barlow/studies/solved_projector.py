@@ -19,8 +19,16 @@ from torch import Tensor, nn
 
 from barlow.statistics.correlation import matrix_loss
 from barlow.studies.cells import Metrics
-from barlow.studies.images import EnumeratedImages, load_enumerated
-from barlow.studies.variants import WEIGHT, WIDTH, backbone_metrics, small_backbone, squared_gradient, untrained_metrics
+from barlow.studies.images import load_enumerated
+from barlow.studies.variants import (
+    WEIGHT,
+    WIDTH,
+    World,
+    backbone_metrics,
+    small_backbone,
+    squared_gradient,
+    untrained_metrics,
+)
 from barlow.theory.projectors import pearson_projector, raw_projector
 
 IMAGES, VIEWS = 128, 4
@@ -29,7 +37,11 @@ IMAGES, VIEWS = 128, 4
 
 def measure_solved(work: Path, *, seed: int, steps: int, rate: float, draws: int, **source: Any) -> Metrics:
     """Train by Adam with the projector solved in every step, and return metrics before and after."""
-    images = load_enumerated(**source, seed=seed)
+    return solved_on(load_enumerated(**source, seed=seed), seed=seed, steps=steps, rate=rate, draws=draws)
+
+
+def solved_on(images: World, *, seed: int, steps: int, rate: float, draws: int) -> Metrics:
+    """Return the metrics of `measure_solved` on a world."""
     backbone = small_backbone(images.channels, images.side, seed)
     start = untrained_metrics(images, seed, draws)
     backbone.double()  # float32 noise in a gradient of zero is what Adam would follow
@@ -57,7 +69,7 @@ def measure_solved(work: Path, *, seed: int, steps: int, rate: float, draws: int
     }
 
 
-def _references(images: EnumeratedImages, backbone: nn.Module, seed: int) -> dict[str, float]:
+def _references(images: World, backbone: nn.Module, seed: int) -> dict[str, float]:
     """Gradients on the untrained backbone of losses that do ask something of it."""
     generator = torch.Generator().manual_seed(seed)
     num_features = _batch(images, backbone, generator).shape[2]
@@ -72,7 +84,7 @@ def _references(images: EnumeratedImages, backbone: nn.Module, seed: int) -> dic
     return {"raw_random": unsolved, "pearson_solved": _gradient(backbone, matrix_loss(c, WEIGHT))}
 
 
-def _batch(images: EnumeratedImages, backbone: nn.Module, generator: torch.Generator) -> Float[Tensor, "n k d"]:
+def _batch(images: World, backbone: nn.Module, generator: torch.Generator) -> Float[Tensor, "n k d"]:
     rows = torch.randperm(len(images.fit.pixels), generator=generator)[:IMAGES]
     views = torch.stack([images.draw(images.fit.pixels[rows], generator) for _ in range(VIEWS)], dim=1).double()
     h: Tensor = backbone(views.flatten(0, 1)).unflatten(0, views.shape[:2])

@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "projector": (
         "width and depth of the projector against its share of the loss's fall and the invariance of z and of h"
     ),
+    "room": "the same where an untrained network has much to gain: clothes anywhere on a canvas, judged by accuracy",
     "speakers": (
         "whether Barlow Twins between clips and noisy copies helps to recognise speakers in noise; --data recordings/"
     ),

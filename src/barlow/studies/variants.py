@@ -26,6 +26,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -37,12 +38,14 @@ from barlow.evaluation.linear import few_label_accuracy, fit_linear_probe
 from barlow.evaluation.splits import few_label_draws, validation_split
 from barlow.methods.barlow_twins import Normalization, barlow_twins_loss
 from barlow.methods.heads import projector as build_projector
+from barlow.methods.optimal_projector import SHRINKAGE, optimal_projector_loss, whitened
 from barlow.statistics.correlation import center, matrix_loss
+from barlow.studies.canvas import CanvasImages
 from barlow.studies.cells import Metrics
-from barlow.studies.images import TRANSFORMS, EnumeratedImages
-from barlow.theory.cross_correlation import complete_cross_correlation, sampled_cross_correlation
+from barlow.studies.images import EnumeratedImages
+from barlow.theory.cross_correlation import Pairs, complete_cross_correlation, sampled_cross_correlation
 from barlow.theory.intraclass import intraclass_correlations
-from barlow.theory.moments import Covariances, population_covariances
+from barlow.theory.moments import Covariances
 from barlow.theory.spectrum import effective_rank
 from barlow.theory.symmetry import expected_asymmetry
 from barlow.theory.water_filling import water_filling
@@ -54,12 +57,12 @@ WEIGHT = 0.02
 RATES = (0.001, 0.003, 0.01, 0.03)
 """Of Adam; the best lay at 0.003 or 0.01 on digits, so that both ends of the list are worse there. On Fashion-MNIST the
 smallest was the best for five variants of eleven, in two seeds of three at least (docs/studies.md)."""
+WITH = " with "
+"""Between rate and weight in the name of a trial, where a weight was tried too."""
 QUICK_RATES = (0.003, 0.01)
 """The better ones of 0.001, 0.003 and 0.01 for each of four variants on digits."""
 MOST_TRAIN, MOST_TEST = 6000, 1000
 """Images; the test images of Fashion-MNIST with all views are 54,000 for each measurement."""
-BATCH = 256
-"""N, well above D = 32, so that the batch loss has no floor of its own."""
 LAST_STEPS = 10
 """The gradients' ratio is a mean over so many steps, for one batch is noise."""
 CALIBRATION_IMAGES = 1024
@@ -69,6 +72,8 @@ NUM_FEATURES = 64
 """d of the backbone: 16 channels on 2 x 2 places."""
 LARGE_SIDE = 16
 """From this side on the first convolution skips every second pixel, for time."""
+CANVAS_SIDE = 40
+"""From this side on the first and the third convolution are half as wide, for time."""
 
 PER_CLASS = 10
 NUM_NEIGHBOURS = 20
@@ -81,22 +86,50 @@ ACTIVE = 0.01
 """A direction is in use from this share of the budget D on; descent that has not ended leaves less in unused ones."""
 
 
+World = EnumeratedImages | CanvasImages
+"""What variants are trained and measured on."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """What distinguishes one variant.
 
     Attributes:
+        normalization: of the loss; "optimal" is the loss of the optimal projector, which has none of these.
         widths: of the projector, as `barlow pretrain --projector` takes them.
         norm: inside the projector, "none" or "batch".
         frozen: the backbone stays as it was.
         centred: the mean of z goes before the loss; only for "sample_cosine", which does not do it itself.
     """
 
-    normalization: Normalization
+    normalization: Normalization | Literal["optimal"]
     widths: str
     norm: str
     frozen: bool
     centred: bool = False
+
+    @property
+    def weight(self) -> float:
+        """What every complete loss is judged with, whatever it was trained with: lambda, or the shrinkage."""
+        return SHRINKAGE if self.normalization == "optimal" else WEIGHT
+
+    def batch_loss(self, z_a: Float[Tensor, "n p"], z_b: Float[Tensor, "n p"], weight: float) -> Tensor:
+        """Return what is descended on: the loss of a batch of pairs of views."""
+        if self.normalization == "optimal":
+            return optimal_projector_loss(z_a, z_b, shrinkage=weight).total
+        if self.centred:
+            z_a, z_b = center(z_a), center(z_b)
+        return barlow_twins_loss(z_a, z_b, redundancy_weight=weight, normalization=self.normalization).total
+
+    def complete_loss(self, images: World, z: Float[Tensor, "n k p"]) -> float:
+        """Return the own complete loss of embeddings of several views; NaN where they are not finite."""
+        if self.normalization != "optimal":
+            return complete_loss(z, self.normalization, centred=self.centred, pairs=images.pairs)
+        if not z.isfinite().all():
+            return math.nan
+        found = images.covariances(z)
+        r = whitened(found.total, found.between, self.weight)
+        return float((torch.eye(len(r), dtype=r.dtype) - r).square().sum())
 
 
 class Scaled(nn.Module):
@@ -136,6 +169,7 @@ class Trained:
     Attributes:
         rate: that was chosen; NaN where no rate ended with finite numbers, and the networks are as they began.
         validation: own complete loss on validation images by rate, after its trial; NaN where that diverged.
+        weight: lambda, or what stands for it, that was chosen.
         gradient_ratio: |gradient of the backbone| / |gradient of the projector|, root mean squares of the last steps;
             0 for a frozen backbone.
     """
@@ -145,10 +179,11 @@ class Trained:
     rate: float
     validation: dict[str, float]
     gradient_ratio: float
+    weight: float = math.nan
 
 
 def measure_variant(
-    images: EnumeratedImages,
+    images: World,
     variant: Variant,
     *,
     seed: int,
@@ -156,6 +191,7 @@ def measure_variant(
     rates: Sequence[float],
     draws: int,
     trial_steps: int = 0,
+    weights: Sequence[float] = (),
 ) -> Metrics:
     """Train a variant; return its metrics at start and end, the rate, the losses that it was chosen by, the gradients.
 
@@ -164,8 +200,10 @@ def measure_variant(
     backbone, projector = fresh_networks(images, variant, seed)
     h = images.features(backbone, images.test.pixels)
     untrained = untrained_metrics(images, seed, draws)
-    start = untrained | projector_metrics(projector, h, variant)
-    trained = train_variant(images, variant, seed=seed, steps=steps, rates=rates, trial_steps=trial_steps)
+    start = untrained | projector_metrics(images, projector, h, variant)
+    trained = train_variant(
+        images, variant, seed=seed, steps=steps, rates=rates, trial_steps=trial_steps, weights=weights
+    )
     features = untrained
     if not variant.frozen:
         h = images.features(trained.backbone, images.test.pixels)
@@ -173,17 +211,25 @@ def measure_variant(
     return {
         "arm": asdict(variant),
         "start": start,
-        "end": features | projector_metrics(trained.projector, h, variant),
+        "end": features | projector_metrics(images, trained.projector, h, variant),
         "rate": trained.rate,
+        "weight": trained.weight,
         "validation": trained.validation,
         "gradient_ratio": trained.gradient_ratio,
     }
 
 
 def train_variant(
-    images: EnumeratedImages, variant: Variant, *, seed: int, steps: int, rates: Sequence[float], trial_steps: int = 0
+    images: World,
+    variant: Variant,
+    *,
+    seed: int,
+    steps: int,
+    rates: Sequence[float],
+    trial_steps: int = 0,
+    weights: Sequence[float] = (),
 ) -> Trained:
-    """Try every rate and return the end of the whole training at the best one.
+    """Try every rate, at the best one every other weight, and return the end of the whole training at the best pair.
 
     A trial has `trial_steps` steps of Adam with a whole cosine of its own, 0: as many as the training. A rate that goes
     wrong in the whole training after a good trial gives way to the next best. Weights, batches and views follow from
@@ -194,24 +240,35 @@ def train_variant(
     held_out = images.features(start[0], images.validation.pixels) if variant.frozen else None
 
     @cache
-    def end_of(rate: float, length: int) -> tuple[Trained, float]:
+    def end_of(rate: float, weight: float, length: int) -> tuple[Trained, float]:
         backbone, projector = copy.deepcopy(start)
-        ratio = _train(images, variant, backbone, projector, features, seed=seed, steps=length, rate=rate)
+        ratio = _train(
+            images, variant, backbone, projector, features, seed=seed, steps=length, rate=rate, weight=weight
+        )
         h = images.features(backbone, images.validation.pixels) if held_out is None else held_out
-        loss = complete_loss(projector.of_views(h), variant.normalization, centred=variant.centred)
-        return Trained(backbone, projector, rate, {}, ratio), loss
+        loss = variant.complete_loss(images, projector.of_views(h))
+        return Trained(backbone, projector, rate, {}, ratio, weight), loss
 
-    trials = {rate: end_of(rate, trial_steps or steps)[1] for rate in rates}
-    validation = {str(rate): loss for rate, loss in trials.items()}
-    for rate in sorted((rate for rate in rates if math.isfinite(trials[rate])), key=lambda rate: trials[rate]):
-        end, loss = end_of(rate, steps)
+    def tried(pairs: Sequence[tuple[float, float]]) -> dict[tuple[float, float], float]:
+        return {(rate, weight): end_of(rate, weight, trial_steps or steps)[1] for rate, weight in pairs}
+
+    trials = tried([(rate, variant.weight) for rate in rates])
+    validation = {str(rate): loss for (rate, _), loss in trials.items()}
+    ends = [pair for pair, loss in trials.items() if math.isfinite(loss)]
+    if weights and ends:
+        best, _ = min(ends, key=trials.__getitem__)
+        more = tried([(best, weight) for weight in weights])
+        trials |= more
+        validation |= {f"{rate}{WITH}{weight}": loss for (rate, weight), loss in more.items()}
+    for rate, weight in sorted((pair for pair in trials if math.isfinite(trials[pair])), key=trials.__getitem__):
+        end, loss = end_of(rate, weight, steps)
         if math.isfinite(loss):
             return replace(end, validation=validation)
     return Trained(*start, rate=math.nan, validation=validation, gradient_ratio=math.nan)
 
 
 def _train(
-    images: EnumeratedImages,
+    images: World,
     variant: Variant,
     backbone: nn.Module,
     projector: Scaled,
@@ -220,6 +277,7 @@ def _train(
     seed: int,
     steps: int,
     rate: float,
+    weight: float,
 ) -> float:
     """Train in place; return the ratio of gradients at the end."""
     generator = torch.Generator().manual_seed(seed)
@@ -231,9 +289,7 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
         z_a, z_b = (projector(each) for each in h)
-        if variant.centred:
-            z_a, z_b = center(z_a), center(z_b)
-        loss = barlow_twins_loss(z_a, z_b, redundancy_weight=WEIGHT, normalization=variant.normalization).total
+        loss = variant.batch_loss(z_a, z_b, weight)
         if not math.isfinite(float(loss.detach())):
             break
         optimizer.zero_grad()
@@ -246,17 +302,17 @@ def _train(
 
 
 def _pairs(
-    images: EnumeratedImages, backbone: nn.Module, features: Tensor | None, steps: int, generator: torch.Generator
+    images: World, backbone: nn.Module, features: Tensor | None, steps: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Features of two views of random images, `steps` times; looked up where the backbone is frozen."""
-    size = min(BATCH, len(images.fit.pixels))
+    size = min(images.batch, len(images.fit.pixels))
     for _ in range(steps):
         rows = torch.randperm(len(images.fit.pixels), generator=generator)[:size]
         if features is None:
             pixels = images.fit.pixels[rows]
             yield backbone(images.draw(pixels, generator)), backbone(images.draw(pixels, generator))
         else:
-            a, b = torch.randint(len(TRANSFORMS), (2, size), generator=generator)
+            a, b = torch.randint(features.shape[1], (2, size), generator=generator)
             yield features[rows, a], features[rows, b]
 
 
@@ -265,23 +321,25 @@ def squared_gradient(module: nn.Module) -> float:
     return sum((float(p.grad.double().square().sum()) for p in module.parameters() if p.grad is not None), 0.0)
 
 
-def complete_loss(z: Float[Tensor, "n k p"], normalization: Normalization, *, centred: bool = False) -> float:
+def complete_loss(
+    z: Float[Tensor, "n k p"], normalization: Normalization, *, centred: bool = False, pairs: Pairs = "all"
+) -> float:
     """Return the complete loss of embeddings of all views; NaN where they are not finite or cannot be whitened.
 
-    With `centred` the mean over images and views is taken away first.
+    With `centred` the mean over images and views is taken away first. `pairs`: "distinct" where views were sampled.
     """
     if centred:
         z = z - z.mean(dim=(0, 1))
     if not z.isfinite().all():
         return math.nan
     try:
-        c = complete_cross_correlation(z, None, normalization)
+        c = complete_cross_correlation(z, None, normalization, pairs=pairs)
     except ValueError:  # a singular T under "whiten"
         return math.nan
     return float(matrix_loss(c, WEIGHT))
 
 
-def fresh_networks(images: EnumeratedImages, variant: Variant, seed: int) -> tuple[nn.Module, Scaled]:
+def fresh_networks(images: World, variant: Variant, seed: int) -> tuple[nn.Module, Scaled]:
     """Return backbone and projector as training begins: one backbone for all variants of a seed, z of variance 1."""
     backbone = small_backbone(images.channels, images.side, seed)
     projector = small_projector(variant.widths, variant.norm, seed)
@@ -297,11 +355,12 @@ def small_backbone(channels: int, side: int, seed: int) -> nn.Module:
     """Return an untrained convolutional network without normalisation, images -> (N, 64)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        first, third = (16, 32) if side >= CANVAS_SIDE else (32, 64)
         convolutions = [
-            nn.Conv2d(channels, 32, 3, stride=2 if side >= LARGE_SIDE else 1, padding=1),
-            nn.Conv2d(32, 32, 3, stride=2, padding=1),
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.Conv2d(64, NUM_FEATURES // 4, 3, padding=1),
+            nn.Conv2d(channels, first, 3, stride=2 if side >= LARGE_SIDE else 1, padding=1),
+            nn.Conv2d(first, 32, 3, stride=2, padding=1),
+            nn.Conv2d(32, third, 3, padding=1),
+            nn.Conv2d(third, NUM_FEATURES // 4, 3, padding=1),
         ]
         layers: list[nn.Module] = []
         for convolution in convolutions:
@@ -319,15 +378,15 @@ def small_projector(widths: str, norm: str, seed: int) -> Scaled:
 
 
 @lru_cache(maxsize=2)
-def untrained_metrics(images: EnumeratedImages, seed: int, draws: int) -> Metrics:
+def untrained_metrics(images: World, seed: int, draws: int) -> Metrics:
     """Return `backbone_metrics` of the backbone that all variants of a seed begin with, measured once."""
     backbone = small_backbone(images.channels, images.side, seed).eval()
     return backbone_metrics(images, backbone, images.features(backbone, images.test.pixels), draws)
 
 
-def backbone_metrics(images: EnumeratedImages, backbone: nn.Module, h: Float[Tensor, "n k d"], draws: int) -> Metrics:
+def backbone_metrics(images: World, backbone: nn.Module, h: Float[Tensor, "n k d"], draws: int) -> Metrics:
     """Return what is measured of a backbone in evaluation mode, h its features of all views of the test images."""
-    covariances = population_covariances(h)
+    covariances = images.covariances(h)
     spectrum = intraclass_correlations(covariances.between, covariances.total)
     filling = water_filling(spectrum.clipped, WIDTH, WEIGHT)
     return {
@@ -341,16 +400,16 @@ def backbone_metrics(images: EnumeratedImages, backbone: nn.Module, h: Float[Ten
     }
 
 
-def projector_metrics(projector: Scaled, h: Float[Tensor, "n k d"], variant: Variant) -> Metrics:
+def projector_metrics(images: World, projector: Scaled, h: Float[Tensor, "n k d"], variant: Variant) -> Metrics:
     """Return what is measured of a projector in evaluation mode, h the features of all views of the test images."""
     z = projector.of_views(h)
     found: Metrics = {
-        "own_loss": complete_loss(z, variant.normalization, centred=variant.centred),
-        "pearson_loss": complete_loss(z, "pearson"),
-        "share_z": _augmentation_share(population_covariances(z)) if z.isfinite().all() else math.nan,
+        "own_loss": variant.complete_loss(images, z),
+        "pearson_loss": complete_loss(z, "pearson", pairs=images.pairs),
+        "share_z": _augmentation_share(images.covariances(z)) if z.isfinite().all() else math.nan,
     }
     if isinstance(projector.head, nn.Linear) and variant.normalization == "pearson":
-        found["budget"] = _budget(projector.head.weight.detach(), h)
+        found["budget"] = _budget(projector.head.weight.detach(), images.covariances(h))
     return found
 
 
@@ -359,7 +418,7 @@ def _augmentation_share(covariances: Covariances) -> float:
 
 
 @torch.inference_mode()
-def _accuracies(images: EnumeratedImages, backbone: nn.Module, num_draws: int) -> dict[str, float]:
+def _accuracies(images: World, backbone: nn.Module, num_draws: int) -> dict[str, float]:
     """The test labels are looked at here only, and nothing is chosen by them."""
     train_h, test_h = (
         torch.cat([backbone(images.plain(pixels)) for pixels in part.pixels.split(512)]).clone()
@@ -397,9 +456,8 @@ def _asymmetries(h: Tensor, directions: Tensor, rho: Tensor) -> dict[str, list[f
     return {"sizes": [float(size) for size in sizes], "measured": measured, "expected": expected}
 
 
-def _budget(weight: Tensor, h: Tensor) -> dict[str, float]:
+def _budget(weight: Tensor, covariances: Covariances) -> dict[str, float]:
     """What the rows of P, each of unit variance, spend on each direction, against the best on the same backbone."""
-    covariances = population_covariances(h)
     spectrum = intraclass_correlations(covariances.between, covariances.total)
     filling = water_filling(spectrum.clipped, len(weight), WEIGHT)
     rows = nn.functional.normalize(weight.double() @ covariances.total @ spectrum.directions.T, dim=1)

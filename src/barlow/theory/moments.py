@@ -145,6 +145,23 @@ class Moments:
             merged._sums.add_sums(moments._sums, moments._reference - merged._reference)
         return merged
 
+    def projected(self, projector: Float[Tensor, "p d"]) -> "Moments":
+        """Return the sums of z = P h, block by block, as if z had been added; these stay as they are.
+
+        What is computed of them many times costs D^2 instead of d^2 each.
+
+        Raises:
+            ValueError: a projector of another width, or no images.
+        """
+        if projector.ndim != 2 or projector.shape[1] != self.num_features:
+            raise ValueError(f"projector: got shape {tuple(projector.shape)}, wanted (D, {self.num_features})")
+        if self._reference is None:
+            raise ValueError("moments: got no samples")
+        matrix = projector.detach().to("cpu", torch.float64)
+        found = Moments(len(matrix), num_blocks=self.num_blocks)
+        found._reference, found._sums = matrix @ self._reference, self._sums.projected(matrix)
+        return found
+
     def covariances(self) -> Covariances:
         """Return the unbiased estimates from sampled views: W = MS_W, B = (MS_B - MS_W) / n0.
 
@@ -268,6 +285,11 @@ class _BlockSums:
             self.between[g].addmm_(own.T, own, alpha=num_views)
             self.within[g].addmm_(own_views.T, own_views)
             start += size
+
+    def projected(self, matrix: Float64[Tensor, "p d"]) -> "_BlockSums":
+        """The sums of z = P h."""
+        squares = [torch.stack([matrix @ one @ matrix.T for one in sums]) for sums in (self.between, self.within)]
+        return _BlockSums(self.images, self.views, self.squared_views, self.shifted @ matrix.T, *squares)
 
     def add_sums(self, other: "_BlockSums", shift: Float64[Tensor, " d"]) -> None:
         """Add the sums of other images, block by block: s = c - c', theirs are relative to c, these to c'."""

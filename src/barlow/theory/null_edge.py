@@ -65,6 +65,16 @@ class SignFlips:
                 between.addmm_(means.T, means, alpha=k)
                 sums += k * means.sum(dim=0)
 
+    def projected(self, basis: Float[Tensor, "m d"]) -> "SignFlips":
+        """Return the sums of the same images in the span of the orthonormal rows of `basis`; these stay as they are."""
+        matrix = basis.double()
+        found = SignFlips(len(basis), num_draws=len(self._between))
+        found._counts, found._all = list(self._counts), matrix @ self._all @ matrix.T
+        found._centre = None if self._centre is None else matrix @ self._centre
+        found._between = torch.stack([matrix @ one @ matrix.T for one in self._between])
+        found._sums = self._sums @ matrix.T
+        return found
+
     def covariances(self) -> list[Covariances]:
         """Return those of every draw: B of chance alone, W of all there is."""
         n, views, squares = self._counts
