@@ -326,6 +326,7 @@ def test_nodes_have_neighbours_copies_and_a_classifier(
     names = list(of.embeddings.names)
     found = of.similar(names[240], number=3)
     assert found.names[0][0] == names[241]
+    assert of.similar("240", number=3).names == found.names  # a number alone will do
     assert float(found.similarities[0, 0]) == pytest.approx(1, abs=1e-4)
     own = run.sampled()
     assert own.outliers().ranked  # a node has no looks, and is ranked by its neighbours and its class alone

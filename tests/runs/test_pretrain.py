@@ -18,7 +18,7 @@ from torch import nn
 import barlow
 from barlow.files import write_json
 from barlow.runs.folder import RecipeChangedError
-from barlow.runs.pretrain import _only_writer
+from barlow.runs.pretrain import _only_writer, few_note
 from barlow.training.journal import read_journal
 from barlow.training.machine import Machine
 from barlow.writers import LOCK, FolderTakenError, Writer, read_writer
@@ -368,6 +368,9 @@ def test_a_batch_of_which_one_sample_is_left_is_no_step(tmp_path: Path) -> None:
     left_out = [r["message"] for r in records if r["event"] == "warning" and "left out" in r["message"]]
     assert len(left_out) == 2  # one of three steps in each epoch
     assert run.finished
+    said = [r["message"] for r in records if r["event"] == "note"]
+    assert any(message.startswith("6 samples are too few to learn from") for message in said)
+    assert few_note(10) == ""
 
 
 def test_a_checkpoint_of_ours_is_a_file_of_weights_and_carries_the_numbers_of_its_run(tmp_path: Path) -> None:

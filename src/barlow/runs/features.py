@@ -249,11 +249,15 @@ def _crop(of: Sampled, query: Any, own: int | None, box: Sequence[int | float]) 
 
 
 def _row_named(of: Sampled, query: str | Path) -> int | None:
-    """The row of a sample by its whole name, or by the end of it where that is one sample's alone; None: none of it."""
+    """The row of a sample by its whole name, or by the end of it where that is one sample's alone; None: none of it.
+
+    Samples that are counted ("node 5") are found by their number.
+    """
     if Path(query).expanduser().exists():
         query = str(Path(query).expanduser().resolve())
     places = [row for row, name in enumerate(of.embeddings.names) if name == str(query)]
-    places = places or [row for row, name in enumerate(of.embeddings.names) if name.endswith(f"/{query}")]
+    end = f" {query}" if str(query).isdecimal() else f"/{query}"
+    places = places or [row for row, name in enumerate(of.embeddings.names) if name.endswith(end)]
     if len(places) > 1:
         raise ValueError(f"query: {len(places)} samples are called {str(query)!r}, wanted a longer part of the path")
     if not places and not Path(query).exists():

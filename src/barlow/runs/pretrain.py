@@ -76,6 +76,8 @@ from barlow.writers import FolderTakenError, one_writer, refuse_second
 
 FEWEST_SAMPLES = 2
 """Samples that a statistic over a batch takes."""
+FEW_SAMPLES = 10
+"""Fewer are learnt from, but not without a word."""
 PROBES_PER_RUN = 10
 """Times that figures are taken during a run, evenly spread over its epochs."""
 
@@ -356,7 +358,7 @@ class _Job:
         run, recipe = self.run, self.run.recipe
         unseen = run.modality.notes(recipe, self.source) if "views" not in self.facts["objects"] else ()
         read = [*getattr(self.source, "notes", ()), *lost_in(self.source), *unseen]
-        for note in [*read, *filter(None, [self.note, batch_note(recipe)])]:
+        for note in [*read, *filter(None, [few_note(len(self.source)), self.note, batch_note(recipe)])]:
             if journal.write_once("note", message=note):
                 progress.say(note)
         line, dominates = floor_lines(recipe, plan.floor, projector_width(recipe.projector, num_features))
@@ -376,6 +378,13 @@ class _Job:
             "steps_per_epoch": per_epoch,
             "total_steps": steps_of(plan.epochs, per_epoch),
         }
+
+
+def few_note(num_samples: int) -> str:
+    """Say that samples are too few to learn from; empty where they are not."""
+    if num_samples >= FEW_SAMPLES:
+        return ""
+    return f"{num_samples} samples are too few to learn from: what the features are worth on others is chance"
 
 
 def _held(
