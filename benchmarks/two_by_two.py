@@ -56,7 +56,7 @@ def measured(
 ) -> Metrics:
     """Train one arm on so many pictures, and score it on at most `most` labelled and as many test pictures."""
     recipe = recipe_for(None, data)
-    recipe = replace(recipe, seed=seed, **({"width": width} if width else {}))
+    recipe = replace(recipe, seed=seed, width=width or recipe.width)
     source = load_samples(IMAGES, data, data_root=data_root or None, recipe=recipe)
     recipe, facts = fitted(IMAGES, recipe, source)
     backbone, drawn = untrained_backbone(IMAGES, recipe, facts), build_views(IMAGES, recipe, facts)

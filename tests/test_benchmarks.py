@@ -107,7 +107,8 @@ def test_two_by_two_tells_views_from_head_over_whole_seeds_alone() -> None:
 
 
 def test_a_figure_that_only_follows_the_length_of_training_says_nothing_given_it() -> None:
-    from label_free_ranks import FIGURES, partial
+    from label_free_backbones import FIGURES
+    from label_free_ranks import partial
 
     generator = np.random.default_rng(0)
     records = []

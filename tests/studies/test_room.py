@@ -11,6 +11,7 @@ from barlow.report.study_page import Finding, Table
 from barlow.studies import room
 from barlow.studies.cells import Metrics
 from barlow.studies.images import EnumeratedImages
+from barlow.studies.normalization import Prediction
 from barlow.studies.room import ARMS, OPTIMAL, PREDICTIONS, STUDY
 from barlow.studies.variants import Variant, small_backbone, train_variant
 from tests.report.html_page import Page
@@ -71,7 +72,7 @@ def found(**changes: Sequence[Metrics]) -> dict[str, Sequence[Metrics]]:
     return arms | changes
 
 
-def finding(which: room.Prediction, **changes: Sequence[Metrics]) -> Finding:
+def finding(which: Prediction, **changes: Sequence[Metrics]) -> Finding:
     return which.finding(found(**changes))
 
 
