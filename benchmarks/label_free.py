@@ -7,6 +7,9 @@ Backbones, all on Fashion-MNIST:
   small runs    trained here: nine methods x 1, 2, 4, 8 epochs x 2 seeds, each with its own recipe, on the same 6,000
                 training pictures without labels; one network, resnet10 of width 32 (256 features). VICRegL is left out:
                 its recipe wants another network
+  varied        24 runs of Barlow Twins of one length, 4 epochs, that vary lambda, D, the rate or the views, one at a
+                time; one that collapses and one with a shortcut. They have tables of their own, and the correlations of
+                all runs are given once more with the number of pictures seen held fixed
   untrained     the same network before training, six seeds, BatchNorm statistics from the data; and widths 16 and 64
   others        finished runs of other benchmarks (`methods.py`, `features.py`): width 64 or so, all 60,000 pictures
 
@@ -35,14 +38,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from label_free_backbones import DATA, EPOCHS, FIGURES, METHODS, Record, measured, train_small_runs
-from label_free_ranks import BESIDE, TARGETS, Sample, samples_of, spearman, table_of, with_interval
+from label_free_backbones import (
+    DATA,
+    EPOCHS,
+    FIGURES,
+    METHODS,
+    Record,
+    measured,
+    train_small_runs,
+    train_varied_runs,
+)
+from label_free_ranks import (
+    BESIDE,
+    TARGETS,
+    Sample,
+    partial,
+    pictures_seen,
+    samples_of,
+    spearman,
+    table_of,
+    varied_samples,
+    with_interval,
+)
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from barlow.evaluation.scores import labelled_parts
 from barlow.images.modality import IMAGES
 
+SHOWN = ("augmentation_share", "mean_correlation", "pearson_limit", "rank_me", "lidar", "alpha")
 BETTER = {1: "more", -1: "less", 0: "near 1"}
 
 
@@ -91,6 +115,35 @@ def _lost(records: Iterable[Record], chosen: Mapping[str, Any]) -> float:
     return 100 * (best - float(chosen["linear"]))
 
 
+def print_partial(samples: Sequence[Sample]) -> None:
+    """Print Spearman's correlations with the linear probe given the number of pictures seen."""
+    shown = [sample for sample in samples if len({pictures_seen(record) for record in sample.records}) > 1]
+    print("\n## Spearman's correlation with the linear probe, given the number of pictures seen\n")
+    print(f"| figure | {' | '.join(f'{one.title} ({len(one.records)})' for one in shown)} |")
+    print(f"|---|{'--:|' * len(shown)}")
+    found = [partial(sample.records) for sample in shown]
+    for row, name in enumerate(FIGURES):
+        print(f"| {name} | {' | '.join(_signed(values[row]) for values in found)} |")
+
+
+def print_varied(samples: Sequence[Sample]) -> None:
+    """Print the runs that vary something else at one length: what each is worth, and how the figures rank them."""
+    if not samples:
+        return
+    print("\n## What varies at one length: accuracy in percent and some figures\n")
+    print(f"| run | linear | few labels | {' | '.join(SHOWN)} |\n|---|{'--:|' * (2 + len(SHOWN))}")
+    for record in samples[-1].records:
+        cells = [f"{100 * record[target]:.1f}" for target in TARGETS]
+        cells += [f"{record['figures'][name] or math.nan:.3g}" for name in SHOWN]
+        print(f"| {record['name'].removeprefix('varied-')} | {' | '.join(cells)} |")
+    names = list(FIGURES)
+    print(f"\n| figure | {' | '.join(f'{one.title} ({len(one.records)})' for one in samples)} |")
+    print(f"|---|{'--:|' * len(samples)}")
+    found = [spearman(table_of(sample.records, names))[:, 0] for sample in samples]
+    for row, name in enumerate(names):
+        print(f"| {name} | {' | '.join(_signed(values[row]) for values in found)} |")
+
+
 def print_groups(records: Sequence[Record], key: str, values: Sequence[Any]) -> None:
     """Print Spearman's correlation with the linear probe among the runs that share a method or a length."""
     names = [*FIGURES, *BESIDE] if key == "method" else list(FIGURES)
@@ -117,17 +170,16 @@ def print_spread(samples: Sequence[Sample]) -> None:
 
 def print_backbones(records: Sequence[Record]) -> None:
     """Print what the backbones are worth, one row per method and length."""
-    shown = ("augmentation_share", "mean_correlation", "pearson_limit", "rank_me", "lidar", "alpha")
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         kind = "small" if record["small"] else "other"
         groups.setdefault((record["method"], kind, record["width"], record["epochs"]), []).append(record)
     print("\n## The backbones: accuracy in percent and some figures, means over seeds")
-    print(f"\n| method | runs | width | epochs | seeds | linear | few labels | {' | '.join(shown)} |")
-    print(f"|---|---|{'--:|' * (5 + len(shown))}")
+    print(f"\n| method | runs | width | epochs | seeds | linear | few labels | {' | '.join(SHOWN)} |")
+    print(f"|---|---|{'--:|' * (5 + len(SHOWN))}")
     for (method, kind, width, epochs), rows in groups.items():
         cells = [f"{100 * statistics.fmean(row[target] for row in rows):.1f}" for target in TARGETS]
-        cells += [f"{statistics.fmean(row['figures'][name] or math.nan for row in rows):.3g}" for name in shown]
+        cells += [f"{statistics.fmean(row['figures'][name] or math.nan for row in rows):.3g}" for name in SHOWN]
         print(f"| {method} | {kind} | {width} | {epochs} | {len(rows)} | {' | '.join(cells)} |")
 
 
@@ -146,16 +198,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "runs" / "label_free")
     flags = parser.parse_args()
     train_small_runs(flags.out, flags.data_root)
+    train_varied_runs(flags.out, flags.data_root)
     parts = labelled_parts(IMAGES, DATA, data_root=flags.data_root)
     if parts is None:
         raise SystemExit(f"{DATA} has no labels")
-    records = measured(flags.out, parts)
+    every = measured(flags.out, parts)
+    records, varied = ([one for one in every if bool(one.get("varied")) is known] for known in (False, True))
     samples = samples_of(records)
     print_correlations(samples)
     small, longest, everything = samples[0], samples[4], samples[-1]
     print_kendall(small, [longest, everything])
     print_groups(small.records, "method", METHODS)
     print_groups(small.records, "epochs", EPOCHS)
+    print_partial([*samples, *varied_samples(varied)])
+    print_varied(varied_samples(varied))
     print_spread([small, longest, everything])
     print_backbones(records)
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import UInt8
+from torch import Tensor, nn
 
 import barlow
 from barlow.audits.observation import Observation, observe, project
 from barlow.audits.quantities import quantities
 from barlow.audits.subjects import Networks, open_subject
+from barlow.data.arrays import ArraySource
 from barlow.data.subsets import SubsetSource
 from barlow.evaluation.features import extract
 from barlow.evaluation.linear import few_label_accuracy, fit_linear_probe
@@ -49,6 +51,25 @@ TRAIN, TEST, PER_CLASS, DRAWS = 10_000, 5000, 10, 5
 LAST_STEPS = 0.1
 """Share of the steps whose mean loss counts as the final one: single batches scatter."""
 
+VARIED_EPOCHS, VARIED_SEED = 4, 2
+"""One length and one seed for all that differ in something else, so that length cannot explain what they are worth."""
+
+VARIED: dict[str, dict[str, Any]] = {
+    **{f"lambda-{weight:g}": {"redundancy_weight": weight} for weight in (0.0005, 0.002, 0.005, 0.05, 0.2, 1.0)},
+    **{f"width-{d}": {"projector": f"{d}-{d}"} for d in (16, 32, 64, 128, 512, 1024)},
+    **{f"rate-{rate:g}": {"learning_rate": rate} for rate in (3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 3e-2)},
+    **{
+        f"views-{name}": {"views": name}
+        for name in ("small-grey", "cifar-symmetric", "simclr-cifar", "wmse-cifar", "byol-iid", "from-above")
+    },
+    "collapsed": {"method": "vicreg", "options": {"variance_weight": 0.0, "covariance_weight": 0.0}},
+    "shortcut": {"stamped": True},
+}
+"""24 runs of Barlow Twins that vary lambda, D, the rate or the views, each from the recipe by itself; one that
+collapses (VICReg without what prevents it); one with a shortcut: a mark in every picture that tells it from others."""
+MARK_ROWS, MARK_BITS = 3, 14
+"""The mark: so many rows at the lower edge, in so many blocks of black or white that are the number of the picture."""
+
 FIGURES = {
     "augmentation_share": -1, "mean_correlation": 1, "view_information": 1, "num_above_edge": 1,
     "pearson_limit": -1, "pearson_limit_cross_fit": -1, "lidar": 1, "rank": 1, "effective_rank": 1,
@@ -79,6 +100,35 @@ def train_small_runs(out: Path, data_root: str | None) -> None:
                     raise SystemExit("stopped; the same command goes on")
 
 
+def train_varied_runs(out: Path, data_root: str | None) -> None:
+    """Train what is missing of `VARIED`, on the pictures of the small runs."""
+    whole = load_source(DATA, data_root=data_root)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))[:PICTURES]
+    pixels = torch.cat([batch.samples for batch in whole.batches(order.tolist(), 1000)])
+    for name, changes in VARIED.items():
+        folder, numbers = out / f"varied-{name}", dict(changes)
+        if (folder / "summary.json").exists():
+            continue
+        recipe = recipe_for(numbers.pop("method", "barlow_twins"), DATA)
+        samples = stamped(pixels) if numbers.pop("stamped", False) else pixels
+        run = barlow.pretrain(
+            ArraySource(samples, name=DATA), recipe=recipe, out=folder, epochs=VARIED_EPOCHS, seed=VARIED_SEED,
+            width=WIDTH, machine=Machine(quiet=True, devices="1"), **numbers,
+        )  # fmt: skip
+        print(f"trained {folder.name}", flush=True)
+        if not run.finished:
+            raise SystemExit("stopped; the same command goes on")
+
+
+def stamped(pixels: UInt8[Tensor, "n c h w"]) -> UInt8[Tensor, "n c h w"]:
+    """Return pictures that say their number in black and white at their lower edge."""
+    bits = (torch.arange(len(pixels))[:, None] >> torch.arange(MARK_BITS)) & 1
+    marks = (255 * bits).to(torch.uint8).repeat_interleave(pixels.shape[3] // MARK_BITS, dim=1)
+    found = pixels.clone()
+    found[:, :, -MARK_ROWS:, : marks.shape[1]] = marks[:, None, None]
+    return found
+
+
 def measured(out: Path, parts: LabelledParts) -> list[Record]:
     """Return one record per backbone, measuring those that have none yet."""
     jobs: dict[str, Callable[[], Record]] = {}
@@ -86,10 +136,12 @@ def measured(out: Path, parts: LabelledParts) -> list[Record]:
         jobs |= {f"untrained-{width}-{seed}": _untrained_job(width, seed, parts) for seed in seeds}
     small = [out / f"{method}-{epochs}-{seed}" for method in METHODS for epochs in EPOCHS for seed in SEEDS]
     others = [folder for pattern in OTHERS for folder in sorted(out.parent.glob(pattern))]
-    for folder in small + others:
+    varied = [out / f"varied-{name}" for name in VARIED]
+    for folder in small + varied + others:
         if (folder / "summary.json").exists() and RunFolder(folder).finished():
-            name = folder.name if folder in small else str(folder.relative_to(out.parent)).replace("/", "-")
-            jobs[name] = _run_job(folder, parts, small=folder in small)
+            ours = folder in small + varied
+            name = folder.name if ours else str(folder.relative_to(out.parent)).replace("/", "-")
+            jobs[name] = _run_job(folder, parts, small=ours, varied="" if folder not in varied else name.split("-")[1])
     records = []
     for name, job in jobs.items():
         path = out / "records" / f"{name}.json"
@@ -112,17 +164,19 @@ def _untrained_job(width: int, seed: int, parts: LabelledParts) -> Callable[[], 
     return job
 
 
-def _run_job(folder: Path, parts: LabelledParts, *, small: bool) -> Callable[[], Record]:
+def _run_job(folder: Path, parts: LabelledParts, *, small: bool, varied: str) -> Callable[[], Record]:
     def job() -> Record:
         run = open_run(folder)
         recipe = run.recipe
         views = build_views(images.IMAGES, replace(recipe, views=VIEWS), RunFolder(folder).data())
         losses = [record["loss"] for record in read_journal(folder / "journal.jsonl") if record["event"] == "step"]
         last = losses[-max(1, round(LAST_STEPS * len(losses))) :]
-        about = {"method": recipe.method, "epochs": recipe.epochs, "seed": recipe.seed, "width": recipe.width}
+        about: Record = {"method": recipe.method, "epochs": recipe.epochs, "seed": recipe.seed, "width": recipe.width}
         trained = open_subject(folder, parts.train).trained
         networks = Networks(run.backbone, None if trained is None else trained.projector)
-        return about | {"small": small, "loss": statistics.fmean(last)} | measure(networks, views, parts)
+        return (
+            about | {"small": small, "varied": varied, "loss": statistics.fmean(last)} | measure(networks, views, parts)
+        )
 
     return job
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from label_free_backbones import EPOCHS, FIGURES, PICTURES, Record
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 RESAMPLES = 1000
 BESIDE = {"pictures_seen": 1, "loss": -1}
@@ -33,14 +33,15 @@ class Sample:
 def table_of(records: Sequence[Record], names: Sequence[str]) -> NDArray[np.float64]:
     """Return (n, figures + targets); a figure that a backbone lacks, or its loss, is not a number."""
     known = [
-        {"loss": record["loss"], "pictures_seen": _pictures_seen(record), **record["figures"]} for record in records
+        {"loss": record["loss"], "pictures_seen": pictures_seen(record), **record["figures"]} for record in records
     ]
     rows = [[figures[name] for name in names] for figures in known]
     labels = [[record[target] for target in TARGETS] for record in records]
     return np.array([[*row, *label] for row, label in zip(rows, labels, strict=True)], dtype=np.float64)
 
 
-def _pictures_seen(record: Record) -> int:
+def pictures_seen(record: Record) -> int:
+    """Return how many pictures a run has seen, each as often as it came; 0 for an untrained network."""
     return int(record["epochs"]) * (PICTURES if record["small"] else ALL_PICTURES)
 
 
@@ -52,6 +53,32 @@ def spearman(table: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(table) > 2 and len(varies) > 2:
         found[np.ix_(varies, varies)] = spearmanr(table[:, varies]).statistic
     return found[: -len(TARGETS), -len(TARGETS) :]
+
+
+def partial(records: Sequence[Record]) -> NDArray[np.float64]:
+    """Return (figures,) of Spearman's correlation with the linear probe, given the number of pictures seen.
+
+    Of ranks x, y and z: (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)). Not a number where a figure is constant,
+    or ranks the runs as the pictures do.
+    """
+    table = table_of(records, [*FIGURES, "pictures_seen"])
+    complete = np.where(np.isfinite(table).all(axis=0), table, 0.0)  # a figure that some lack becomes a constant
+    ranks = np.apply_along_axis(rankdata, 0, complete)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.corrcoef(ranks, rowvar=False)
+        seen, probe = len(FIGURES), len(FIGURES) + 1
+        beside = np.sqrt((1 - r[: len(FIGURES), seen] ** 2) * (1 - r[probe, seen] ** 2))
+        found: NDArray[np.float64] = (r[: len(FIGURES), probe] - r[: len(FIGURES), seen] * r[probe, seen]) / beside
+    return found
+
+
+def varied_samples(varied: Sequence[Record]) -> list[Sample]:
+    """Return the runs that vary one thing each, all of them, and with the collapsed one and the shortcut."""
+    kinds = ("lambda", "width", "rate", "views")
+    found = [Sample(kind, [one for one in varied if one["varied"] == kind]) for kind in kinds]
+    tame = [one for sample in found for one in sample.records]
+    found += [Sample("all four", tame), Sample("with the collapsed and the shortcut", varied)]
+    return [sample for sample in found if len(sample.records) > 2]
 
 
 def correlations(methods: Sequence[Sequence[Record]], sample: Sample) -> NDArray[np.float64]:

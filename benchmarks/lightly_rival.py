@@ -150,7 +150,8 @@ def its_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> lis
 def our_loop(method: Method, pairs: TwoViews, recipe: Recipe, steps: int) -> list[float]:
     """Take steps in our loop with the optimizer and the complete schedule of our recipe."""
     per_epoch = steps_per_epoch(len(pairs), recipe.batch_size)
-    return _steps(method, pairs, replace(recipe, epochs=steps / per_epoch))
+    views = Views((Take(0), Take(1)))
+    return our_steps(method, LoadedPairs(pairs), views, replace(recipe, epochs=steps / per_epoch))
 
 
 def pairs_subset(pairs: TwoViews, most: int) -> TwoViews:
@@ -160,16 +161,16 @@ def pairs_subset(pairs: TwoViews, most: int) -> TwoViews:
     return few
 
 
-def _steps(method: Method, pairs: TwoViews, recipe: Recipe) -> list[float]:
-    """Run our loop and return the time of every step that is in its journal."""
+def our_steps(method: Method, source: Source, views: Views, recipe: Recipe) -> list[float]:
+    """Run our loop for the epochs of a recipe and return the time of every step that is in its journal."""
     fabric = build_fabric(recipe, Machine(devices="1"))
     num_features = int(getattr(method.backbone, "num_features", 1))
-    plan = build_plan(recipe, num_samples=len(pairs), num_features=num_features, checkpoint_minutes=60.0)
+    plan = build_plan(recipe, num_samples=len(source), num_features=num_features, checkpoint_minutes=60.0)
     optimizer = build_run_optimizer(recipe, method, fabric)
     method.to(memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as name, Journal(Path(name) / "journal.jsonl") as journal:
         pretrain(
-            LoadedPairs(pairs), Views((Take(0), Take(1))), method, optimizer, replace(plan, floor=None),
+            source, views, method, optimizer, replace(plan, floor=None),
             fabric=fabric, folder=Path(name), journal=journal, progress=StepProgress(recipe.epochs, quiet=True),
         )  # fmt: skip
         return [record["time"] for record in read_journal(journal.path) if record["event"] == "step"]

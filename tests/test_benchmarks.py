@@ -1,9 +1,12 @@
 """What benchmarks compute beside what they measure: leads over seeds; and the page shows what the script prints."""
 
+import math
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,3 +78,62 @@ def test_rank_me_and_lidar_of_z_are_those_of_features_that_are_z() -> None:
         assert abs(value - one.value) <= one.error < 0.05 * one.value  # an audit corrects it for the number of samples
     assert found.keys() <= FIGURES.keys()
     assert embedding_figures(None, seen) == {"rank_me_z": None, "lidar_z": None}
+
+
+def test_two_by_two_tells_views_from_head_over_whole_seeds_alone() -> None:
+    from two_by_two import cells_of, effects
+
+    from barlow.studies.cells import Finished
+
+    # theirs/theirs, theirs/ours, ours/theirs, ours/ours: views add 10, head 2, both 4 more
+    by_seed = {0: (0.50, 0.50, 0.58, 0.62), 1: (0.40, 0.40, 0.48, 0.52), 2: (0.9,)}
+    arms = [("theirs", "theirs"), ("theirs", "ours"), ("ours", "theirs"), ("ours", "ours")]
+    found = [
+        Finished(f"{seed}-{views}-{head}", {"views": views, "head": head, "seed": seed}, {"knn": value}, 1.0)
+        for seed, values in by_seed.items()
+        for (views, head), value in zip(arms, values, strict=False)
+    ]
+    added = {name: lead.by_seed for name, lead in effects(found, "knn").items()}
+    assert added == {
+        "our views": pytest.approx((10.0, 10.0)),
+        "our head": pytest.approx((2.0, 2.0)),
+        "together beyond both": pytest.approx((4.0, 4.0)),
+    }
+    assert effects(found[-1:], "knn") == {}
+    flags = SimpleNamespace(data="fashion-mnist", data_root=None, images=64, width=8, labelled=0, seeds=2)
+    cells = cells_of(flags)
+    assert [cell.arguments["seed"] for cell in cells] == [0] * 4 + [1] * 4
+    assert {(cell.arguments["views"], cell.arguments["head"]) for cell in cells[:4]} == set(arms)
+
+
+def test_a_figure_that_only_follows_the_length_of_training_says_nothing_given_it() -> None:
+    from label_free_backbones import FIGURES
+    from label_free_ranks import partial
+
+    generator = np.random.default_rng(0)
+    records = []
+    for epochs in (1, 2, 4, 8) * 30:
+        worth, length, own = generator.normal(), float(epochs), generator.normal()
+        figures: dict[str, float | None] = dict.fromkeys(FIGURES, 1.0)
+        figures |= {"alignment": length + 0.5 * own, "lidar": length + worth, "rank_me_z": None}
+        records.append({"epochs": epochs, "small": True, "loss": 0.0, "figures": figures, "linear": length + worth,
+                        "few_labels": 0.0})  # fmt: skip
+    found = dict(zip(FIGURES, partial(records), strict=True))
+    assert abs(found["alignment"]) < 0.25
+    assert found["lidar"] > 0.9
+    assert math.isnan(found["rank"])
+    assert math.isnan(found["rank_me_z"])
+
+
+def test_what_varies_is_four_times_six_runs_a_collapse_and_a_mark_that_is_the_number() -> None:
+    from label_free_backbones import MARK_BITS, MARK_ROWS, PICTURES, VARIED, stamped
+
+    kinds = [name.split("-")[0] for name in VARIED]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "lambda": 6, "width": 6, "rate": 6, "views": 6, "collapsed": 1, "shortcut": 1,
+    }  # fmt: skip
+    assert 2**MARK_BITS > PICTURES
+    pixels = torch.full((70, 1, 28, 28), 7, dtype=torch.uint8)
+    marked = stamped(pixels)
+    assert torch.equal(marked[:, :, :-MARK_ROWS], pixels[:, :, :-MARK_ROWS])
+    assert marked[:, 0, -1].unique(dim=0).shape[0] == 70

@@ -507,7 +507,7 @@ class LossParts(ByName):
         depends_on=OF_PARTS,
     )
     backbone_limit: Measured | None = figure(
-        "best linear projector",
+        "best linear projector above that floor",
         "What the best linear projector has to leave on these features; one with hidden layers may go below. Below 0: "
         "over all data the features allow less than the floor of a single batch.",
         depends_on=OF_PARTS,

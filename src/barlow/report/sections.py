@@ -39,8 +39,8 @@ PROBE_NAMES = {
 LABEL_FREE_NAMES = {
     "effective_rank": ("Effective rank of plain samples", number),
     "invariance_share": ("Invariance share: variance between samples / total", percent),
-    "mean_correlation": ("Agreement of the 128 strongest directions between views", number),
-    "directions_above_chance": ("Directions above chance, of the 128 strongest", number),
+    "mean_correlation": ("Agreement of the strongest directions, at most 128, between views", number),
+    "directions_above_chance": ("Directions above chance, of the strongest, at most 128", number),
     "backbone_limit": ("Best linear projector's loss, roughly", number),
 }
 KEPT = {

@@ -23,12 +23,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from barlow.report.study_page import Conclusion, Curve, Outcome, Plot
+from barlow.report.study_page import Conclusion, Curve, Outcome, Plot, Table
 from barlow.studies.canvas import load_on_canvas
 from barlow.studies.cells import Cell, Finished, Metrics
 from barlow.studies.normalization import (
     CENTRED,
     CORE,
+    INVARIANCE,
+    NAMES,
     SOLVED_RATE,
     ByName,
     Prediction,
@@ -102,7 +104,6 @@ def _last_norm(work: Path, *, seed: int, **source: Any) -> Metrics:
 
 
 ACCURACY = ("few_labels", "linear")
-INVARIANCE = ("backbone_limit", "share_h")
 
 
 def _optimal(found: ByName) -> tuple[Outcome, str]:
@@ -112,7 +113,7 @@ def _optimal(found: ByName) -> tuple[Outcome, str]:
         for metric in ACCURACY:
             above = paired(found[OPTIMAL], found[name], metric)
             outcomes.append(above.positive)
-            said.append(f"{metric.replace('_', ' ')} above {name.split('-')[1]}'s by {above}")
+            said.append(f"{NAMES[metric]} above that of Barlow Twins, {name.split('-')[1]}, by {above}")
     return all_of(outcomes), "; ".join(said) + "."
 
 
@@ -193,7 +194,7 @@ PREDICTIONS = (
 
 def _conclude(cells: Sequence[Finished]) -> Conclusion:
     found = by_name(cells)
-    parts = [_accuracies(found), backbones(found), losses(found), rates_tried(found)]
+    parts: list[Table | Plot] = [_accuracies(found), backbones(found), losses(found), rates_tried(found)]
     return Conclusion([prediction.finding(found) for prediction in PREDICTIONS], parts)
 
 

@@ -100,9 +100,9 @@ def sampling_bias(figures: Figures) -> Verdict | None:
     if large is False:
         return None
     said = f"{share.as_percent()} of the loss that training shows, {number(bias.value)} of {batch.as_number()}, "
-    said += f"is sampling noise of the batch{_of_size(figures)}"
+    said += f"is chance in a batch (sampling bias){_of_size(figures)}"
     said += "." if large else ": about a fifth, and too close to it to call it much."
-    advice = "Compare losses at equal batch size only. The noise falls as 1/N: take a larger batch or fewer outputs, "
+    advice = "Compare losses at equal batch size only. It falls as 1/N: take a larger batch or fewer outputs, "
     advice += "or the loss without it (option bias = removed)."
     return Verdict.of("sampling_bias", "warning" if large else "note", share, said, advice)
 
