@@ -153,7 +153,10 @@ def _pairs(num_views: int) -> Iterator[tuple[int, int]]:
 def _directions(num_views: int, kept: tuple[int, int]) -> dict[tuple[int, int, int], float]:
     """Return (from, to, matches) -> weight: each pair both ways. Ways that several pairs take are computed once."""
     ways = [way for i, j in _pairs(num_views) for way in ((i, j, kept[0]), (j, i, kept[1]))]
-    return {way: ways.count(way) / len(ways) for way in ways}
+    counts: dict[tuple[int, int, int], int] = {}  # by hand: torch.compile of torch 2.5 can trace no Counter
+    for way in ways:
+        counts[way] = counts.get(way, 0) + 1
+    return {way: count / len(ways) for way, count in counts.items()}
 
 
 def _check(num_views: int, alpha: float, weights: Sequence[float], matches: Sequence[int]) -> None:
