@@ -160,7 +160,7 @@ def _cells(figures: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
         if value is None or not error:
             yield "-" if value is None else number(value)
             continue
-        decimals = max(0, 1 - math.floor(math.log10(error)))  # as many as two digits of the error have
+        decimals = max(0, -math.floor(math.log10(error / 2)))  # one digit of the error, two where its first is 1
         yield f'{value:.{decimals}f} <span class="note">± {error:.{decimals}f}</span>'.replace("-", "−")
 
 

@@ -169,7 +169,7 @@ def _cases() -> dict[str, Callable[[torch.dtype], Case]]:
 def _value(inputs: list[Tensor], loss: Callable[[], barlow.Terms]) -> Value:
     terms = loss()
     found = torch.autograd.grad(terms.total, inputs, allow_unused=True, materialize_grads=True)
-    gradient = torch.cat([part.flatten() for part in found]).numpy()
+    gradient = torch.cat([part.flatten() for part in found]).detach().numpy()
     return Value(
         float(terms.total.detach()), {name: float(part.detach()) for name, part in terms.parts.items()}, gradient
     )

@@ -74,7 +74,8 @@ def write_views_page(flags: Views) -> Path:
         "and, where it is another, of the second.",
         "A network is asked to give all of them the same features. What tells two samples apart should survive.",
     ]
-    return write_samples_page(flags.out, f"Views of {source.name}", said, rows)
+    heading = ("Pipelines", "Each with its name and what it is made of; `--views NAME` takes it.")
+    return write_samples_page(flags.out, f"Views of {source.name}", said, rows, heading)
 
 
 def _drawn(views: Any, picture: Any, source: Any) -> list[list[Shown]]:

@@ -17,6 +17,7 @@ from barlow.seams import Terms
 from barlow.statistics.collectives import AllMean, identity, mean_for, num_processes
 from barlow.statistics.correlation import (
     EPS,
+    FORMS,
     Form,
     center,
     diagonal_and_rest,
@@ -34,6 +35,7 @@ Bias = Literal["kept", "removed"]
 below zero. Exact for "raw" and "sample_cosine", whose rows are independent; to O(1/N) for "covariance" and "scalar",
 which share a statistic; for "pearson" and "feature_cosine" in the off-diagonal part (`UNIT_FEATURES`); refused for
 "whiten"."""
+BIASES: tuple[str, ...] = get_args(Bias)
 
 REDUNDANCY_WEIGHT = 0.005
 """lambda of the paper (section 2.2); 0.0051 in the official code."""
@@ -161,13 +163,13 @@ def _check(z_a: Tensor, z_b: Tensor, redundancy_weight: float, form: str) -> Non
         raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: C is a statistic of the batch")
     if redundancy_weight < 0:
         raise ValueError(f"redundancy_weight: got {redundancy_weight}, wanted 0 or more")
-    if form not in get_args(Form):
-        raise unknown("form", form, get_args(Form))
+    if form not in FORMS:
+        raise unknown("form", form, FORMS)
 
 
 def _check_bias(bias: str, normalization: str) -> None:
-    if bias not in get_args(Bias):
-        raise unknown("bias", bias, get_args(Bias))
+    if bias not in BIASES:
+        raise unknown("bias", bias, BIASES)
     if bias == "removed" and normalization == "whiten":
         raise ValueError(
             "bias: got 'removed' with normalization='whiten', wanted 'kept': whitened views that are equal have "

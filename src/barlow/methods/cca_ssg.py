@@ -6,7 +6,6 @@ Barlow Twins decorrelates across views, this one within each: a soft form of can
 """
 
 from functools import partial
-from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -17,7 +16,7 @@ from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
 from barlow.statistics.collectives import AllMean, mean_for, num_processes
-from barlow.statistics.correlation import Form, diagonal_and_rest, exact_dtype, standardize
+from barlow.statistics.correlation import FORMS, Form, diagonal_and_rest, exact_dtype, standardize
 
 DECORRELATION_WEIGHT = 1e-3
 """lambda of the official code for Cora (its `--lambd`); 5e-4 for Citeseer and PubMed."""
@@ -61,8 +60,8 @@ def cca_ssg_loss(
         raise ValueError(f"z_a, z_b: got {z_a.shape[0]} sample, wanted at least 2: C is a statistic of the batch")
     if decorrelation_weight < 0:
         raise ValueError(f"decorrelation_weight: got {decorrelation_weight}, wanted 0 or more")
-    if form not in get_args(Form):
-        raise unknown("form", form, get_args(Form))
+    if form not in FORMS:
+        raise unknown("form", form, FORMS)
     all_mean = mean_for(z_a, all_mean)
     with torch.autocast(device_type=z_a.device.type, enabled=False):
         dtype = exact_dtype(z_a, z_b)

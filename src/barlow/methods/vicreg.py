@@ -19,10 +19,11 @@ from barlow.methods.forward import TwoViews, check_embeddings
 from barlow.methods.heads import HeadSpec
 from barlow.seams import Terms
 from barlow.statistics.collectives import AllMean, counted, identity, mean_for
-from barlow.statistics.correlation import Form, center, exact_dtype
+from barlow.statistics.correlation import FORMS, Form, center, exact_dtype
 from barlow.statistics.covariance import bessel, off_diagonal_squares
 
 Convention = Literal["official", "paper"]
+CONVENTIONS: tuple[str, ...] = get_args(Convention)
 
 INVARIANCE_WEIGHT, VARIANCE_WEIGHT, COVARIANCE_WEIGHT = 25.0, 25.0, 1.0
 """lambda, mu and nu of the paper (section 4.2) and of the official code."""
@@ -154,6 +155,6 @@ def _check(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float], conven
     for name, weight in zip(("invariance", "variance", "covariance"), weights, strict=True):
         if weight < 0:
             raise ValueError(f"{name}_weight: got {weight}, wanted 0 or more")
-    for argument, got, choices in (("convention", convention, get_args(Convention)), ("form", form, get_args(Form))):
+    for argument, got, choices in (("convention", convention, CONVENTIONS), ("form", form, FORMS)):
         if got not in choices:
             raise unknown(argument, got, choices)

@@ -7,7 +7,6 @@ and by the distance of their places in the image. The nearest of these matches a
 terms, slot by slot: the first kept position of all samples is one set of N embeddings, the second the next.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -153,8 +152,11 @@ def _pairs(num_views: int) -> Iterator[tuple[int, int]]:
 
 def _directions(num_views: int, kept: tuple[int, int]) -> dict[tuple[int, int, int], float]:
     """Return (from, to, matches) -> weight: each pair both ways. Ways that several pairs take are computed once."""
-    ways = Counter(way for i, j in _pairs(num_views) for way in ((i, j, kept[0]), (j, i, kept[1])))
-    return {way: count / ways.total() for way, count in ways.items()}
+    ways = [way for i, j in _pairs(num_views) for way in ((i, j, kept[0]), (j, i, kept[1]))]
+    counts: dict[tuple[int, int, int], int] = {}  # by hand: torch.compile of torch 2.5 can trace no Counter
+    for way in ways:
+        counts[way] = counts.get(way, 0) + 1
+    return {way: count / len(ways) for way, count in counts.items()}
 
 
 def _check(num_views: int, alpha: float, weights: Sequence[float], matches: Sequence[int]) -> None:

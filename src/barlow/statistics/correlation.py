@@ -26,7 +26,7 @@ An estimate of a square that may be negative: good for gradients and for compari
 """
 
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -45,6 +45,8 @@ from barlow.statistics.collectives import (
 from barlow.statistics.triangular import cholesky, solve_lower
 
 Form = Literal["auto", "direct", "gram"]
+FORMS: tuple[str, ...] = get_args(Form)
+"""Taken apart once, here: torch.compile of torch 2.5 cannot trace get_args."""
 
 EPS = 1e-5
 """Added to variances inside the root, as BatchNorm does in the official code: a constant feature gives C_ii = 0."""
