@@ -8,7 +8,6 @@ from barlow.report.page import contents, write_page
 from barlow.report.samples import Row, row_of_samples
 from barlow.report.sections import section
 
-
 NAMED = ("Samples", "Each with its name; the full one shows under the pointer.")
 
 
