@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py --work /tmp/scale                     # a million, in shards and in a folder
     python benchmarks/scale.py --work /tmp/scale --samples 100000    # fewer, where disk or inodes are short
+    python benchmarks/scale.py --work /tmp/scale --features          # embedding, duplicates and a map of a million
 
 The samples are JPEGs of 32 x 32 pixels, which differ: what is measured is finding and reading them. Everything is made
 below --work and removed at the end, unless --keep. Each figure is taken in a process of its own; peers that are not
@@ -88,6 +89,61 @@ def first_step(data: Path | str, out: Path, most: float) -> tuple[float, float]:
     shutil.rmtree(out, ignore_errors=True)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+
+
+def command(*words: object, most: float | None = None) -> tuple[float, float]:
+    """Run `barlow` with some words, to its end or until it is killed; return seconds by the clock and the processor."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.Popen([sys.executable, "-m", "barlow", *map(str, words), "--quiet"])
+    try:
+        if done.wait(most):
+            raise RuntimeError(f"barlow {words[0]}: ended with {done.returncode}")
+    except subprocess.TimeoutExpired:
+        done.send_signal(signal.SIGKILL)
+        done.wait()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+
+
+def show_embedding(work: Path) -> None:
+    """Embed all shards with a small network; killed after half a minute, the same command goes on."""
+    from barlow import read_embeddings
+
+    run, out = work / "embedder", work / "h.parquet"
+    numbers = ("--epochs", 1, "--batch-size", BATCH, "--image-size", 16, "--width", 4, "--precision", "32-true")
+    command("pretrain", work / "few" / "shards", "--out", run, *numbers)
+    killed, first = command("embed", run, work / "shards", "--out", out, most=30)
+    whole, rest = command("embed", run, work / "shards", "--out", out)
+    found = read_embeddings(out)
+    size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(f"\nembedded {len(found.names):,} samples ({len(set(found.names)):,} names), {found.h.shape[1]} features, "
+          f"ResNet-10 of width 4 at 16 pixels: {killed:.0f} s, and {whole:.0f} s by the second call ({first + rest:.0f} of "
+          f"the processor), {size / 1e9:.1f} GB at most", flush=True)  # fmt: skip
+
+
+def show_features(number: int) -> None:
+    """Duplicates and a map of so many embeddings of 128 numbers in 1,000 clusters, every hundredth of them twice."""
+    from barlow.features.duplicates import find_duplicates
+    from barlow.features.projection import project
+
+    torch = import_module("torch")
+    draws = torch.Generator().manual_seed(0)
+    h = torch.randn(1000, 128, generator=draws)[torch.randint(1000, (number,), generator=draws)]
+    h = h + torch.randn(number, 128, generator=draws)
+    copies = number // 100
+    h[number - copies :] = h[:copies]
+    for name in ("duplicates", "map"):
+        started, worked = time.perf_counter(), time.process_time()
+        if name == "duplicates":
+            groups = {frozenset(group) for group in find_duplicates(h).groups}
+            hits = sum(frozenset((one, number - copies + one)) in groups for one in range(copies))
+            said = f"{hits:,} of {copies:,} copies found, {len(groups):,} groups"
+        else:
+            places = project(h)
+            said = f"{places.method}; trustworthiness {places.trustworthiness:.2f}"
+        took, work = time.perf_counter() - started, time.process_time() - worked
+        print(f"{name} of {number:,} embeddings: {took:.0f} s ({work:.0f} of the processor), {peak() / 1e9:.1f} GB "
+              f"at most so far; {said}", flush=True)  # fmt: skip
 
 
 def ours(place: str) -> Callable[[], Any]:
@@ -252,6 +308,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the samples, for another call")
     parser.add_argument("--make", action="store_true", help="make them and leave")
     parser.add_argument("--steps", action="store_true", help="the first steps of runs alone")
+    parser.add_argument("--features", action="store_true", help="embedding, duplicates and a map alone, from shards")
     parser.add_argument("--read", default="", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     os.environ["BARLOW_CACHE"] = str(flags.work / "cache")
@@ -259,7 +316,8 @@ def main() -> None:
         print(json.dumps(read(flags.read, flags.work)))
         return
     number, files = flags.samples, flags.folder_samples or flags.samples
-    for place, make, count in (("shards", make_shards, number), ("folder", make_folder, files)):
+    makers = [("shards", make_shards, number), ("folder", make_folder, files)]
+    for place, make, count in makers[:1] if flags.features else makers:
         for folder, many in ((flags.work / place, count), (flags.work / "few" / place, 2 * BATCH)):
             if not folder.exists():
                 started = time.perf_counter()
@@ -267,13 +325,17 @@ def main() -> None:
                 print(f"made {many:,} samples in {folder}: {time.perf_counter() - started:.0f} s", flush=True)
     if flags.make:
         return
-    if not flags.steps:
+    if flags.features:
+        show_embedding(flags.work)
+        show_features(number)
+    elif not flags.steps:
         shutil.rmtree(flags.work / "cache", ignore_errors=True)
         show_readers(flags.work, number)
         show_order()
-    shutil.rmtree(flags.work / "cache", ignore_errors=True)
-    print("\n`barlow pretrain`, from the command to the first step in the journal, imports and all\n")
-    show_first_steps(flags.work)
+    if not flags.features:
+        shutil.rmtree(flags.work / "cache", ignore_errors=True)
+        print("\n`barlow pretrain`, from the command to the first step in the journal, imports and all\n")
+        show_first_steps(flags.work)
     if not flags.keep:
         shutil.rmtree(flags.work)
 
