@@ -117,8 +117,8 @@ def show_embedding(work: Path) -> None:
     found = read_embeddings(out)
     size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(f"\nembedded {len(found.names):,} samples ({len(set(found.names)):,} names), {found.h.shape[1]} features, "
-          f"ResNet-10 of width 4, 16 pixels: {killed:.0f} s, and {whole:.0f} s by the second call ({first + rest:.0f} of "
-          f"the processor), {size / 1e9:.1f} GB at most", flush=True)  # fmt: skip
+          f"ResNet-10 of width 4, 16 pixels: {killed:.0f} s, and {whole:.0f} s by the second call ({first + rest:.0f} "
+          f"of the processor), {size / 1e9:.1f} GB at most", flush=True)  # fmt: skip
 
 
 def show_features(number: int) -> None:

@@ -37,8 +37,8 @@ def with_optuna(data: Any, out: Path, trials: int, **more: Any) -> Any:
         return score_of(data, out, {"learning_rate": rate, "redundancy_weight": weight}, **more)
 
     out.mkdir(parents=True, exist_ok=True)
-    kept = {"storage": f"sqlite:///{out}/optuna.db", "load_if_exists": True}
-    study = optuna.create_study(study_name="barlow", direction="maximize", **kept)
+    kept = f"sqlite:///{out}/optuna.db"
+    study = optuna.create_study(study_name="barlow", direction="maximize", storage=kept, load_if_exists=True)
     for cut in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(cut.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(cut.params)  # the same numbers, so the same folder: its run goes on
