@@ -433,7 +433,7 @@ class Quantities(ByName):
         share=True, least=0.0, most=1.0, exact=True, compared=False,
     )
     error_factor: Measured | None = figure(
-        "errors too small by",
+        "factor by which copies make errors too small",
         "How many times larger errors would be if copies were counted once.",
         "Only of copies that were found.",
         least=1.0, exact=True, compared=False,

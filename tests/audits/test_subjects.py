@@ -134,7 +134,10 @@ def test_a_command_without_anything_to_audit_is_refused(capsys: pytest.CaptureFi
         with pytest.raises(SystemExit) as ended:
             main(["audit", *words])
         assert ended.value.code == 2
-        assert "wanted one or two of" in capsys.readouterr().err
+        assert f"got {' '.join(words)}, wanted one or two of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["audit", "no/such.npy"])
+    assert "(there is no file or folder no/such.npy here), wanted one or two of" in capsys.readouterr().err
 
 
 # --- An audit computes where it is told to, on copies: the user's networks stay where they are.

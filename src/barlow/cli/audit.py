@@ -56,8 +56,10 @@ def _sorted(words: Sequence[str]) -> tuple[list[str], str | None]:
     subjects = [word for word in words if is_subject(word)]
     data = [word for word in words if not is_subject(word)]
     if not 1 <= len(subjects) <= 2 or len(data) > 1:
+        absent = [word for word in data if ("/" in word or "." in word) and not Path(word).exists()]
+        where = f" (there is no file or folder {absent[0]} here)" if absent else ""
         raise ValueError(
-            f"words: got {' '.join(words) or 'nothing'}, wanted one or two of: a run folder, timm:NAME, "
+            f"words: got {' '.join(words) or 'nothing'}{where}, wanted one or two of: a run folder, timm:NAME, "
             "torchvision:NAME, a checkpoint file, features.npy; and after them at most one data set"
         )
     return subjects, data[0] if data else None
