@@ -71,7 +71,7 @@ def optimal_projector_loss(
             features that depend on one another linearly.
 
     Source:
-        Section 5.1 of the project's notes on the theory; relatives above.
+        Ours; derived, with its relatives, at the top of this file.
     """
     all_mean = mean_for(h_a, all_mean)
     _check(h_a, h_b, shrinkage, all_mean)
