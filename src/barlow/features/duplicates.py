@@ -123,7 +123,7 @@ def _threshold(of_views: Tensor, of_others: Tensor, given: float | None) -> tupl
     found, middle = float((of_views >= settled).float().mean()), float(of_others.median())
     said = (
         f"similarity of at least {settled:.2f}: {found:.0%} of samples are as alike to a mild view of their own, and "
-        f"half of all samples have no other one closer than {middle:.2f}"
+        f"half of all samples have no other one closer than {round(middle, 2) + 0.0:.2f}"
     )
     if found < ENOUGH:
         said += (

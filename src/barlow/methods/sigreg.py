@@ -52,7 +52,10 @@ def sigreg_loss(
 ) -> Terms:
     """Draw the views of a sample together and the embeddings of every view towards N(0, I).
 
-        L = lambda * SIGReg(z) + (1 - lambda) * mean_{v,n,i} (z_vni - mean_v z_vni)^2.
+        L = lambda * SIGReg(z) + (1 - lambda) * mean_{v,n,i} (z_vni - mean_v z_vni)^2,
+
+    where SIGReg is the distance of the embeddings, seen along random directions, from N(0, I); its formula opens
+    `barlow/methods/sigreg.py`.
 
     Statistics are in float32 (float64 for float64 input), also under autocast.
 

@@ -45,6 +45,7 @@ def vicreg_loss(
     """Keep two views alike, every feature's spread at 1 or more, and features uncorrelated within a view.
 
         L = lambda s(z_a, z_b) + mu [v(z_a) + v(z_b)] / 2 + nu [c(z_a) + c(z_b)]        (official)
+        s = mean_n |z_a,n - z_b,n|^2 / D,   v = mean_j max(0, 1 - sqrt(Var z_j + eps)),   c = sum_{i != j} Cov_ij^2 / D
 
     The paper prints equation 6 without the 1/2, and s (equation 5) as a mean over samples of the *sum* over
     features, so D times as large. Its figures come from the code, which is therefore the default.

@@ -38,7 +38,8 @@ def wmse_loss(
 ) -> Terms:
     """Mean squared distance between views whose sub-batches are whitened and whose rows then have length 1.
 
-        L = mean over sub-batches, their samples and pairs of views i < j of  2 - 2 cos(y_i, y_j).
+        L = mean over sub-batches, their samples and pairs of views i < j of  2 - 2 cos(y_i, y_j),
+        y = (z - mean) L^-T of one view in its sub-batch, whose covariance is L L^T.
 
     Float32 at least, also under autocast. Gradients reach every view through mean, covariance and Cholesky factor.
 
