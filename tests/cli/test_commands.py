@@ -379,6 +379,17 @@ def test_a_terminal_without_plus_minus_still_gets_the_table_and_the_page(
     assert b"50.0 ? 10.0" in written.getvalue()
 
 
+def test_figures_without_labels_stand_beside_those_of_the_untrained_network(capsys: pytest.CaptureFixture[str]) -> None:
+    print_evaluation(
+        {"label_free": {"effective_rank": 13.72, "effective_rank_untrained": 104.0, "backbone_limit": 73.8}}
+    )
+    rank, limit = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert rank.replace(" ", "") == "│Effectiverankofplainsamples│13.7│104│"
+    assert limit.replace(" ", "") == "│Bestlinearprojector'sloss,roughly│73.8││"
+    print_evaluation({"label_free": {}})
+    assert capsys.readouterr().out == ""
+
+
 def test_a_page_that_is_not_there_is_not_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     say_page(tmp_path / "report.html")
     assert capsys.readouterr().out == ""

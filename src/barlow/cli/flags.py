@@ -3,8 +3,10 @@
 The string under each field is its help. No torch.
 """
 
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -370,16 +372,28 @@ Flags = TypeVar("Flags")
 
 
 def parse(flags: type[Flags], arguments: Sequence[str], default: Flags | None = None) -> Flags:
-    """Return the flags of one command; prints help or the mistake and exits by itself."""
+    """Return the flags of one command; prints help and exits by itself.
+
+    Raises:
+        ValueError: a mistake in what was typed, in one line.
+    """
     if any(word in ("-h", "--help") for word in arguments):
         from barlow.cli.help import print_help
 
         print_help(flags, MISSING if default is None else default)
         sys.exit(0)
-    prog = f"barlow {flags.__name__.lower()}"
-    if default is None:
-        return at_home(tyro.cli(flags, args=list(arguments), prog=prog))
-    return at_home(tyro.cli(flags, args=list(arguments), prog=prog, default=default))
+    command, said = flags.__name__.lower(), io.StringIO()
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with redirect_stderr(said):
+            found: Flags = tyro.cli(flags, args=list(arguments), prog=f"barlow {command}", **given)
+    except SystemExit:
+        from barlow.cli.mistakes import mistake
+        from barlow.cli.words import flags_of
+
+        raise mistake(command, flags_of(flags, MISSING if default is None else default), said.getvalue()) from None
+    sys.stderr.write(said.getvalue())  # warnings
+    return at_home(found)
 
 
 def at_home(flags: Flags) -> Flags:

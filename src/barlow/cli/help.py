@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from barlow.cli.mistakes import usage
 from barlow.cli.words import Flag, flags_of
 
 FIRST = "what most people need"
@@ -59,9 +60,7 @@ def print_help(kind: type, default: Any = MISSING) -> None:
     console = Console(highlight=False)
     flags = flags_of(kind, default)
     words = [flag for flag in flags if not flag.name.startswith("--")]
-    typed = " ".join(flag.name if flag.default is MISSING else f"[{flag.name}]" for flag in words)
-    needed = [f"{flag.name} {flag.takes}" for flag in flags if flag.name.startswith("--") and flag.default is MISSING]
-    console.print(Text(" ".join(["usage: barlow", command, typed, *needed, "[--flag value ...]"]).replace("  ", " ")))
+    console.print(Text(f"usage: {usage(command, flags)} [--flag value ...]"))
     console.print(Text(f"\n{inspect.getdoc(kind)}"))
     if words:
         _print_flags(console, "", words)

@@ -33,6 +33,8 @@ from barlow.report.audit_words import (
     subject_name,
     verdicts_in_order,
 )
+from barlow.report.run_folder import finite
+from barlow.report.sections import LABEL_FREE_NAMES
 from barlow.report.side_by_side import COLUMNS, shown
 
 
@@ -63,8 +65,18 @@ def print_evaluation(summary: Mapping[str, Any]) -> None:
     if published:
         note = f" ({published['note']})" if published["note"] else ""
         Console().print(f"numbers of these protocols: {published['source']}{note}", highlight=False)
-    for name, value in summary.get("label_free", {}).items():
-        Console().print(f"{name.replace('_', ' ')}: {value:.3g}", highlight=False)
+    _print_label_free(summary.get("label_free", {}))
+
+
+def _print_label_free(found: Mapping[str, Any]) -> None:
+    """Print the figures that need no labels, the trained network beside the untrained one, in the words of the page."""
+    table = Table("without labels", "trained", "untrained")
+    for name, (title, show) in LABEL_FREE_NAMES.items():
+        values = [finite(found.get(key)) for key in (name, f"{name}_untrained")]
+        if any(value is not None for value in values):
+            table.add_row(Text(title), *("" if value is None else show(value) for value in values))
+    if table.row_count:
+        Console().print(table)
 
 
 def _linear_protocol(numbers: Mapping[str, Any]) -> str:

@@ -359,9 +359,9 @@ def _said(trial: Trial, asked: Recipe, recipe: Recipe, cost: float, training: fl
     size = f" at {recipe.image_size} pixels" if recipe.image_size else ""
     width = f" of width {recipe.width}" if recipe.width != Recipe.width else ""
     line = (
-        f"{recipe.minutes:g} minutes{given}: {recipe.backbone}{width}{size}, batch of {recipe.batch_size}, about "
-        f"{recipe.epochs:.3g} epochs of {count(len(trial.source), trial.kind.noun)} at {1 / cost:,.0f} {noun}/s in "
-        f"{clock(training)}; {clock(finishing)} for evaluation and page"
+        f"{count(recipe.minutes, 'minute')}{given}: {recipe.backbone}{width}{size}, batch of {recipe.batch_size}, "
+        f"about {recipe.epochs:.3g} epochs of {count(len(trial.source), trial.kind.noun)} at {1 / cost:,.0f} {noun}/s "
+        f"in {clock(training)}; {clock(finishing)} for evaluation and page"
     )
     step = cost * recipe.batch_size
     if step > MOST_SECONDS_PER_STEP:

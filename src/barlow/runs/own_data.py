@@ -72,7 +72,7 @@ def own_data(where: RunFolder, modality: Modality, *, moved_to: Any = None, data
                 return one
             looked.append(f"{one} (other data: {'; '.join(found)})")
         raise ValueError(_not_found(where, looked))
-    raise ValueError(f"data: the run in {str(where.path)!r} was given its data as an object; pass them again")
+    raise ValueError(f"data: the run in {str(where.path)!r} was given its data as an object; pass it again (data=...)")
 
 
 def _not_found(where: RunFolder, looked: list[str]) -> str:
