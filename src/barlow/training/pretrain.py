@@ -9,7 +9,7 @@ last checkpoint to the same final weights, bit for bit on a CPU, and W processes
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from barlow.training.plan import Plan, set_learning_rate, steps_of, steps_per_ep
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
 from barlow.training.schedule import Schedule
+from barlow.training.sharding import gathered, set_up
 from barlow.training.signals import graceful_stop
 
 MAX_STEP_RECORDS = 2000
@@ -78,8 +79,10 @@ def pretrain(
     per_epoch, rank, world = steps_per_epoch(len(source), plan.batch_size), fabric.global_rank, fabric.world_size
     schedule = Schedule(steps_of(plan.epochs, per_epoch), seconds_left)
     checkpoint = folder / "checkpoints" / "last.ckpt"
-    state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity)
-    wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
+    trained, wrapped, wrapped_optimizer = set_up(method, optimizer, fabric)
+    state = Resumable(
+        method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity, trained
+    )
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     noted, losses, started = _noted(journal), Losses(journal, plan.floor), time.perf_counter()
     samples = OnDevice(source, fabric.device)
@@ -98,11 +101,11 @@ def pretrain(
             if share is None or unreadable:
                 journal.write("warning", message=f"step {done} was left out: too little of its batch could be read")
             else:
-                _start_step(method, optimizer, plan, schedule.place(step), per_epoch)
-                terms = _terms(method, wrapped, draw_views(views, share, seed=plan.seed, step=step), share, fabric)
+                _start_step(trained, optimizer, plan, schedule.place(step), per_epoch)
+                terms = _terms(trained, wrapped, draw_views(views, share, seed=plan.seed, step=step), share, fabric)
                 loss = losses.follow(terms, done)
-                _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
-                _remark(step, method, terms, journal, progress)
+                _descend(terms, trained, wrapped, wrapped_optimizer, plan, fabric)
+                _remark(step, trained, terms, journal, progress)
                 rate = progress.advance(len(share.places) * world, loss=loss, floor=plan.floor)
                 if done % max(1, schedule.total // MAX_STEP_RECORDS) == 0 or is_last:
                     losses.record(epoch=done / per_epoch, **_rates(optimizer, rate))
@@ -111,7 +114,8 @@ def pretrain(
             if done % per_epoch == 0 or is_last:
                 _note_bad_samples(source, fabric, journal, noted)
                 due = [probe for probe in probes if probe.is_due(done, schedule.total, per_epoch)]
-                _probe(due, method, fabric, journal, losses, done, done / per_epoch)
+                with gathered(trained, method, fabric) if due else nullcontext():
+                    _probe(due, method, fabric, journal, losses, done, done / per_epoch)
             if save:
                 state.save(done)
             if is_last:
