@@ -37,6 +37,11 @@ def _in_parts(method: nn.Module, mesh: Any) -> nn.Module:
     return method
 
 
+def in_shards(fabric: Fabric) -> bool:
+    """Whether the engine divides parameters over its processes."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
 def set_up(method: Method, optimizer: Optimizer, fabric: Fabric) -> tuple[Method, nn.Module, Any]:
     """Put a method and its optimizer where the engine wants them.
 
@@ -44,7 +49,7 @@ def set_up(method: Method, optimizer: Optimizer, fabric: Fabric) -> tuple[Method
         What is trained: the method itself, or, in shards, a copy of it; the same as the engine calls it; and the
         engine's optimizer, whose groups hold the parameters of what is trained.
     """
-    if not isinstance(fabric.strategy, ModelParallelStrategy):
+    if not in_shards(fabric):
         return (method, *fabric.setup(method, optimizer))
     trained = copy.deepcopy(method).to(memory_format=torch.contiguous_format)  # what can be divided
     names = {id(one): name for name, one in method.named_parameters()}
