@@ -9,7 +9,7 @@ last checkpoint to the same final weights, bit for bit on a CPU, and W processes
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,8 @@ def pretrain(
     """
     per_epoch, rank, world = steps_per_epoch(len(source), plan.batch_size), fabric.global_rank, fabric.world_size
     schedule = Schedule(steps_of(plan.epochs, per_epoch), seconds_left)
-    checkpoint = folder / "checkpoints" / "last.ckpt"
     trained, wrapped, wrapped_optimizer = set_up(method, optimizer, fabric)
-    state = Resumable(
-        method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity, trained
-    )
+    state = _resumable(folder, method, trained, optimizer, fabric, journal, plan, schedule)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     noted, losses, started = _noted(journal), Losses(journal, plan.floor), time.perf_counter()
     samples = OnDevice(source, fabric.device)
@@ -114,8 +111,7 @@ def pretrain(
             if done % per_epoch == 0 or is_last:
                 _note_bad_samples(source, fabric, journal, noted)
                 due = [probe for probe in probes if probe.is_due(done, schedule.total, per_epoch)]
-                with gathered(trained, method, fabric) if due else nullcontext():
-                    _probe(due, method, fabric, journal, losses, done, done / per_epoch)
+                _probe(due, trained, method, fabric, journal, losses, done, done / per_epoch)
             if save:
                 state.save(done)
             if is_last:
@@ -124,6 +120,21 @@ def pretrain(
     journal.write("finish", step=schedule.total, seconds=time.perf_counter() - started)
     journal.sync()
     return True
+
+
+def _resumable(
+    folder: Path,
+    method: Method,
+    trained: Method,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    journal: Journal,
+    plan: Plan,
+    schedule: Schedule,
+) -> Resumable:
+    """The state of a run, with its file."""
+    path, minutes = folder / "checkpoints" / "last.ckpt", plan.checkpoint_minutes
+    return Resumable(method, optimizer, fabric, path, journal, minutes, schedule, plan.identity, trained)
 
 
 def _rates(optimizer: Optimizer, samples_per_second: float) -> dict[str, float]:
@@ -227,13 +238,20 @@ def _write_bad_samples(source: Source, bad: Mapping[int, str], journal: Journal,
 
 
 def _probe(
-    due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, losses: Losses, step: int, epoch: float
+    due: Sequence[Probe],
+    trained: Method,
+    method: Method,
+    fabric: Fabric,
+    journal: Journal,
+    losses: Losses,
+    step: int,
+    epoch: float,
 ) -> None:
     """Take the figures that are due, on the first process, in evaluation mode; leave no trace in any generator."""
     if not due:
         return
     losses.settle()
-    with first_process_alone(fabric) as first:
+    with gathered(trained, method, fabric), first_process_alone(fabric) as first:
         if not first:
             return
         method.eval()
