@@ -1,9 +1,13 @@
 """Several sources as one: order, bad samples, and chance."""
 
+import tracemalloc
+
+import numpy as np
 import torch
 
 from barlow.data.arrays import ArraySource
 from barlow.data.joined import JoinedSource
+from barlow.data.order import Computed
 from barlow.seams import RandomSource, Source
 
 
@@ -34,3 +38,17 @@ def test_the_same_source_twice_counts_twice() -> None:
     one = numbers(0, 2)
     (batch,) = JoinedSource([one, one], "twice").batches(range(4), 4)
     assert batch.samples.tolist() == [0, 1, 0, 1]
+
+
+def test_the_order_of_many_samples_takes_few_bytes_each() -> None:
+    count = 100_000
+    joined = JoinedSource([numbers(0, count // 2), numbers(7, count // 2)], "many")
+    order = Computed(count, (0, count - 1), lambda start, stop: np.arange(start, stop)[::-1].copy() % count)
+    tracemalloc.start()
+    try:
+        batch = next(joined.batches(order, 256))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(batch.indices) == 256
+    assert most < 30 * count  # lists of tuples took 107

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,3 +58,41 @@ def assert_equal_runs(ours: Path, expected: Path) -> None:
     states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (ours, expected)]
     assert list(states[0]["method"]) == list(states[1]["method"])
     assert len(states[0]["random"]) == 2
+
+
+def first_child_of(process: subprocess.Popen[Any]) -> int:
+    """The first of the processes that this one has started."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return min(pid for pid, parent in pairs if parent == process.pid)
+
+
+def killed_after_a_checkpoint(command: list[str], out: Path, said: Path) -> int:
+    """Start a run, kill its first child as the system does when memory is short; return the exit status."""
+    with said.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment())
+        deadline = time.monotonic() + 300
+        while not (out / "journal.jsonl").exists() or "checkpoint" not in events(out):
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+        os.kill(first_child_of(process), signal.SIGKILL)
+        status: int = process.wait(timeout=300)
+    assert "has lost another one" in said.read_text()
+    assert "The same command goes on from the last checkpoint" in said.read_text()
+    assert "finish" not in events(out)
+    return status
+
+
+def assert_went_on(out: Path, saved: int, steps: int) -> None:
+    """From its last checkpoint to its end, every step once."""
+    records = read_journal(out / "journal.jsonl")
+    (resumed,) = (r["step"] for r in records if r["event"] == "resume")
+    assert resumed == saved > 0
+    assert events(out).count("start") == events(out).count("finish") == 1
+    assert [r["step"] for r in records if r["event"] == "step"] == list(range(1, steps + 1))
+
+
+def last_saved(out: Path) -> int:
+    steps = [int(r["step"]) for r in read_journal(out / "journal.jsonl") if r["event"] == "checkpoint"]
+    return max(steps)

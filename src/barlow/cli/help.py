@@ -32,7 +32,7 @@ PRETRAIN: dict[str, tuple[str, ...]] = {
         "constant_part", "clip_norm", "accumulate",
     ),
     "the machine": (
-        "devices", "num_nodes", "accelerator", "precision", "channels_last", "seed", "checkpoint_minutes",
+        "devices", "num_nodes", "shard", "accelerator", "precision", "channels_last", "seed", "checkpoint_minutes",
         "tensorboard", "quiet",
     ),
     "what the recipe says of itself": ("name", "source", "published"),

@@ -1,14 +1,17 @@
 """Several sources one behind the other as one: batches mix their samples, in the order asked for."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from barlow.data.order import batches_of
+from barlow.data.order import Computed, batches_of
 from barlow.seams import Batch, Source, seeded_batches
 
 
@@ -65,19 +68,20 @@ class JoinedSource:
         return number, index - self._starts[number]
 
     def _batches(
-        self, order: Sequence[int], batch_size: int, read: Callable[[Source, list[int]], Iterator[Batch]]
+        self, order: Sequence[int], batch_size: int, read: Callable[[Source, Sequence[int]], Iterator[Batch]]
     ) -> Iterator[Batch]:
         chunks = batches_of(order, batch_size, len(self))
-        places = [[self._place(index) for index in chunk] for chunk in chunks]
-        of_part: list[list[int]] = [[] for _ in self.parts]
-        for number, place in (pair for chunk in places for pair in chunk):
+        of_part = [array("q") for _ in self.parts]  # eight bytes a sample, whatever the order is made of
+        for number, place in (self._place(index) for chunk in chunks for index in chunk):
             of_part[number].append(place)
-        streams = [_Samples(read(part, some)) for part, some in zip(self.parts, of_part, strict=True)]
-        for chunk, pairs in zip(chunks, places, strict=True):
+        streams = [
+            _Samples(read(part, _looked_up(np.asarray(some)))) for part, some in zip(self.parts, of_part, strict=True)
+        ]
+        for chunk in chunks:
             found = [
                 (index, sample)
-                for index, (number, place) in zip(chunk, pairs, strict=True)
-                if (sample := streams[number].take(place)) is not None
+                for index in chunk
+                if (sample := streams[(pair := self._place(index))[0]].take(pair[1])) is not None
             ]
             if len(found) < len(chunk):
                 self._take_over_bad()
@@ -85,6 +89,12 @@ class JoinedSource:
                 samples = [sample for _, sample in found]
                 alike = len({sample.shape for sample in samples}) == 1
                 yield Batch(torch.stack(samples) if alike else samples, torch.tensor([index for index, _ in found]))
+
+
+def _looked_up(numbers: npt.NDArray[Any]) -> Computed:
+    """Places as an order that hands them out as they are asked for."""
+    within = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)
+    return Computed(len(numbers), within, lambda start, stop: numbers[start:stop])
 
 
 class _Samples:

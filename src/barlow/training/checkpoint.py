@@ -21,6 +21,7 @@ from barlow.seams import Around, inside
 from barlow.training.journal import KEPT, Journal
 from barlow.training.processes import agreed
 from barlow.training.schedule import Schedule
+from barlow.training.sharding import gather, restore_state, spread, state_of
 
 MOST_NAMED = 3
 """Differences between a checkpoint and its run that an error names."""
@@ -37,6 +38,7 @@ class Resumable:
         minutes: time between checkpoints.
         schedule: whose decisions go with the state.
         identity: numbers of the run by name, kept in the file and compared when the run goes on.
+        trained: the copy of the method that is trained, in shards; None: the method itself.
     """
 
     method: nn.Module
@@ -47,6 +49,7 @@ class Resumable:
     minutes: float
     schedule: Schedule
     identity: Mapping[str, Any] = field(default_factory=dict)
+    trained: nn.Module | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
     def resume(self) -> int:
@@ -56,7 +59,8 @@ class Resumable:
             return 0
         state = load_checkpoint(self.path)
         restore_method(self.method, state, self.path, self.identity)
-        self.optimizer.load_state_dict(state["optimizer"])
+        spread(self.method, self.trained or self.method)
+        restore_state(self.optimizer, state["optimizer"])
         if precision := state.get("precision"):  # nothing but in float16, and in checkpoints of before
             self.fabric.strategy.precision.load_state_dict(precision)
         self.schedule.restore(state.get("schedule", []))  # not in checkpoints of before
@@ -76,16 +80,17 @@ class Resumable:
         The journal up to here is on the disk before the checkpoint counts. NonFiniteLossError: there are weights that
         are not finite; the checkpoint before stays. FileNotFoundError: the folder is gone.
         """
+        gather(self.trained or self.method, self.method)
         require_finite_weights(self.method, step, self.journal)
         self.journal.sync()
-        random = self._random_of_all()
+        random, moments = self._random_of_all(), state_of(self.optimizer)
         if self.fabric.is_global_zero:
             state = {
                 "step": step,
                 "recipe": dict(self.identity),
                 "method": inside(self.method).state_dict(),
                 "around": _around(self.method),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": moments,
                 "precision": self.fabric.strategy.precision.state_dict(),  # the scale of losses in float16
                 "random": random,
                 "schedule": self.schedule.state(),

@@ -11,12 +11,14 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from barlow.errors import unknown
 from barlow.recipes import Recipe
 from barlow.training.machine import Machine
+from barlow.training.sharding import sharded_strategy
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "gpu")
 """What `Machine.accelerator` can be; "gpu" is whichever of cuda and mps is there."""
@@ -33,7 +35,7 @@ def build_fabric(recipe: Recipe, machine: Machine) -> Fabric:
         accelerator=machine.accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        strategy="auto" if (devices, num_nodes) == (1, 1) else _data_parallel(),
+        strategy=_strategy(machine, devices, num_nodes),
         **engine,
     )
     if fabric.device.type == "cpu":
@@ -96,6 +98,13 @@ def _check_machine(machine: Machine) -> None:
     gpus = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
     if 0 < gpus < int(devices):
         raise ValueError(f"devices: got {machine.devices!r}, wanted auto or a number up to {gpus}, the GPUs here")
+
+
+def _strategy(machine: Machine, devices: int | str, num_nodes: int) -> str | DDPStrategy | ModelParallelStrategy:
+    """How the processes share the work; one alone has nothing to share, in shards or not."""
+    if (devices, num_nodes) == (1, 1):
+        return "auto"
+    return sharded_strategy(int(devices) * num_nodes) if machine.shard else _data_parallel()
 
 
 def _data_parallel() -> DDPStrategy:

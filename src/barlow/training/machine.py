@@ -13,6 +13,8 @@ class Machine:
     """Processes on each machine, each with a device of its own; auto: one per GPU, one without a GPU."""
     num_nodes: int = 1
     """Machines."""
+    shard: bool = False
+    """Divide parameters, gradients and moments over the processes (FSDP), for networks too large for one device."""
     accelerator: str = "auto"
     """auto, cpu, cuda or mps."""
     checkpoint_minutes: float = 2.0

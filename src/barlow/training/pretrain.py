@@ -29,6 +29,7 @@ from barlow.training.plan import Plan, set_learning_rate, steps_of, steps_per_ep
 from barlow.training.processes import agreed, first_process_alone
 from barlow.training.progress import StepProgress
 from barlow.training.schedule import Schedule
+from barlow.training.sharding import gathered, set_up
 from barlow.training.signals import graceful_stop
 
 MAX_STEP_RECORDS = 2000
@@ -77,9 +78,8 @@ def pretrain(
     """
     per_epoch, rank, world = steps_per_epoch(len(source), plan.batch_size), fabric.global_rank, fabric.world_size
     schedule = Schedule(steps_of(plan.epochs, per_epoch), seconds_left)
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    state = Resumable(method, optimizer, fabric, checkpoint, journal, plan.checkpoint_minutes, schedule, plan.identity)
-    wrapped, wrapped_optimizer = fabric.setup(method, optimizer)
+    trained, wrapped, wrapped_optimizer = set_up(method, optimizer, fabric)
+    state = _resumable(folder, method, trained, optimizer, fabric, journal, plan, schedule)
     first_step = state.resume()  # after the move to the device, so that the optimizer's state goes there too
     noted, losses, started = _noted(journal), Losses(journal, plan.floor), time.perf_counter()
     samples = OnDevice(source, fabric.device)
@@ -98,11 +98,11 @@ def pretrain(
             if share is None or unreadable:
                 journal.write("warning", message=f"step {done} was left out: too little of its batch could be read")
             else:
-                _start_step(method, optimizer, plan, schedule.place(step), per_epoch)
-                terms = _terms(method, wrapped, draw_views(views, share, seed=plan.seed, step=step), share, fabric)
+                _start_step(trained, optimizer, plan, schedule.place(step), per_epoch)
+                terms = _terms(trained, wrapped, draw_views(views, share, seed=plan.seed, step=step), share, fabric)
                 loss = losses.follow(terms, done)
-                _descend(terms, method, wrapped, wrapped_optimizer, plan, fabric)
-                _remark(step, method, terms, journal, progress)
+                _descend(terms, trained, wrapped, wrapped_optimizer, plan, fabric)
+                _remark(step, trained, terms, journal, progress)
                 rate = progress.advance(len(share.places) * world, loss=loss, floor=plan.floor)
                 if done % max(1, schedule.total // MAX_STEP_RECORDS) == 0 or is_last:
                     losses.record(epoch=done / per_epoch, **_rates(optimizer, rate))
@@ -111,7 +111,7 @@ def pretrain(
             if done % per_epoch == 0 or is_last:
                 _note_bad_samples(source, fabric, journal, noted)
                 due = [probe for probe in probes if probe.is_due(done, schedule.total, per_epoch)]
-                _probe(due, method, fabric, journal, losses, done, done / per_epoch)
+                _probe(due, trained, method, fabric, journal, losses, done, done / per_epoch)
             if save:
                 state.save(done)
             if is_last:
@@ -120,6 +120,21 @@ def pretrain(
     journal.write("finish", step=schedule.total, seconds=time.perf_counter() - started)
     journal.sync()
     return True
+
+
+def _resumable(
+    folder: Path,
+    method: Method,
+    trained: Method,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    journal: Journal,
+    plan: Plan,
+    schedule: Schedule,
+) -> Resumable:
+    """The state of a run, with its file."""
+    path, minutes = folder / "checkpoints" / "last.ckpt", plan.checkpoint_minutes
+    return Resumable(method, optimizer, fabric, path, journal, minutes, schedule, plan.identity, trained)
 
 
 def _rates(optimizer: Optimizer, samples_per_second: float) -> dict[str, float]:
@@ -223,13 +238,20 @@ def _write_bad_samples(source: Source, bad: Mapping[int, str], journal: Journal,
 
 
 def _probe(
-    due: Sequence[Probe], method: Method, fabric: Fabric, journal: Journal, losses: Losses, step: int, epoch: float
+    due: Sequence[Probe],
+    trained: Method,
+    method: Method,
+    fabric: Fabric,
+    journal: Journal,
+    losses: Losses,
+    step: int,
+    epoch: float,
 ) -> None:
     """Take the figures that are due, on the first process, in evaluation mode; leave no trace in any generator."""
     if not due:
         return
     losses.settle()
-    with first_process_alone(fabric) as first:
+    with gathered(trained, method, fabric), first_process_alone(fabric) as first:
         if not first:
             return
         method.eval()

@@ -58,11 +58,10 @@ def is_saved(folder: Path) -> bool:
 
 def hub(place: str, wanted: Wanted) -> Stored:
     """Open a data set by its name on the hub, "hf:user/name"; nothing is fetched unless that was asked for."""
-    name, _, configuration = place.removeprefix(PREFIX).partition(":")
     with _offline(not wanted.download):
-        library = _datasets()
+        _datasets()
         try:
-            found = library.load_dataset(name, configuration or None)
+            found = _by_name(place)
         except Exception as error:  # of many classes, and all of them mean the same here
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             fetch = "" if wanted.download else "; --download fetches it"
@@ -79,13 +78,37 @@ def saved(place: str, wanted: Wanted) -> Stored:
     return of_dataset(_of_split(found, wanted.split, place), place, wanted)
 
 
+def _by_name(place: str) -> Any:
+    """Load what a name stands for; where the library knows none of that name, from the files that were fetched.
+
+    Files that `hf download` or `snapshot_download` fetched are in the cache as they are on the hub, which the library
+    passes by without a network. A snapshot of which a part was fetched is read as far as it goes.
+    """
+    name, _, configuration = place.removeprefix(PREFIX).partition(":")
+    try:
+        return _datasets().load_dataset(name, configuration or None)
+    except Exception:
+        folder = _snapshot(name)
+        if folder is None:
+            raise
+    return _datasets().load_dataset(str(folder), configuration or None)
+
+
+def _snapshot(name: str) -> Path | None:
+    """The folder of the files of a data set in the cache of the hub: those of its branch main; None: there is none."""
+    cache = Path(importlib.import_module("huggingface_hub.constants").HF_HUB_CACHE)
+    folder = cache / f"datasets--{name.replace('/', '--')}"
+    main = folder / "refs" / "main"
+    found = folder / "snapshots" / main.read_text().strip() if main.is_file() else None
+    return found if found is not None and found.is_dir() else None
+
+
 def splits(place: str) -> tuple[str, ...]:
     """Return the splits of a folder of `save_to_disk`, or of a data set by name where that is in the cache."""
     if place.startswith(PREFIX):
         with _offline(True):
             try:
-                name, _, configuration = place.removeprefix(PREFIX).partition(":")
-                found = _datasets().load_dataset(name, configuration or None)
+                found = _by_name(place)
             except ValueError as error:
                 if "pip install" in str(error):
                     raise
