@@ -20,11 +20,13 @@ from sklearn.datasets import load_digits
 import barlow
 from barlow.cli.commands import COMMANDS
 from barlow.files import write_json
+from barlow.runs.classifier import labelled_rows
 from barlow.runs.features import (
     duplicates,
     read_labels,
     sampled,
     similar,
+    to_label,
     write_to_label,
 )
 from barlow.training.machine import Machine
@@ -250,6 +252,33 @@ def test_labels_there_are_stay_and_the_choice_goes_on(run: barlow.Run) -> None:
     assert len(lines_of(more)) == 6
 
 
+def test_labels_go_by_the_ends_of_paths_too(run: barlow.Run) -> None:
+    """A csv of one's own has the names of files; whole paths are those of one machine."""
+    of = run.sampled()
+    ends = {"copy.png": "zero", "0/02.png": "zero", "./data/7/03.png": "seven", named(run, "7/04.png"): "seven"}
+    rows, y, classes = labelled_rows(of, ends)
+    whole = [named(run, end) for end in ("0/copy.png", "0/02.png", "7/03.png", "7/04.png")]
+    assert [of.embeddings.names[row] for row in rows] == whole
+    assert [classes[number] for number in y] == ["zero", "zero", "seven", "seven"]
+    assert not set(to_label(of, 100, labelled=ends)) & set(whole)  # which were asked for again
+    with pytest.raises(ValueError, match="labelled: 1 of 1 names are no samples, the first 'nowhere'"):
+        to_label(of, 5, labelled={"nowhere": "zero"})
+
+
+def test_features_of_a_network_that_learnt_nothing_are_said_to_be(
+    run: barlow.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    for chance in (0, 5):
+        learnt = {"mean_correlation": 0.5, "mean_correlation_untrained": 0.3, "directions_above_chance": chance}
+        write_json(folder / "summary.json", {**summary, "label_free": learnt})
+        for words in (("outliers", folder), ("similar", folder, "0/01.png")):
+            assert command(*words, "--quiet") == 0
+            assert ("Nothing was learnt" in capsys.readouterr().out) == (chance == 0)
+
+
 def test_a_csv_that_was_filled_in_is_not_written_over(run: barlow.Run) -> None:
     filled = run.folder.parent / "filled.csv"
     write_to_label(filled, [], {named(run, "0/01.png"): "zero"})
@@ -288,7 +317,11 @@ def test_names_that_are_no_samples_and_too_few_labels_are_refused(run: barlow.Ru
         with pytest.raises(ValueError, match=message):
             command("classify", run.folder, "--quiet", "--labels", tmp_path / "labels.csv", "--out", tmp_path / "model")
 
-    refused({"nowhere.png": "a"}, "labelled: 1 of 1 names are no samples, the first 'nowhere.png'")
+    refused({"nowhere.png": "a"}, r"labels: 1 of 1 names are no samples, the first 'nowhere.png', wanted .*\.png'")
+    refused({"01.png": "a"}, "labels: 3 samples are called '01.png', wanted a longer part of the path")
+    refused(
+        {"0/01.png": "a", named(run, "0/01.png"): "b"}, "'0/01.png' and '.*01.png' are one sample, wanted each once"
+    )
     refused({named(run, "0/01.png"): "a", named(run, "0/02.png"): "b"}, "wanted two classes, and two of one of them")
     refused({}, "got a csv without a filled line")
     (tmp_path / "bare.csv").write_text("file,class\n")

@@ -15,12 +15,23 @@ from barlow.formats import count
 
 if TYPE_CHECKING:
     from barlow.runs.features import Sampled
+    from barlow.runs.run import Run
 
 
 def _sampled(flags: OfRun) -> "Sampled":
     from barlow.runs.features import sampled
 
-    return sampled(flags.opened(), flags.data or None, data_root=flags.data_root, quiet=flags.quiet)
+    run = flags.opened()
+    _warn(run)
+    return sampled(run, flags.data or None, data_root=flags.data_root, quiet=flags.quiet)
+
+
+def _warn(run: "Run") -> None:
+    """Say of a network that has learnt nothing that what follows is by features that tell little."""
+    from barlow.report.words import nothing_learnt
+
+    if in_vain := nothing_learnt(run.summary.get("label_free", {})):
+        _say(f"{in_vain} What follows is by these features: look at each before you act on it.")
 
 
 def _file(flags: OfRun, name: str, of: "Sampled") -> Path:
@@ -97,7 +108,7 @@ class Classify(OfRun):
     """Fit a classifier to labels, from class folders or a csv, and show how good it is on labels it has not seen."""
 
     labels: Path | None = None
-    """A csv with the columns name and label, for samples of the data; default: the labels that the data carry."""
+    """A csv with the columns name (a path or its end, such as dress/1.jpg) and label; default: labels of the data."""
     finetune: bool = False
     """Train the network on the labels too, as long as some of them that are held out say; minutes, not seconds."""
     test: str = ""
@@ -124,12 +135,9 @@ def similar(arguments: Sequence[str]) -> int:
     from barlow.runs.features import sampled, similar as find, write_similar
     from barlow.runs.run import open_run
 
-    of = sampled(
-        open_run(flags.run, modality=flags.modality or None),
-        flags.data or None,
-        data_root=flags.data_root,
-        quiet=flags.quiet,
-    )
+    run = open_run(flags.run, modality=flags.modality or None)
+    _warn(run)
+    of = sampled(run, flags.data or None, data_root=flags.data_root, quiet=flags.quiet)
     found = find(of, flags.query, number=flags.number, box=flags.box)
     for query, names, line in list(zip(found.queries, found.names, found.similarities, strict=True))[:3]:
         _say(f"like {query}:")
@@ -166,9 +174,9 @@ def outliers(arguments: Sequence[str]) -> int:
     of = _sampled(flags)
     found = find(of, most=flags.most, quiet=flags.quiet)
     for one in found.ranked[:10]:
-        _say(
-            f"  {one.rank:3d} ({one.low} to {one.high})  {of.embeddings.names[one.position]}  {'; '.join(one.reasons)}"
-        )
+        why = "; ".join(one.reasons) or "rare"
+        _say(f"  {one.rank:3d} ({one.low} to {one.high})  {of.embeddings.names[one.position]}  {why}")
+    _say("in brackets, the rank by random halves of the other samples (9 in 10 of them)")
     return _page(write_outliers(of, found, _file(flags, "outliers", of)))
 
 

@@ -35,7 +35,7 @@ from barlow.formats import printable
 from barlow.modalities import load_samples, splits_of
 from barlow.report.classifier_page import write_classifier_page
 from barlow.runs.build import as_it_began, named_backbone, save_backbone, untrained_backbone
-from barlow.runs.features import Sampled, chosen_to_label, quoted
+from barlow.runs.features import Sampled, chosen_to_label, quoted, rows_named
 from barlow.seams import OnDevice, Source
 from barlow.training.engine import device_of
 from barlow.training.progress import Progress
@@ -111,16 +111,13 @@ def labelled_rows(of: Sampled, labels: Mapping[str, str] | None) -> tuple[Tensor
     if labels is None:
         own = of.embeddings.labels
         if own is None or not bool((own >= 0).any()):
-            raise ValueError("labelled: the data carry no labels, wanted class folders or a csv with name and label")
+            raise ValueError("labels: the data carry none, wanted class folders or a csv with name and label")
         rows = (own >= 0).nonzero()[:, 0]
         return rows, own[rows], tuple(of.embeddings.class_names)
     if not labels:
         raise ValueError("labels: got a csv without a filled line, wanted a label for some of its names")
     classes = tuple(sorted(set(labels.values())))
-    place = {name: row for row, name in enumerate(of.embeddings.names)}
-    if missing := [name for name in labels if name not in place]:
-        raise ValueError(f"labelled: {len(missing)} of {len(labels)} names are no samples, the first {missing[0]!r}")
-    rows = torch.tensor([place[name] for name in labels])
+    rows = torch.tensor(rows_named(of, labels, "labels"))
     return rows, torch.tensor([classes.index(label) for label in labels.values()]), classes
 
 
@@ -139,7 +136,7 @@ def classify(
     Args:
         of: features of some data, and the samples.
         out: folder of the model.
-        labels: class by name of sample; None: those that the data carry.
+        labels: class by name of sample, or by the end of its path; None: those that the data carry.
         finetune: train the network on the labels too, as long as some of them that are held out say.
         test: labelled data on which all are scored and that nothing learns from.
         data_root: where named data sets live.

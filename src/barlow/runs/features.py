@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +100,7 @@ class Sampled:
         return groups(self, number=number)
 
     def to_label(self, number: int, *, labelled: Mapping[str, str] | None = None) -> list[str]:
-        """Return the names of the samples to label next, the most useful first."""
+        """Return the names of the samples to label next, the most useful first; `labelled` are labels by name."""
         return to_label(self, number, labelled=labelled)
 
     def classify(
@@ -108,7 +108,8 @@ class Sampled:
     ) -> "Trained":
         """Fit a classifier to labels by name, or to those of the data, and write it to a folder for `predict`.
 
-        With `finetune` the network learns from the labels too. `test` are labelled data that nothing learns from.
+        Names are whole paths or the ends of them (`dress/1.jpg`). With `finetune` the network learns from the labels
+        too. `test` are labelled data that nothing learns from.
         """
         from barlow.runs.classifier import classify  # which knows this file
 
@@ -266,10 +267,48 @@ def _row_named(of: Sampled, query: str | Path) -> int | None:
     return places[0] if places else None
 
 
+def rows_named(of: Sampled, names: Collection[str], argument: str) -> list[int]:
+    """Return the row of each sample, by its whole name or by the end of its path where that is one sample's alone.
+
+    Raises:
+        ValueError: names of no sample, of several, or two of one; `argument` is what gave them.
+    """
+    known = _rows_that_end(of.embeddings.names, names)
+    found = [known[name] for name in names]
+    if none := [name for name, rows in zip(names, found, strict=True) if not rows]:
+        whole = of.embeddings.names[0]
+        raise ValueError(
+            f"{argument}: {len(none)} of {len(names)} names are no samples, the first {none[0]!r}, wanted names such "
+            f"as {whole!r} or {Path(whole).name!r}"
+        )
+    taken: dict[int, str] = {}
+    for name, rows in zip(names, found, strict=True):
+        if len(rows) > 1:
+            raise ValueError(f"{argument}: {len(rows)} samples are called {name!r}, wanted a longer part of the path")
+        if rows[0] in taken:
+            raise ValueError(f"{argument}: {taken[rows[0]]!r} and {name!r} are one sample, wanted each once")
+        taken[rows[0]] = name
+    return list(taken)
+
+
+def _rows_that_end(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
+    """The rows that each wanted name means: that of its whole name, else all whose path ends with it."""
+    ends = {name: name.removeprefix("./") for name in wanted}
+    depths, asked = {end.count("/") + 1 for end in ends.values()}, set(ends.values())
+    of_end: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        parts = name.split("/")
+        for depth in depths:
+            if depth < len(parts) and (end := "/".join(parts[-depth:])) in asked:
+                of_end.setdefault(end, []).append(row)
+    whole = {name: [row] for row, name in enumerate(names)}
+    return {name: whole.get(name) or of_end.get(end, []) for name, end in ends.items()}
+
+
 def to_label(of: Sampled, number: int, *, labelled: Mapping[str, str] | None = None) -> list[str]:
     """Return the names of the samples to label next, the most useful first."""
     names = of.embeddings.names
-    known = [row for row, name in enumerate(names) if name in (labelled or {})]
+    known = rows_named(of, labelled or {}, "labelled")
     found = [names[row] for row in choose_to_label(of.h, number, labelled=known)]
     with suppress(OSError):  # a folder that is read only still tells what to label
         write_json(of.run.folder / CHOSEN, {"names": sorted({*chosen_to_label(of), *found})})

@@ -48,7 +48,7 @@ def augmentation_share(figures: Figures) -> Verdict | None:
     said = f"{share.as_percent()} of the variance of the backbone is still augmentation{worst[0]}"
     level: Level = "note"
     if above is None:
-        said += ": about half, and too close to it to say whether samples or views differ more."
+        said += ": half is within this range, which does not say whether samples or views differ more."
     elif above:
         level, said = "warning", f"{said}: two views of a sample differ more than the means of two samples."
     elif share.high is not None and share.high < INVARIANT:

@@ -198,7 +198,7 @@ def _use_all(figures: Figures, weight: float, width: float) -> str:
     ways = []
     if enough is not None and enough > weight:
         ways.append(f"raise lambda above {number(enough)}")
-    if fitting is not None and 1 <= fitting < width:
+    if fitting is not None and 1 < fitting < width:  # one output alone has nothing to decorrelate
         ways.append(f"cut the outputs to {number(fitting, 9)}")
     if not ways:
         return "Raise lambda, cut the outputs, or train the backbone longer; then audit again."

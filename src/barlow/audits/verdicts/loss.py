@@ -54,7 +54,7 @@ def projector_share(figures: Figures) -> Verdict | None:
     advice = "Judge the backbone by a probe beside its untrained twin and by its invariance spectrum, not by the loss; "
     advice += "a smaller projector leaves more of the work to the backbone."
     if most is None:
-        said = f"{said}: about half, and too close to it to say which of the two did more."
+        said = f"{said}: half is within this range, which does not say which of the two did more."
         advice = "Audit more samples if the answer matters. " + advice
     elif whole:
         level = "warning"
@@ -84,7 +84,7 @@ def batch_floor(figures: Figures) -> Verdict | None:
     said = (
         f"{sizes}; yours stands at {batch.as_number()}, {times.as_number()} times that: {share.as_percent()} of it is "
     )
-    said += "the floor." if most else "the floor, about half, and too close to it to say which is more."
+    said += "the floor." if most else "the floor; half is within this range, which does not say which is more."
     advice = "Stop reading the loss; read what is above the floor. Twice the batch about halves the floor, half the "
     advice += "outputs about quarters it, and a batch larger than D has none."
     return Verdict.of("batch_floor", "warning" if most else "note", share, said, advice)
