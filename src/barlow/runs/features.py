@@ -250,21 +250,16 @@ def _crop(of: Sampled, query: Any, own: int | None, box: Sequence[int | float]) 
 
 
 def _row_named(of: Sampled, query: str | Path) -> int | None:
-    """The row of a sample by its whole name, or by the end of it where that is one sample's alone; None: none of it.
-
-    Samples that are counted ("node 5") are found by their number.
-    """
-    if Path(query).expanduser().exists():
-        query = str(Path(query).expanduser().resolve())
-    places = [row for row, name in enumerate(of.embeddings.names) if name == str(query)]
-    end = f" {query}" if str(query).isdecimal() else f"/{query}"
-    places = places or [row for row, name in enumerate(of.embeddings.names) if name.endswith(end)]
-    if len(places) > 1:
-        raise ValueError(f"query: {len(places)} samples are called {str(query)!r}, wanted a longer part of the path")
-    if not places and not Path(query).exists():
+    """The row of a sample by its name or the end of it, as `_rows_that_end`; None: a file that is none of them."""
+    is_file = Path(query).expanduser().exists()
+    name = str(Path(query).expanduser().resolve()) if is_file else str(query)
+    rows = _rows_that_end(of.embeddings.names, [name])[name]
+    if len(rows) > 1:
+        raise ValueError(f"query: {len(rows)} samples are called {str(query)!r}, wanted a longer part of the path")
+    if not rows and not is_file:
         hint = did_you_mean(Path(query).name, [Path(name).name for name in of.embeddings.names])
         raise ValueError(f"query: got {str(query)!r}, which is neither a file nor the name of a sample{hint}")
-    return places[0] if places else None
+    return rows[0] if rows else None
 
 
 def rows_named(of: Sampled, names: Collection[str], argument: str) -> list[int]:
@@ -292,16 +287,21 @@ def rows_named(of: Sampled, names: Collection[str], argument: str) -> list[int]:
 
 
 def _rows_that_end(names: Sequence[str], wanted: Collection[str]) -> dict[str, list[int]]:
-    """The rows that each wanted name means: that of its whole name, else all whose path ends with it."""
+    """The rows that each wanted name means: that of its whole name, else all that end with it.
+
+    An end is that of a path ("dress/1.jpg"), or the number of samples that are counted ("5" of "node 5").
+    """
     ends = {name: name.removeprefix("./") for name in wanted}
     depths, asked = {end.count("/") + 1 for end in ends.values()}, set(ends.values())
+    whole: dict[str, list[int]] = {}
     of_end: dict[str, list[int]] = {}
     for row, name in enumerate(names):
-        parts = name.split("/")
-        for depth in depths:
-            if depth < len(parts) and (end := "/".join(parts[-depth:])) in asked:
-                of_end.setdefault(end, []).append(row)
-    whole = {name: [row] for row, name in enumerate(names)}
+        if name in ends:
+            whole.setdefault(name, []).append(row)
+        parts, number = name.split("/"), name.rpartition(" ")[2]
+        found = {"/".join(parts[-depth:]) for depth in depths if depth < len(parts)}
+        for end in asked & (found | {number} if number.isdecimal() else found):
+            of_end.setdefault(end, []).append(row)
     return {name: whole.get(name) or of_end.get(end, []) for name, end in ends.items()}
 
 

@@ -132,7 +132,7 @@ class EnumeratedImages:
     pipeline: ImagePipeline
 
     pairs: ClassVar[Pairs] = "all"
-    batch: ClassVar[int] = BATCH
+    batch: ClassVar[int] = 256
     """N of the training of studies, well above their D = 32, so that the batch loss has no floor of its own."""
 
     @property

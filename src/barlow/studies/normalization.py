@@ -273,7 +273,7 @@ class Prediction:
         return Finding(self.claim, self.statement, *self.decide(found))
 
 
-def p1(found: ByName) -> tuple[Outcome, str]:
+def _p1(found: ByName) -> tuple[Outcome, str]:
     """A gradient of 0, an accuracy as before."""
     solved = found["solved"]
     gradient = max(one["largest_gradient"] / one["raw_random"] for one in solved)
@@ -361,7 +361,7 @@ def p4(found: ByName, *, metrics: Sequence[str] = ("backbone_limit",)) -> tuple[
     )
 
 
-def p5(found: ByName) -> tuple[Outcome, str]:
+def _p5(found: ByName) -> tuple[Outcome, str]:
     """How much of the loss's fall an MLP on a frozen untrained backbone explains."""
     frozen, trained = found["pearson-mlp-frozen"], found["pearson-mlp-trained"]
     falls = [[one["start"]["pearson_loss"] - one["end"]["pearson_loss"] for one in each] for each in (frozen, trained)]
@@ -435,14 +435,23 @@ def _binomial_error(accuracy: float, count: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / count)
 
 
+UNMOVED = Prediction(
+    "P1",
+    "Without normalisation and with the linear projector solved exactly in each step, the backbone gets no "
+    "gradient and stays as it was.",
+    ("solved",),
+    _p1,
+)
+NO_EVIDENCE = Prediction(
+    "P5",
+    "Under the Pearson loss, an MLP on a frozen untrained backbone makes most of the loss's fall without any "
+    "change of accuracy: the loss is no evidence of a better backbone.",
+    ("pearson-mlp-frozen", "pearson-mlp-trained"),
+    _p5,
+)
+
 PREDICTIONS = (
-    Prediction(
-        "P1",
-        "Without normalisation and with the linear projector solved exactly in each step, the backbone gets no "
-        "gradient and stays as it was.",
-        ("solved",),
-        p1,
-    ),
+    UNMOVED,
     Prediction(
         "P2",
         "Without normalisation, a linear projector trained by Adam improves the backbone: L*_P(h) and accuracy end "
@@ -470,13 +479,7 @@ PREDICTIONS = (
         ("last_norm", "covariance-mlp-trained", "covariance-mlp_bn-trained", "pearson-mlp-trained"),
         p4,
     ),
-    Prediction(
-        "P5",
-        "Under the Pearson loss, an MLP on a frozen untrained backbone makes most of the loss's fall without any "
-        "change of accuracy: the loss is no evidence of a better backbone.",
-        ("pearson-mlp-frozen", "pearson-mlp-trained"),
-        p5,
-    ),
+    NO_EVIDENCE,
     Prediction(
         "P7",
         "With small lambda or large D, the directions in use are those above the waterline of Theorem 2.",

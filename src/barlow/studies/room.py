@@ -31,18 +31,18 @@ from barlow.studies.normalization import (
     CORE,
     INVARIANCE,
     NAMES,
+    NO_EVIDENCE,
     SOLVED_RATE,
+    UNMOVED,
     ByName,
     Prediction,
     backbones,
     by_name,
     last_norm_on,
     losses,
-    p1,
     p2,
     p3,
     p4,
-    p5,
     paired,
     rates_tried,
     variant_of,
@@ -168,20 +168,8 @@ PREDICTIONS = (
         ("last_norm", "covariance-mlp-trained", "covariance-mlp_bn-trained", "pearson-mlp-trained"),
         p4,
     ),
-    Prediction(
-        "P1",
-        "Without normalisation and with the linear projector solved exactly in each step, the backbone gets no "
-        "gradient and stays as it was.",
-        ("solved",),
-        p1,
-    ),
-    Prediction(
-        "P5",
-        "Under the Pearson loss, an MLP on a frozen untrained backbone makes most of the loss's fall without any "
-        "change of accuracy.",
-        ("pearson-mlp-frozen", "pearson-mlp-trained"),
-        p5,
-    ),
+    UNMOVED,
+    NO_EVIDENCE,
     Prediction(
         "optimal",
         "With an equal budget of search, the optimal projector's accuracies are above those of Barlow Twins, with a "
