@@ -1,6 +1,7 @@
 """Losses, BatchNorm and steps are the same where the parameters of a method lie in shards on the processes (FSDP)."""
 
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,14 @@ def test_a_run_in_shards_is_killed_goes_on_and_is_the_run_of_ddp(tmp_path: Path)
     in_shards = [*command, "--shard", "--out", str(ours)]
     assert killed_after_a_checkpoint(in_shards, ours, tmp_path / "said") == 2
     saved = last_saved(ours)
-    for words in (in_shards, [*command, "--out", str(ddp)]):
+    alone = shutil.copytree(ours, tmp_path / "alone")
+    one_process = [*command, "--devices", "1", "--out", str(alone)]  # the last word on devices counts
+    for words in (in_shards, [*command, "--out", str(ddp)], one_process):
         done = run(words)
         assert done.returncode == 0, done.stderr
-    assert_went_on(ours, saved, 3 * EPOCHS_OF_RUN)
-    assert losses_of(ours) == pytest.approx(losses_of(ddp), rel=2e-3)
+    for out in (ours, alone):  # the checkpoint is that of any run: in shards or not
+        assert_went_on(out, saved, 3 * EPOCHS_OF_RUN)
+        assert losses_of(out) == pytest.approx(losses_of(ddp), rel=2e-3)
     states = [load_checkpoint(one / "checkpoints" / "last.ckpt") for one in (ours, ddp)]
     for part in ("method", "optimizer"):  # one file, whole, as every other run leaves it
         assert shapes(states[0][part]) == shapes(states[1][part])

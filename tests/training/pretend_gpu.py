@@ -144,6 +144,7 @@ class PretendedFabric:
     """The engine on the device that is not there, alone and in float32."""
 
     device, world_size, global_rank, is_global_zero = GPU, 1, 0, True
+    strategy = None  # one device: nothing lies in shards
 
     def setup(self, method: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
         return method, optimizer
